@@ -1,0 +1,170 @@
+//! The key grammar of the one table, both directions.
+//!
+//! | item | partition | sort |
+//! |---|---|---|
+//! | space settings | `SPACE#<space>` | `SETTINGS` |
+//! | manifest | `SPACE#<space>` | `MANIFEST` |
+//! | document | `SPACE#<space>` | `DOCUMENT#<document id>` |
+//! | run | `RUN#<run id>` (index: `SPACE#<space>#RUNS`, `<run id>`) | `RUN` |
+//! | a run's batch | `RUN#<run id>` | `BATCH#<batch id>` |
+//!
+//! Ids carry their space: `<space>.<id>`, so that an id alone finds its partition.
+
+/// Where an item stands: partition and sort key, and its place in the index by space where it has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    pub partition: String,
+    pub sort: String,
+    pub by_space: Option<(String, String)>,
+}
+
+/// What a key names; the reverse of the functions below.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    Settings { space: String },
+    Manifest { space: String },
+    Document { document_id: String },
+    Run { run_id: String },
+    Batch { run_id: String, batch_id: String },
+}
+
+pub const DOCUMENT_PREFIX: &str = "DOCUMENT#";
+pub const BATCH_PREFIX: &str = "BATCH#";
+
+/// The longest name of a space, in bytes.
+pub const SPACE_NAME_BYTES: usize = 40;
+
+/// Whether `text` may name a space: 1 to 40 of `a-z`, `0-9` and `-`, beginning with a letter or digit.
+pub fn is_space_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=SPACE_NAME_BYTES).contains(&text.len())
+        && text.bytes().all(allowed)
+        && !text.starts_with('-')
+}
+
+/// The space that a document or run id carries; `None` where `id` is not of the form `<space>.<id>`.
+pub fn space_of(id: &str) -> Option<&str> {
+    let (space, rest) = id.split_once('.')?;
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let whole = !rest.is_empty() && rest.len() <= 64 && rest.bytes().all(allowed);
+    (is_space_name(space) && whole).then_some(space)
+}
+
+pub fn space_partition(space: &str) -> String {
+    format!("SPACE#{space}")
+}
+
+pub fn runs_partition(space: &str) -> String {
+    format!("SPACE#{space}#RUNS")
+}
+
+pub fn run_partition(run_id: &str) -> String {
+    format!("RUN#{run_id}")
+}
+
+fn plain(partition: String, sort: String) -> Key {
+    Key { partition, sort, by_space: None }
+}
+
+pub fn settings(space: &str) -> Key {
+    plain(space_partition(space), "SETTINGS".into())
+}
+
+pub fn manifest(space: &str) -> Key {
+    plain(space_partition(space), "MANIFEST".into())
+}
+
+/// `document_id` must carry its space; see [`space_of`].
+pub fn document(document_id: &str) -> Key {
+    let space = space_of(document_id).unwrap_or_default();
+    plain(space_partition(space), format!("{DOCUMENT_PREFIX}{document_id}"))
+}
+
+/// `run_id` must carry its space; see [`space_of`].
+pub fn run(run_id: &str) -> Key {
+    let space = space_of(run_id).unwrap_or_default();
+    Key {
+        partition: run_partition(run_id),
+        sort: "RUN".into(),
+        by_space: Some((runs_partition(space), run_id.to_owned())),
+    }
+}
+
+pub fn batch(run_id: &str, batch_id: &str) -> Key {
+    plain(run_partition(run_id), format!("{BATCH_PREFIX}{batch_id}"))
+}
+
+/// Reads a key back; `None` for a key that this grammar does not write.
+pub fn parse(partition: &str, sort: &str) -> Option<Named> {
+    if let Some(run_id) = partition.strip_prefix("RUN#") {
+        space_of(run_id)?;
+        let run_id = run_id.to_owned();
+        return match sort.strip_prefix(BATCH_PREFIX) {
+            Some(batch_id) => Some(Named::Batch { run_id, batch_id: batch_id.to_owned() }),
+            None => (sort == "RUN").then_some(Named::Run { run_id }),
+        };
+    }
+    let space = partition.strip_prefix("SPACE#").filter(|space| is_space_name(space))?;
+    match sort {
+        "SETTINGS" => Some(Named::Settings { space: space.to_owned() }),
+        "MANIFEST" => Some(Named::Manifest { space: space.to_owned() }),
+        _ => {
+            let document_id = sort.strip_prefix(DOCUMENT_PREFIX)?;
+            (space_of(document_id)? == space)
+                .then(|| Named::Document { document_id: document_id.to_owned() })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn keys_come_back(space in "[a-z0-9][a-z0-9-]{0,39}", id in "[a-z0-9]{1,26}", batch_id in "[a-f0-9]{16}") {
+            let id = format!("{space}.{id}");
+            let check = |key: Key, named: Named| {
+                assert_eq!(parse(&key.partition, &key.sort), Some(named));
+            };
+            check(settings(&space), Named::Settings { space: space.clone() });
+            check(manifest(&space), Named::Manifest { space: space.clone() });
+            check(document(&id), Named::Document { document_id: id.clone() });
+            check(run(&id), Named::Run { run_id: id.clone() });
+            check(batch(&id, &batch_id), Named::Batch { run_id: id.clone(), batch_id });
+        }
+
+        #[test]
+        fn whatever_parses_is_written_the_same(partition in ".{0,60}", sort in ".{0,60}") {
+            if let Some(Named::Document { document_id }) = parse(&partition, &sort) {
+                prop_assert_eq!(document(&document_id).sort, sort);
+            }
+        }
+    }
+
+    #[test]
+    fn space_names_are_checked() {
+        let check = |text: &str, ok: bool| assert_eq!(is_space_name(text), ok, "{text:?}");
+        check("default", true);
+        check("team-7", true);
+        check("", false);
+        check("-a", false);
+        check("Größe", false);
+        check("a.b", false);
+        check("a#b", false);
+        check(&"a".repeat(41), false);
+    }
+
+    #[test]
+    fn ids_carry_their_space() {
+        let check = |id: &str, space: Option<&str>| assert_eq!(space_of(id), space, "{id:?}");
+        check("default.0123abcd", Some("default"));
+        check("default", None);
+        check("default.", None);
+        check(".abc", None);
+        check("default.a#b", None);
+        check("default.a/../b", None);
+    }
+}
