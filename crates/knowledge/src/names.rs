@@ -1,0 +1,128 @@
+//! Names of documents and where they stand in the bucket.
+//!
+//! A document is an object below `sources/<space>/`; its name is the rest of the key. Beside it may stand
+//! `<name>.metadata.json` in the form that Bedrock Knowledge Bases read, with our `readers` and `owner` added.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::digest::short_id;
+
+/// The longest document name in bytes: S3 keys end at 1,024 bytes, the prefix and the sidecar's ending need room.
+pub const NAME_BYTES: usize = 900;
+
+const SIDECAR: &str = ".metadata.json";
+
+/// Metadata and readers of a document, as they stand in its sidecar object.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sidecar {
+    /// Bedrock's own field: key to plain value.
+    #[serde(default)]
+    pub metadata_attributes: BTreeMap<String, Value>,
+    /// Principals that may read the document.
+    #[serde(default)]
+    pub readers: Vec<String>,
+    /// The principal that uploaded the document; may always read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+}
+
+impl Sidecar {
+    /// Everyone who may read the document: the readers and the owner, sorted, each once.
+    pub fn effective_readers(&self) -> Vec<String> {
+        let mut readers: Vec<String> = self.readers.iter().chain(&self.owner).cloned().collect();
+        readers.sort();
+        readers.dedup();
+        readers
+    }
+}
+
+/// The id of the document `name` in `space`: the same name is always the same document.
+pub fn document_id(space: &str, name: &str) -> String {
+    format!("{space}.{}", short_id(&[space, name], 20))
+}
+
+pub fn source_prefix(space: &str) -> String {
+    format!("sources/{space}/")
+}
+
+pub fn source_key(space: &str, name: &str) -> String {
+    format!("sources/{space}/{name}")
+}
+
+pub fn sidecar_key(source_key: &str) -> String {
+    format!("{source_key}{SIDECAR}")
+}
+
+pub fn is_sidecar(key: &str) -> bool {
+    key.ends_with(SIDECAR)
+}
+
+/// The extracted texts of a document, one object for each version. Not shared between documents of the same content,
+/// so that deleting one document cannot take another's text.
+pub fn texts_prefix(document_id: &str) -> String {
+    let space = aws::dynamo::keys::space_of(document_id).unwrap_or_default();
+    format!("texts/{space}/{document_id}/")
+}
+
+/// The extracted text of a document version.
+pub fn text_key(document_id: &str, content_hash: &str) -> String {
+    format!("{}{content_hash}.txt", texts_prefix(document_id))
+}
+
+/// Why `name` cannot name a document, in words for the caller; `None` when it can.
+pub fn name_problem(name: &str) -> Option<&'static str> {
+    if name.trim().is_empty() {
+        return Some("the name is empty");
+    }
+    if name.len() > NAME_BYTES {
+        return Some("the name is longer than 900 bytes");
+    }
+    if name.chars().any(char::is_control) || name.contains('\\') {
+        return Some("the name holds a control character or a backslash");
+    }
+    if name.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
+        return Some("the name has an empty, '.' or '..' path component");
+    }
+    // A file system, on which the laptop keeps its objects, allows 255 bytes for each component.
+    if name.split('/').any(|part| part.len() > 200) {
+        return Some("a path component of the name is longer than 200 bytes");
+    }
+    is_sidecar(name).then_some("names that end in .metadata.json are kept for metadata")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked() {
+        let check = |name: &str, ok: bool| assert_eq!(name_problem(name).is_none(), ok, "{name:?}");
+        check("handbook/limits.md", true);
+        check("größe.txt", true);
+        check("", false);
+        check("  ", false);
+        check("/etc/passwd", false);
+        check("a/../b", false);
+        check("a//b", false);
+        check("a\nb", false);
+        check("a\\b", false);
+        check("x.md.metadata.json", false);
+        check(&"x".repeat(201), false);
+        check(&"x/".repeat(451), false);
+    }
+
+    #[test]
+    fn the_owner_is_a_reader() {
+        let sidecar = Sidecar {
+            readers: vec!["group:b".into(), "everyone".into()],
+            owner: Some("user:a".into()),
+            ..Sidecar::default()
+        };
+        assert_eq!(sidecar.effective_readers(), ["everyone", "group:b", "user:a"]);
+        assert!(Sidecar::default().effective_readers().is_empty());
+    }
+}

@@ -1,0 +1,260 @@
+//! Ingestion runs: start one, say how it stands, list them.
+
+use std::collections::BTreeMap;
+
+use aws::dynamo::keys::{self, BATCH_PREFIX};
+use aws::dynamo::Range;
+use aws::{Aws, AwsError, chance, clock};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::KnowledgeError;
+use crate::access::Caller;
+use crate::sync::rows::{BatchDocument, BatchRow, DocumentStatus, RunRow, RunStatus};
+
+/// Documents that one run may name. Keeps the run's row far below DynamoDB's 400 KB.
+pub const RUN_DOCUMENTS: usize = 1_000;
+
+/// Failures that a run's view shows; all of them stand with their documents.
+const SHOWN_FAILURES: usize = 200;
+
+/// How many documents of a run stand where. `planned` is the sum of the rest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    pub planned: u64,
+    pub published: u64,
+    pub unchanged: u64,
+    pub deleted: u64,
+    pub refused: u64,
+    pub failed: u64,
+    pub pending: u64,
+}
+
+/// A document that did not get through.
+#[derive(Debug, Clone, Serialize)]
+pub struct Failure {
+    pub document_id: String,
+    pub name: String,
+    pub status: DocumentStatus,
+    pub error: String,
+    pub reason: String,
+}
+
+/// A run as callers see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Run {
+    pub run_id: String,
+    pub space: String,
+    pub status: RunStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Failure>,
+    /// Whether there are more failures than shown; `GET /v1/documents` has them all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub more_failures: bool,
+    pub embedding_tokens: u64,
+    pub started_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<String>,
+}
+
+/// One page of runs, newest first, without their counts.
+#[derive(Debug, Serialize)]
+pub struct RunPage {
+    pub runs: Vec<Run>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// Starts a run over the documents named, or over the whole source.
+///
+/// # Errors
+/// [`KnowledgeError::TooManyDocuments`] over [`RUN_DOCUMENTS`]; else the services' errors.
+pub async fn start(
+    aws: &Aws,
+    space: &str,
+    caller: &Caller,
+    documents: Option<Vec<String>>,
+) -> Result<String, KnowledgeError> {
+    if let Some(ids) = &documents
+        && ids.len() > RUN_DOCUMENTS
+    {
+        return Err(KnowledgeError::TooManyDocuments { count: ids.len(), limit: RUN_DOCUMENTS });
+    }
+    let now_ms = clock::now_ms();
+    let run_id = format!("{space}.{}", chance::ulid(now_ms));
+    let row = RunRow {
+        run_id: run_id.clone(),
+        space: space.to_owned(),
+        version: 1,
+        status: RunStatus::Queued,
+        documents,
+        error: None,
+        reason: None,
+        planned: 0,
+        unchanged: 0,
+        deleted: 0,
+        owner: caller.owner().map(str::to_owned),
+        started_at_ms: now_ms,
+        finished_at_ms: None,
+    };
+    // The row comes first: a run that starts without one could not say what it does.
+    aws.table.create(&keys::run(&run_id), &row).await?;
+    aws.states.start(&run_id, &json!({ "run_id": run_id })).await?;
+    Ok(run_id)
+}
+
+/// A run with its counts and failures, for a caller who may see it.
+///
+/// # Errors
+/// [`KnowledgeError::RunNotFound`] when there is none, or it is another's.
+pub async fn get(aws: &Aws, run_id: &str, caller: &Caller) -> Result<Run, KnowledgeError> {
+    let missing = || KnowledgeError::RunNotFound { run_id: run_id.to_owned() };
+    if keys::space_of(run_id).is_none() {
+        return Err(missing());
+    }
+    let row: Option<RunRow> = aws.table.get(&keys::run(run_id)).await?;
+    let row = row.filter(|row| may_see(row, caller)).ok_or_else(missing)?;
+    let row = settle_dead_execution(aws, row).await?;
+    let (counts, documents) = books(aws, &row).await?;
+    let mut failures: Vec<Failure> = documents.0.into_iter().filter_map(failure).collect();
+    let more_failures = failures.len() > SHOWN_FAILURES;
+    failures.truncate(SHOWN_FAILURES);
+    Ok(Run {
+        counts: Some(counts),
+        failures,
+        more_failures,
+        embedding_tokens: documents.1,
+        ..view(row)
+    })
+}
+
+/// Runs of a space, newest first.
+///
+/// # Errors
+/// The table's error.
+pub async fn list(
+    aws: &Aws,
+    space: &str,
+    caller: &Caller,
+    limit: usize,
+    cursor: Option<&str>,
+) -> Result<RunPage, KnowledgeError> {
+    let partition = keys::runs_partition(space);
+    let range = Range {
+        partition: &partition,
+        sort_prefix: "",
+        after: cursor,
+        limit,
+        newest_first: true,
+    };
+    let page = aws.table.query_by_space::<RunRow>(range).await?;
+    let mut runs = Vec::new();
+    for row in page.items.into_iter().filter(|row| may_see(row, caller)) {
+        runs.push(view(settle_dead_execution(aws, row).await?));
+    }
+    Ok(RunPage { runs, next_cursor: page.next })
+}
+
+fn may_see(row: &RunRow, caller: &Caller) -> bool {
+    row.owner.as_ref().is_some_and(|owner| caller.principals.contains(owner))
+}
+
+fn view(row: RunRow) -> Run {
+    Run {
+        run_id: row.run_id,
+        space: row.space,
+        status: row.status,
+        counts: None,
+        error: row.error,
+        reason: row.reason,
+        failures: Vec::new(),
+        more_failures: false,
+        embedding_tokens: 0,
+        started_at: clock::rfc3339(row.started_at_ms),
+        finished_at: row.finished_at_ms.map(clock::rfc3339),
+    }
+}
+
+fn failure(document: BatchDocument) -> Option<Failure> {
+    let failed = matches!(document.status, DocumentStatus::Refused | DocumentStatus::Failed);
+    failed.then(|| Failure {
+        document_id: document.document_id,
+        name: document.name,
+        status: document.status,
+        error: document.error.unwrap_or_default(),
+        reason: document.reason.unwrap_or_default(),
+    })
+}
+
+/// A run whose execution ended without its report would say RUNNING for ever; the execution's own end is the truth then.
+async fn settle_dead_execution(aws: &Aws, row: RunRow) -> Result<RunRow, AwsError> {
+    if row.status.is_final() {
+        return Ok(row);
+    }
+    let Some(execution) = aws.states.execution(&row.run_id).await? else {
+        return Ok(row);
+    };
+    let status = match execution.status.as_str() {
+        "FAILED" | "TIMED_OUT" => RunStatus::Failed,
+        "ABORTED" => RunStatus::Stopped,
+        _ => return Ok(row),
+    };
+    Ok(RunRow {
+        status,
+        error: execution.error.or(Some("ExecutionEnded".into())),
+        reason: execution.cause.or(Some("the execution ended before its report".into())),
+        ..row
+    })
+}
+
+pub(crate) async fn row(aws: &Aws, run_id: &str) -> Result<RunRow, AwsError> {
+    let row: Option<RunRow> = aws.table.get(&keys::run(run_id)).await?;
+    row.ok_or_else(|| AwsError::Missing { what: format!("run {run_id}") })
+}
+
+/// Replaces the row of a run as it was read.
+pub(crate) async fn replace(aws: &Aws, row: RunRow) -> Result<(), AwsError> {
+    let (expected, run_id) = (row.version, row.run_id.clone());
+    let next = RunRow { version: expected + 1, ..row };
+    aws.table.replace(&keys::run(&run_id), expected, &next).await
+}
+
+/// Counts of a run from its batches, with the documents and embedding tokens behind them.
+pub(crate) async fn books(
+    aws: &Aws,
+    row: &RunRow,
+) -> Result<(Counts, (Vec<BatchDocument>, u64)), AwsError> {
+    let batches: Vec<BatchRow> =
+        aws.table.query_all(&keys::run_partition(&row.run_id), BATCH_PREFIX).await?;
+    let tokens = batches.iter().map(|batch| batch.embedding_tokens).sum();
+    // A document stands in one batch; should the work list ever name it twice, the last word counts.
+    let documents: BTreeMap<String, BatchDocument> = batches
+        .into_iter()
+        .flat_map(|batch| batch.documents)
+        .map(|document| (document.document_id.clone(), document))
+        .collect();
+    let mut counts = Counts {
+        planned: row.planned,
+        unchanged: row.unchanged,
+        deleted: row.deleted,
+        ..Counts::default()
+    };
+    for document in documents.values() {
+        match document.status {
+            DocumentStatus::Published => counts.published += 1,
+            DocumentStatus::Refused => counts.refused += 1,
+            DocumentStatus::Failed => counts.failed += 1,
+            _ => {}
+        }
+    }
+    let settled =
+        counts.published + counts.refused + counts.failed + counts.unchanged + counts.deleted;
+    counts.pending = counts.planned.saturating_sub(settled);
+    Ok((counts, (documents.into_values().collect(), tokens)))
+}

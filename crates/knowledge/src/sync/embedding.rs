@@ -1,0 +1,57 @@
+//! Embed: the passages of one extracted batch to a segment part.
+
+use aws::bedrock::EmbedPurpose;
+use aws::dynamo::keys;
+use aws::{Aws, AwsError};
+use retrieval::SegmentDocument;
+use serde_json::{Value, json};
+
+use super::StepError;
+use super::rows::{BatchRow, objects};
+
+pub(super) async fn embed_batch(
+    aws: &Aws,
+    run_id: &str,
+    batch_id: &str,
+) -> Result<Value, StepError> {
+    let body = aws.bucket.get(&objects::passages(run_id, batch_id)).await?;
+    let mut documents: Vec<SegmentDocument> = serde_json::from_slice(&body)?;
+    let texts: Vec<String> = documents
+        .iter()
+        .flat_map(|document| document.passages.iter().map(|passage| embedded_text(document, passage)))
+        .collect();
+    let embeddings = aws.bedrock.embed(&texts, EmbedPurpose::Document).await?;
+    if embeddings.vectors.len() != texts.len() {
+        let detail =
+            format!("{} vectors came back for {} passages", embeddings.vectors.len(), texts.len());
+        return Err(StepError::SegmentUnusable { detail });
+    }
+    let mut vectors = embeddings.vectors.into_iter();
+    for passage in documents.iter_mut().flat_map(|document| &mut document.passages) {
+        passage.vector = vectors.next().unwrap_or_default();
+    }
+    let part_key = objects::part(run_id, batch_id);
+    aws.bucket.put(&part_key, retrieval::part::encode(&documents)).await?;
+    let batch_key = keys::batch(run_id, batch_id);
+    let batch: Option<BatchRow> = aws.table.get(&batch_key).await?;
+    let batch = batch.ok_or_else(|| AwsError::Missing { what: format!("batch {batch_id}") })?;
+    let tokens = embeddings.tokens;
+    let batch = BatchRow { part_key: Some(part_key), embedding_tokens: tokens, ..batch };
+    aws.table.put(&batch_key, &batch).await?;
+    Ok(json!({ "run_id": run_id, "batch_id": batch_id, "embedding_tokens": tokens }))
+}
+
+/// A passage is embedded under its title and headings: a paragraph in the middle of a document seldom names its
+/// subject again.
+fn embedded_text(document: &SegmentDocument, passage: &retrieval::EmbeddedPassage) -> String {
+    let mut text = document.title.clone();
+    for heading in &passage.passage.heading_path {
+        if *heading != document.title {
+            text.push_str(" > ");
+            text.push_str(heading);
+        }
+    }
+    text.push('\n');
+    text.push_str(&passage.passage.text);
+    text
+}

@@ -1,0 +1,169 @@
+//! Ingestion: one step per invocation, named by the state machine in `infra/ingest.asl.json`.
+//!
+//! ```text
+//! plan → (extract → embed)* → publish → verify → report
+//! ```
+//! Every step may run twice and changes nothing the second time: ids are content hashes, rows are replaced whole,
+//! the manifest remembers which runs it holds. The state carries ids and counts, never documents.
+
+mod embedding;
+mod extraction;
+mod plan;
+mod publish;
+mod report;
+pub mod rows;
+mod verify;
+
+use aws::bedrock::BedrockError;
+use aws::{Aws, AwsError};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use rows::PlannedDocument;
+
+/// What the state machine asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Step {
+    /// Compare the source with what is published; write the work list.
+    Plan { run_id: String },
+    /// Bytes to passages, for one batch of the work list.
+    Extract { run_id: String, items: Vec<PlannedDocument> },
+    /// Passages to vectors, for one extracted batch.
+    Embed { run_id: String, batch_id: String },
+    /// Record that a batch could not be brought through.
+    FailBatch { run_id: String, items: Vec<PlannedDocument>, error: String, cause: String },
+    /// Make the run's documents live.
+    Publish { run_id: String },
+    /// Read back everything that the run claims.
+    Verify { run_id: String },
+    /// Close the books.
+    Report {
+        run_id: String,
+        #[serde(default)]
+        error: Option<String>,
+        #[serde(default)]
+        cause: Option<String>,
+    },
+}
+
+/// Why a step did not finish. The names stand in `Retry` and `Catch` of the state machine.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+    #[error(transparent)]
+    Bedrock(#[from] BedrockError),
+    /// The space was embedded by another model; vectors of two models cannot be compared.
+    #[error(
+        "the space {space:?} holds embeddings of {stored}, but the settings name {configured}; \
+         set OUTCROP_EMBED_MODEL and OUTCROP_EMBED_DIMENSIONS back, or ingest into another space"
+    )]
+    EmbedderMismatch { space: String, stored: String, configured: String },
+    /// The state machine sent something that this version does not know.
+    #[error("the step's input does not fit: {detail}")]
+    InvalidStepInput { detail: String },
+    /// A part or segment that was just written cannot be read.
+    #[error("a segment could not be made or read: {detail}")]
+    SegmentUnusable { detail: String },
+}
+
+impl StepError {
+    /// The machine-readable name that Step Functions sees as the error.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Aws(error) => error.name(),
+            Self::Bedrock(error) => error.name(),
+            Self::EmbedderMismatch { .. } => "EmbedderMismatch",
+            Self::InvalidStepInput { .. } => "InvalidStepInput",
+            Self::SegmentUnusable { .. } => "SegmentUnusable",
+        }
+    }
+}
+
+impl From<retrieval::SegmentError> for StepError {
+    fn from(error: retrieval::SegmentError) -> Self {
+        Self::SegmentUnusable { detail: format!("{}: {error}", error.name()) }
+    }
+}
+
+impl From<serde_json::Error> for StepError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Aws(AwsError::Damaged { detail: error.to_string() })
+    }
+}
+
+/// Runs one step and answers what the state machine carries on: ids and counts.
+///
+/// # Errors
+/// A [`StepError`] that the state machine retries, catches per batch, or reports as the run's failure.
+pub async fn run_step(aws: &Aws, step: Step) -> Result<Value, StepError> {
+    match step {
+        Step::Plan { run_id } => plan::plan(aws, &run_id).await,
+        Step::Extract { run_id, items } => extraction::extract_batch(aws, &run_id, &items).await,
+        Step::Embed { run_id, batch_id } => embedding::embed_batch(aws, &run_id, &batch_id).await,
+        Step::FailBatch { run_id, items, error, cause } => {
+            report::fail_batch(aws, &run_id, &items, &error, &cause).await
+        }
+        Step::Publish { run_id } => publish::publish(aws, &run_id).await,
+        Step::Verify { run_id } => verify::verify(aws, &run_id).await,
+        Step::Report { run_id, error, cause } => {
+            let failure = error.map(|error| (error, cause.unwrap_or_default()));
+            report::report(aws, &run_id, failure).await
+        }
+    }
+}
+
+/// Reads a step from the state machine's payload.
+///
+/// # Errors
+/// [`StepError::InvalidStepInput`] naming what does not fit.
+pub fn parse_step(payload: Value) -> Result<Step, StepError> {
+    serde_json::from_value(payload)
+        .map_err(|error| StepError::InvalidStepInput { detail: error.to_string() })
+}
+
+/// The id of a batch: the same documents at the same versions are the same batch.
+fn batch_id(items: &[PlannedDocument]) -> String {
+    let parts: Vec<&str> = items
+        .iter()
+        .flat_map(|item| [item.document_id.as_str(), item.source_version.as_str()])
+        .collect();
+    crate::digest::short_id(&parts, 16)
+}
+
+/// `<model>/<dimensions>`: what a segment says about its vectors.
+fn embedder_identity(model: &str, dimensions: u32) -> String {
+    format!("{model}/{dimensions}")
+}
+
+fn done(run_id: &str) -> Value {
+    json!({ "run_id": run_id })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_read_by_name() {
+        let check = |payload: Value, expected: Result<Step, &str>| match (parse_step(payload), expected) {
+            (Ok(step), Ok(expected)) => assert_eq!(step, expected),
+            (Err(error), Err(part)) => {
+                assert_eq!(error.name(), "InvalidStepInput");
+                assert!(error.to_string().contains(part), "{error}");
+            }
+            (parsed, expected) => panic!("{parsed:?} where {expected:?} was expected"),
+        };
+        let run_id = || "default.01".to_owned();
+        check(json!({"step": "plan", "run_id": "default.01"}), Ok(Step::Plan { run_id: run_id() }));
+        check(
+            json!({"step": "report", "run_id": "default.01"}),
+            Ok(Step::Report { run_id: run_id(), error: None, cause: None }),
+        );
+        check(json!({"step": "plan"}), Err("run_id"));
+        check(json!({"step": "dance", "run_id": "default.01"}), Err("dance"));
+        check(json!({"step": "plan", "run_id": "default.01", "extra": 1}), Err("extra"));
+        check(json!([]), Err("step"));
+    }
+}

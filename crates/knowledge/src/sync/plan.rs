@@ -1,0 +1,244 @@
+//! Plan: list the source, compare with what is published, write the work list.
+
+use std::collections::BTreeMap;
+
+use aws::dynamo::keys::{self, DOCUMENT_PREFIX};
+use aws::s3::Listed;
+use aws::{Aws, AwsError, clock};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::{Value, json};
+
+use super::rows::{
+    DocumentRow, DocumentStatus, PlannedDocument, RunRow, RunStatus, objects,
+};
+use super::{StepError, embedder_identity};
+use crate::names;
+use crate::runs;
+
+/// How many objects are looked at side by side.
+const HEADS_IN_FLIGHT: usize = 16;
+
+/// What the source holds of one document: the object, and the ETag of its sidecar.
+struct SourceObject {
+    object: Listed,
+    sidecar_etag: Option<String>,
+}
+
+impl SourceObject {
+    fn version(&self) -> String {
+        let sidecar = self.sidecar_etag.as_deref().unwrap_or("none");
+        format!("{}-{}-{sidecar}", self.object.etag, self.object.bytes)
+    }
+}
+
+#[derive(Default)]
+struct Difference {
+    process: Vec<PlannedDocument>,
+    delete: Vec<String>,
+    unchanged: u64,
+    rows: Vec<DocumentRow>,
+}
+
+pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
+    let run = runs::row(aws, run_id).await?;
+    refuse_other_embedder(aws, &run.space).await?;
+    let (rows, mut sources) = match &run.documents {
+        Some(ids) => named_documents(aws, ids).await?,
+        None => whole_source(aws, &run.space).await?,
+    };
+    let difference = compare(run_id, rows, &mut sources, clock::now_ms());
+
+    let mut lines = String::new();
+    for document in &difference.process {
+        lines.push_str(&serde_json::to_string(document)?);
+        lines.push('\n');
+    }
+    aws.bucket.put(&objects::plan(run_id), lines).await?;
+    let deletions = serde_json::to_vec(&difference.delete)?;
+    aws.bucket.put(&objects::deletions(run_id), deletions).await?;
+    let rows: Vec<_> = difference
+        .rows
+        .into_iter()
+        .map(|row| (keys::document(&row.document_id), row))
+        .collect();
+    aws.table.put_many(&rows).await?;
+
+    let counts = RunRow {
+        status: RunStatus::Running,
+        planned: difference.process.len() as u64
+            + difference.unchanged
+            + difference.delete.len() as u64,
+        unchanged: difference.unchanged,
+        deleted: difference.delete.len() as u64,
+        ..run
+    };
+    runs::replace(aws, counts).await?;
+    Ok(json!({
+        "run_id": run_id,
+        "bucket": aws.bucket.name(),
+        "plan_key": objects::plan(run_id),
+        "to_process": difference.process.len(),
+        "to_delete": difference.delete.len(),
+        "unchanged": difference.unchanged,
+    }))
+}
+
+async fn refuse_other_embedder(aws: &Aws, space: &str) -> Result<(), StepError> {
+    let configured = embedder_identity(&aws.settings.embed_model, aws.settings.embed_dimensions);
+    match crate::manifest::current(aws, space).await? {
+        Some(manifest) if !manifest.segments.is_empty() => {
+            let stored = embedder_identity(&manifest.embedder, manifest.dimension);
+            if stored == configured {
+                return Ok(());
+            }
+            Err(StepError::EmbedderMismatch { space: space.to_owned(), stored, configured })
+        }
+        _ => Ok(()),
+    }
+}
+
+type Sources = BTreeMap<String, SourceObject>;
+
+async fn named_documents(
+    aws: &Aws,
+    ids: &[String],
+) -> Result<(Vec<DocumentRow>, Sources), AwsError> {
+    let keys: Vec<_> = ids.iter().map(|id| keys::document(id)).collect();
+    let rows: Vec<DocumentRow> = aws.table.get_many(&keys).await?;
+    let sources = stream::iter(&rows)
+        .map(|row| head_source(aws, row))
+        .buffer_unordered(HEADS_IN_FLIGHT)
+        .try_filter_map(async |found| Ok(found))
+        .try_collect()
+        .await?;
+    Ok((rows, sources))
+}
+
+async fn head_source(
+    aws: &Aws,
+    row: &DocumentRow,
+) -> Result<Option<(String, SourceObject)>, AwsError> {
+    let space = keys::space_of(&row.document_id).unwrap_or_default();
+    let key = names::source_key(space, &row.name);
+    let Some(object) = aws.bucket.head(&key).await? else {
+        return Ok(None);
+    };
+    let sidecar = aws.bucket.head(&names::sidecar_key(&key)).await?;
+    let source = SourceObject { object, sidecar_etag: sidecar.map(|sidecar| sidecar.etag) };
+    Ok(Some((row.document_id.clone(), source)))
+}
+
+async fn whole_source(aws: &Aws, space: &str) -> Result<(Vec<DocumentRow>, Sources), AwsError> {
+    let prefix = names::source_prefix(space);
+    let listed = aws.bucket.list(&prefix).await?;
+    let (sidecars, listed): (Vec<_>, Vec<_>) =
+        listed.into_iter().partition(|object| names::is_sidecar(&object.key));
+    let sidecars: BTreeMap<String, String> =
+        sidecars.into_iter().map(|object| (object.key, object.etag)).collect();
+    let mut rows: Vec<DocumentRow> =
+        aws.table.query_all(&keys::space_partition(space), DOCUMENT_PREFIX).await?;
+    let known: std::collections::BTreeSet<String> =
+        rows.iter().map(|row| row.document_id.clone()).collect();
+    let now_ms = clock::now_ms();
+    let mut sources = Sources::new();
+    for object in listed {
+        let name = object.key[prefix.len()..].to_owned();
+        if names::name_problem(&name).is_some() {
+            tracing::warn!(run_space = space, "an object whose name cannot be a document's was left out");
+            continue;
+        }
+        let id = names::document_id(space, &name);
+        if !known.contains(&id) {
+            rows.push(DocumentRow::new(id.clone(), name, now_ms));
+        }
+        let sidecar_etag = sidecars.get(&names::sidecar_key(&object.key)).cloned();
+        sources.insert(id, SourceObject { object, sidecar_etag });
+    }
+    Ok((rows, sources))
+}
+
+/// Sorts documents into new or changed, unchanged, and deleted.
+fn compare(
+    run_id: &str,
+    mut rows: Vec<DocumentRow>,
+    sources: &mut Sources,
+    now_ms: u64,
+) -> Difference {
+    rows.sort_by(|left, right| left.document_id.cmp(&right.document_id));
+    let mut difference = Difference::default();
+    for row in rows {
+        match sources.remove(&row.document_id) {
+            Some(source) if is_unchanged(&row, &source.version()) => difference.unchanged += 1,
+            Some(source) => {
+                difference.process.push(PlannedDocument {
+                    document_id: row.document_id.clone(),
+                    name: row.name.clone(),
+                    source_version: source.version(),
+                });
+                let bytes = source.object.bytes;
+                let row = row.with_status(DocumentStatus::Pending, None, now_ms);
+                difference.rows.push(DocumentRow {
+                    bytes,
+                    run_id: Some(run_id.to_owned()),
+                    expires_at: None,
+                    ..row
+                });
+            }
+            None if row.status == DocumentStatus::Deleted => {}
+            None => difference.delete.push(row.document_id),
+        }
+    }
+    difference
+}
+
+fn is_unchanged(row: &DocumentRow, version: &str) -> bool {
+    row.status == DocumentStatus::Published
+        && row.published.as_ref().is_some_and(|published| published.source_version == version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::PublishedVersion;
+    use super::*;
+
+    fn row(name: &str, status: DocumentStatus, version: Option<&str>) -> DocumentRow {
+        let mut row = DocumentRow::new(format!("s.{name}"), name.into(), 0);
+        row.status = status;
+        row.published = version.map(|version| PublishedVersion {
+            content_hash: "h".into(),
+            source_version: version.into(),
+            title: name.into(),
+            uri: String::new(),
+            passages: 1,
+        });
+        row
+    }
+
+    fn source(etag: &str) -> SourceObject {
+        let object = Listed { key: String::new(), bytes: 1, etag: etag.into() };
+        SourceObject { object, sidecar_etag: None }
+    }
+
+    #[test]
+    fn documents_are_sorted_into_the_plan() {
+        // (row's status and published version, the source's ETag) → (to process, unchanged, to delete)
+        let check = |status, version, etag: Option<&str>, expected: (usize, u64, usize)| {
+            let mut sources: Sources =
+                etag.map(|etag| ("s.a".to_owned(), source(etag))).into_iter().collect();
+            let plan = compare("s.run", vec![row("a", status, version)], &mut sources, 1);
+            let found = (plan.process.len(), plan.unchanged, plan.delete.len());
+            assert_eq!(found, expected, "{status:?} {version:?} {etag:?}");
+        };
+        use DocumentStatus::{Deleted, Failed, Pending, Published, Refused};
+        check(Pending, None, Some("e"), (1, 0, 0));
+        check(Published, Some("e-1-none"), Some("e"), (0, 1, 0));
+        check(Published, Some("e-1-none"), Some("changed"), (1, 0, 0));
+        check(Published, Some("e-1-other sidecar"), Some("e"), (1, 0, 0));
+        check(Failed, Some("e-1-none"), Some("e"), (1, 0, 0));
+        check(Refused, None, Some("e"), (1, 0, 0));
+        check(Published, Some("e-1-none"), None, (0, 0, 1));
+        check(Pending, None, None, (0, 0, 1));
+        check(Deleted, None, None, (0, 0, 0));
+        check(Deleted, None, Some("e"), (1, 0, 0));
+    }
+}

@@ -1,0 +1,202 @@
+//! The rows that a run leaves in the table, and the objects that it passes from step to step.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How a document stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DocumentStatus {
+    Pending,
+    Embedding,
+    Published,
+    Refused,
+    Failed,
+    Deleted,
+}
+
+/// A document's row.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DocumentRow {
+    pub document_id: String,
+    pub name: String,
+    pub status: DocumentStatus,
+    /// Machine-readable name of the refusal or failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The same in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Size of the source object.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Who may read the document: its effective readers.
+    #[serde(default)]
+    pub readers: Vec<String>,
+    #[serde(default)]
+    pub metadata: BTreeMap<String, Value>,
+    /// The version that answers now. It goes on answering when a newer one is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<PublishedVersion>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
+    pub created_at_ms: u64,
+    pub updated_at_ms: u64,
+    /// DynamoDB's time to live, seconds: set on rows of deleted documents and of uploads that never came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+}
+
+impl DocumentRow {
+    /// A row for a document that was just announced.
+    pub fn new(document_id: String, name: String, now_ms: u64) -> Self {
+        Self {
+            document_id,
+            name,
+            status: DocumentStatus::Pending,
+            error: None,
+            reason: None,
+            bytes: 0,
+            readers: Vec::new(),
+            metadata: BTreeMap::new(),
+            published: None,
+            run_id: None,
+            created_at_ms: now_ms,
+            updated_at_ms: now_ms,
+            expires_at: None,
+        }
+    }
+
+    /// The same row with another status and reason.
+    pub fn with_status(
+        mut self,
+        status: DocumentStatus,
+        problem: Option<(String, String)>,
+        now_ms: u64,
+    ) -> Self {
+        self.status = status;
+        (self.error, self.reason) = problem.unzip();
+        self.updated_at_ms = now_ms;
+        self
+    }
+}
+
+/// The live version of a document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedVersion {
+    /// SHA-256 of the extracted text.
+    pub content_hash: String,
+    /// What the source object and its sidecar were: changes whenever either does.
+    pub source_version: String,
+    pub title: String,
+    pub uri: String,
+    pub passages: u32,
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RunStatus {
+    Queued,
+    Running,
+    Succeeded,
+    Partial,
+    Failed,
+    Stopped,
+}
+
+impl RunStatus {
+    /// Whether nothing more will happen.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+}
+
+/// A run's row. Counts of single documents are not here but in its batches, so that a repeated step cannot count twice.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunRow {
+    pub run_id: String,
+    pub space: String,
+    /// Rises with each replacement.
+    pub version: u64,
+    pub status: RunStatus,
+    /// The documents to look at; `None`: the whole source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documents: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default)]
+    pub planned: u64,
+    #[serde(default)]
+    pub unchanged: u64,
+    #[serde(default)]
+    pub deleted: u64,
+    /// The principal that started the run; may read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    pub started_at_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at_ms: Option<u64>,
+}
+
+/// One document of a batch and how far it came.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BatchDocument {
+    pub document_id: String,
+    pub name: String,
+    /// `Embedding` until its passages are in the part, then `Published` once read back; or refused, failed.
+    pub status: DocumentStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<PublishedVersion>,
+}
+
+/// A batch's row: replaced whole by each step, so that steps may repeat.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BatchRow {
+    pub batch_id: String,
+    pub documents: Vec<BatchDocument>,
+    /// The segment part, once embedded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_key: Option<String>,
+    #[serde(default)]
+    pub embedding_tokens: u64,
+}
+
+/// One line of the work list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedDocument {
+    pub document_id: String,
+    pub name: String,
+    pub source_version: String,
+}
+
+/// The objects of a run.
+pub mod objects {
+    pub fn plan(run_id: &str) -> String {
+        format!("runs/{run_id}/plan.jsonl")
+    }
+
+    pub fn deletions(run_id: &str) -> String {
+        format!("runs/{run_id}/deletions.json")
+    }
+
+    pub fn passages(run_id: &str, batch_id: &str) -> String {
+        format!("runs/{run_id}/batches/{batch_id}.json")
+    }
+
+    pub fn part(run_id: &str, batch_id: &str) -> String {
+        format!("runs/{run_id}/parts/{batch_id}.part")
+    }
+
+    pub fn published(run_id: &str) -> String {
+        format!("runs/{run_id}/published.json")
+    }
+}

@@ -1,0 +1,146 @@
+//! Verify: read back every document that the run claims, from the files that queries read.
+
+use std::collections::BTreeMap;
+
+use aws::dynamo::keys::{self, BATCH_PREFIX};
+use aws::{Aws, AwsError, clock};
+use retrieval::Segment;
+use serde_json::Value;
+
+use super::publish::Published;
+use super::rows::{BatchDocument, BatchRow, DocumentRow, DocumentStatus, PublishedVersion, objects};
+use super::{StepError, done};
+use crate::digest::sha256_hex;
+use crate::names;
+
+/// What was found for a document: hash of its text, number of passages.
+type Found = BTreeMap<String, (String, u32)>;
+
+pub(super) async fn verify(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
+    let found = read_back(aws, run_id).await?;
+    let batches: Vec<BatchRow> =
+        aws.table.query_all(&keys::run_partition(run_id), BATCH_PREFIX).await?;
+    for batch in batches {
+        verify_batch(aws, run_id, batch, &found).await?;
+    }
+    remove_deleted(aws, run_id).await?;
+    Ok(done(run_id))
+}
+
+async fn read_back(aws: &Aws, run_id: &str) -> Result<Found, StepError> {
+    let published: Published =
+        serde_json::from_slice(&aws.bucket.get(&objects::published(run_id)).await?)?;
+    let mut found = Found::new();
+    for segment in published.segments {
+        let bytes = aws.bucket.get(&segment.key).await?;
+        if sha256_hex(&bytes) != segment.sha256 {
+            let detail = format!("{} does not match its checksum", segment.key);
+            return Err(StepError::SegmentUnusable { detail });
+        }
+        let opened = Segment::from_bytes(bytes.to_vec())?;
+        for ordinal in 0..opened.document_count() {
+            let record = opened.document(ordinal)?;
+            let passages = record.passage_range.end - record.passage_range.start;
+            found.insert(record.document_id, (record.content_hash, passages));
+        }
+    }
+    Ok(found)
+}
+
+async fn verify_batch(
+    aws: &Aws,
+    run_id: &str,
+    mut batch: BatchRow,
+    found: &Found,
+) -> Result<(), StepError> {
+    let keys: Vec<_> =
+        batch.documents.iter().map(|document| keys::document(&document.document_id)).collect();
+    let rows: Vec<DocumentRow> = aws.table.get_many(&keys).await?;
+    let mut rows: BTreeMap<String, DocumentRow> =
+        rows.into_iter().map(|row| (row.document_id.clone(), row)).collect();
+    let mut updated = Vec::new();
+    for document in &mut batch.documents {
+        let Some(version) = document.version.clone() else { continue };
+        let problem = claim_problem(aws, document, &version, found).await?;
+        settle(document, problem);
+        let Some(row) = rows.remove(&document.document_id) else { continue };
+        // A later run may have taken the document over; its row is that run's to write.
+        if row.run_id.as_deref().is_some_and(|owner| owner != run_id) {
+            continue;
+        }
+        let live = (document.status == DocumentStatus::Published).then_some(version);
+        let problem = document.error.clone().zip(document.reason.clone());
+        let published = live.or_else(|| row.published.clone());
+        let row = row.with_status(document.status, problem, clock::now_ms());
+        updated.push((keys::document(&row.document_id), DocumentRow { published, ..row }));
+    }
+    aws.table.put_many(&updated).await?;
+    aws.table.put(&keys::batch(run_id, &batch.batch_id), &batch).await?;
+    Ok(())
+}
+
+fn settle(document: &mut BatchDocument, problem: Option<String>) {
+    match problem {
+        None => {
+            document.status = DocumentStatus::Published;
+            (document.error, document.reason) = (None, None);
+        }
+        Some(reason) => {
+            document.status = DocumentStatus::Failed;
+            document.error = Some("VerificationFailed".into());
+            document.reason = Some(reason);
+        }
+    }
+}
+
+/// Why the claim for a document does not hold; `None` when text and passages were read back as claimed.
+async fn claim_problem(
+    aws: &Aws,
+    document: &BatchDocument,
+    version: &PublishedVersion,
+    found: &Found,
+) -> Result<Option<String>, StepError> {
+    if document.status == DocumentStatus::Failed {
+        return Ok(document.reason.clone());
+    }
+    let claimed = (version.content_hash.clone(), version.passages);
+    match found.get(&document.document_id) {
+        None => return Ok(Some("the published segments do not hold it; sync again".into())),
+        Some(seen) if *seen != claimed => {
+            let words = format!("{} passages were claimed, {} read back", claimed.1, seen.1);
+            return Ok(Some(words));
+        }
+        Some(_) => {}
+    }
+    match aws.bucket.get(&names::text_key(&document.document_id, &version.content_hash)).await {
+        Ok(text) if sha256_hex(&text) == version.content_hash => Ok(None),
+        Ok(_) => Ok(Some("the stored text does not match its hash; sync again".into())),
+        Err(AwsError::Missing { .. }) => Ok(Some("the stored text is missing; sync again".into())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Rows of deleted documents stay for 30 days as `deleted`, so that the deletion can be seen.
+const DELETED_ROW_SECONDS: u64 = 30 * 24 * 3600;
+
+async fn remove_deleted(aws: &Aws, run_id: &str) -> Result<(), StepError> {
+    let deletions: Vec<String> =
+        serde_json::from_slice(&aws.bucket.get(&objects::deletions(run_id)).await?)?;
+    let keys: Vec<_> = deletions.iter().map(|id| keys::document(id)).collect();
+    let rows: Vec<DocumentRow> = aws.table.get_many(&keys).await?;
+    let now_ms = clock::now_ms();
+    let mut updated = Vec::new();
+    for row in rows {
+        for text in aws.bucket.list(&names::texts_prefix(&row.document_id)).await? {
+            aws.bucket.delete(&text.key).await?;
+        }
+        let row = row.with_status(DocumentStatus::Deleted, None, now_ms);
+        let expires_at = Some(now_ms / 1000 + DELETED_ROW_SECONDS);
+        updated.push((
+            keys::document(&row.document_id),
+            DocumentRow { published: None, expires_at, ..row },
+        ));
+    }
+    aws.table.put_many(&updated).await?;
+    Ok(())
+}
