@@ -1,0 +1,121 @@
+//! What a request brings: JSON with a typed form, or files in `multipart/form-data`.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use knowledge::KnowledgeError;
+use knowledge::documents::NewDocument;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A document as it came, with its bytes.
+pub(crate) struct Upload {
+    pub document: NewDocument,
+    pub content: Bytes,
+}
+
+/// All that one upload request brings.
+pub(crate) struct Uploads {
+    pub space: Option<String>,
+    pub uploads: Vec<Upload>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UploadForm {
+    name: String,
+    content: Option<String>,
+    content_base64: Option<String>,
+    space: Option<String>,
+    #[serde(default)]
+    metadata: BTreeMap<String, Value>,
+    #[serde(default)]
+    readers: Vec<String>,
+}
+
+/// `POST /v1/uploads`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LinkForm {
+    pub name: String,
+    pub bytes: u64,
+    pub space: Option<String>,
+    #[serde(default)]
+    pub metadata: BTreeMap<String, Value>,
+    #[serde(default)]
+    pub readers: Vec<String>,
+}
+
+/// `POST /v1/runs`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RunForm {
+    pub space: Option<String>,
+    pub documents: Option<Vec<String>>,
+}
+
+/// Reads `POST /v1/documents` with a JSON body.
+pub(crate) fn json_upload(body: &[u8]) -> Result<Uploads, KnowledgeError> {
+    let form: UploadForm = knowledge::problem::parse_json(body)?;
+    let content = match (form.content, form.content_base64) {
+        (Some(text), None) => Bytes::from(text),
+        (None, Some(encoded)) => Bytes::from(
+            STANDARD.decode(encoded.trim()).map_err(|_| KnowledgeError::InvalidBase64)?,
+        ),
+        _ => {
+            return Err(KnowledgeError::InvalidRequest {
+                detail: "give exactly one of content and content_base64".into(),
+            });
+        }
+    };
+    let document =
+        NewDocument { name: form.name, metadata: form.metadata, readers: form.readers };
+    Ok(Uploads { space: form.space, uploads: vec![Upload { document, content }] })
+}
+
+/// Reads `POST /v1/documents` with files: each part with a file name is a document; the fields `space`, `readers`
+/// (comma-separated) and `metadata` (JSON) hold for all of them.
+pub(crate) async fn multipart_upload(
+    body: Bytes,
+    content_type: &str,
+) -> Result<Uploads, KnowledgeError> {
+    let malformed =
+        |error: multer::Error| KnowledgeError::InvalidRequest { detail: format!("multipart: {error}") };
+    let boundary = multer::parse_boundary(content_type).map_err(malformed)?;
+    let stream = futures_util::stream::iter([Ok::<_, std::io::Error>(body)]);
+    let mut parts = multer::Multipart::new(stream, boundary);
+    let (mut files, mut space) = (Vec::new(), None);
+    let (mut readers, mut metadata) = (Vec::new(), BTreeMap::new());
+    while let Some(part) = parts.next_field().await.map_err(malformed)? {
+        let (field, file) =
+            (part.name().unwrap_or_default().to_owned(), part.file_name().map(str::to_owned));
+        let content = part.bytes().await.map_err(malformed)?;
+        match (file, field.as_str()) {
+            (Some(name), _) => files.push((name, content)),
+            (None, "space") => space = Some(text(&content)?),
+            (None, "readers") => {
+                readers = text(&content)?.split(',').map(|name| name.trim().to_owned()).collect();
+            }
+            (None, "metadata") => metadata = knowledge::problem::parse_json(&content)?,
+            (None, other) => return Err(KnowledgeError::UnknownField { field: other.to_owned() }),
+        }
+    }
+    if files.is_empty() {
+        let detail = "the form holds no file; send at least one part with a filename".into();
+        return Err(KnowledgeError::InvalidRequest { detail });
+    }
+    let uploads = files
+        .into_iter()
+        .map(|(name, content)| Upload {
+            document: NewDocument { name, metadata: metadata.clone(), readers: readers.clone() },
+            content,
+        })
+        .collect();
+    Ok(Uploads { space, uploads })
+}
+
+fn text(content: &[u8]) -> Result<String, KnowledgeError> {
+    String::from_utf8(content.to_vec()).map_err(|_| KnowledgeError::InvalidUtf8)
+}

@@ -1,0 +1,148 @@
+//! A running laptop cloud for a test: the real binary, free ports, a folder that goes with it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+/// How long anything may take before the test calls it stuck; generous for a loaded two-core machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub struct Instance {
+    child: Child,
+    data: PathBuf,
+    pub api: String,
+    pub aws: String,
+    client: reqwest::Client,
+    _folder: Option<tempfile::TempDir>,
+}
+
+pub struct Reply {
+    pub status: StatusCode,
+    pub content_type: String,
+    pub body: Value,
+}
+
+impl Instance {
+    /// An empty instance in a folder of its own.
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut instance = Self::start_in(folder.path()).await;
+        instance._folder = Some(folder);
+        instance
+    }
+
+    /// An instance on a folder that the test keeps.
+    pub async fn start_in(data: &Path) -> Self {
+        let record = data.join("instance.json");
+        let _ = std::fs::remove_file(&record);
+        let log = std::fs::File::create(data.join("test.log")).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_outcrop"))
+            .args(["dev", "--port", "0", "--aws-port", "0", "--no-sample", "--data"])
+            .arg(data)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        let addresses = loop {
+            if let Ok(text) = std::fs::read_to_string(&record)
+                && let Ok(addresses) = serde_json::from_str::<Value>(&text)
+            {
+                break addresses;
+            }
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!("the instance ended with {status}: {}", read_log(data));
+            }
+            assert!(begun.elapsed() < PATIENCE, "the instance did not start: {}", read_log(data));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        Self {
+            child,
+            data: data.to_owned(),
+            api: addresses["api"].as_str().unwrap().to_owned(),
+            aws: addresses["aws"].as_str().unwrap().to_owned(),
+            client: reqwest::Client::new(),
+            _folder: None,
+        }
+    }
+
+    /// Ends the process without a warning, as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn log(&self) -> String {
+        read_log(&self.data)
+    }
+
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
+        let reply = request.send().await.unwrap_or_else(|error| panic!("{error}: {}", self.log()));
+        let status = reply.status();
+        let content_type = reply
+            .headers()
+            .get("content-type")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
+        let text = reply.text().await.unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Reply { status, content_type, body }
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.api))
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Reply {
+        self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// Uploads one document and waits until its run has ended; answers the document's id and the run.
+    pub async fn ingest(&self, name: &str, content: &str) -> (String, Value) {
+        let reply = self.post("/v1/documents", &json!({"name": name, "content": content})).await;
+        assert_eq!(reply.status, 202, "{} {}", reply.body, self.log());
+        let run = self.finished(reply.body["run_id"].as_str().unwrap()).await;
+        (reply.body["document_id"].as_str().unwrap().to_owned(), run)
+    }
+
+    /// Waits until a run has ended.
+    pub async fn finished(&self, run_id: &str) -> Value {
+        let begun = Instant::now();
+        loop {
+            let reply = self.get(&format!("/v1/runs/{run_id}")).await;
+            assert_eq!(reply.status, 200, "{} {}", reply.body, self.log());
+            let status = reply.body["status"].as_str().unwrap_or_default();
+            if !matches!(status, "QUEUED" | "RUNNING") {
+                return reply.body;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{} did not end: {}", reply.body, self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Makes the local Bedrock fail as told.
+    pub async fn fault(&self, fault: &Value) {
+        let reply = self.client.post(format!("{}/_local/faults", self.aws)).json(fault).send().await;
+        assert!(reply.unwrap().status().is_success());
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read_log(data: &Path) -> String {
+    std::fs::read_to_string(data.join("test.log")).unwrap_or_default()
+}
