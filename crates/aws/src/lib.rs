@@ -2,10 +2,12 @@
 //!
 //! Above this crate nobody sees an SDK type, an environment variable, the clock or a random number.
 
+pub mod bedrock;
 pub mod chance;
 pub mod clock;
 pub mod config;
 pub mod dynamo;
+pub mod lambda;
 pub mod s3;
 pub mod states;
 pub mod telemetry;
@@ -55,6 +57,7 @@ impl AwsError {
 pub struct Aws {
     pub table: dynamo::Table,
     pub bucket: s3::Bucket,
+    pub bedrock: bedrock::Bedrock,
     pub states: states::StateMachine,
     pub settings: Settings,
 }
@@ -66,6 +69,7 @@ impl Aws {
         Self {
             table: dynamo::Table::new(&sdk, &settings.table),
             bucket: s3::Bucket::new(&sdk, &settings.bucket),
+            bedrock: bedrock::Bedrock::new(&sdk, &settings),
             states: states::StateMachine::new(&sdk, &settings.state_machine_arn),
             settings,
         }

@@ -1,0 +1,123 @@
+//! Embeddings by InvokeModel: Titan takes one text a call, Cohere 96.
+
+use aws_sdk_bedrockruntime::primitives::Blob;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::{Value, json};
+
+use super::{Bedrock, BedrockError, classify};
+
+/// Titan calls in flight at once; each carries one text.
+const TITAN_IN_FLIGHT: usize = 8;
+/// Texts in one Cohere call. Source: Amazon Bedrock User Guide, Cohere Embed.
+const COHERE_TEXTS: usize = 96;
+
+/// What the texts are: some models embed questions and documents differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmbedPurpose {
+    Query,
+    Document,
+}
+
+/// One vector for each text, in order, and the tokens that were billed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embeddings {
+    pub vectors: Vec<Vec<f32>>,
+    pub tokens: u64,
+}
+
+impl Bedrock {
+    /// Embeds texts with the model of the settings.
+    ///
+    /// # Errors
+    /// Any [`BedrockError`]; [`BedrockError::Refused`] when a vector has another dimension than the settings say.
+    pub async fn embed(
+        &self,
+        texts: &[String],
+        purpose: EmbedPurpose,
+    ) -> Result<Embeddings, BedrockError> {
+        let parts: Vec<Embeddings> = if self.embed_model.contains("cohere.") {
+            stream::iter(texts.chunks(COHERE_TEXTS))
+                .map(|texts| self.embed_cohere(texts, purpose))
+                .buffered(2)
+                .try_collect()
+                .await?
+        } else {
+            stream::iter(texts)
+                .map(|text| self.embed_titan(text))
+                .buffered(TITAN_IN_FLIGHT)
+                .try_collect()
+                .await?
+        };
+        let tokens = parts.iter().map(|part| part.tokens).sum();
+        let vectors: Vec<Vec<f32>> = parts.into_iter().flat_map(|part| part.vectors).collect();
+        let expected = self.embed_dimensions as usize;
+        if let Some(other) = vectors.iter().find(|vector| vector.len() != expected) {
+            let detail = format!("its embedding has {} components, the settings say {expected}", other.len());
+            return Err(self.refused(detail));
+        }
+        Ok(Embeddings { vectors, tokens })
+    }
+
+    async fn embed_titan(&self, text: &str) -> Result<Embeddings, BedrockError> {
+        let body = json!({
+            "inputText": text,
+            "dimensions": self.embed_dimensions,
+            "normalize": true,
+        });
+        let reply = self.invoke(&body).await?;
+        let vector = self.vector(&reply["embedding"])?;
+        Ok(Embeddings {
+            vectors: vec![vector],
+            tokens: reply["inputTextTokenCount"].as_u64().unwrap_or_default(),
+        })
+    }
+
+    async fn embed_cohere(
+        &self,
+        texts: &[String],
+        purpose: EmbedPurpose,
+    ) -> Result<Embeddings, BedrockError> {
+        let input_type = match purpose {
+            EmbedPurpose::Query => "search_query",
+            EmbedPurpose::Document => "search_document",
+        };
+        let body = json!({ "texts": texts, "input_type": input_type, "truncate": "END" });
+        let reply = self.invoke(&body).await?;
+        // With `embedding_types` the vectors stand by type, without it plainly.
+        let rows = reply["embeddings"].as_array().or(reply["embeddings"]["float"].as_array());
+        let rows = rows.ok_or_else(|| self.refused("its reply holds no embeddings".into()))?;
+        let vectors = rows.iter().map(|row| self.vector(row)).collect::<Result<Vec<_>, _>>()?;
+        if vectors.len() != texts.len() {
+            return Err(self.refused(format!("{} vectors for {} texts", vectors.len(), texts.len())));
+        }
+        // Cohere bills tokens but does not say them; four bytes to a token is its own rule of thumb.
+        let tokens = texts.iter().map(|text| text.len().div_ceil(4) as u64).sum();
+        Ok(Embeddings { vectors, tokens })
+    }
+
+    async fn invoke(&self, body: &Value) -> Result<Value, BedrockError> {
+        let reply = self
+            .client
+            .invoke_model()
+            .model_id(&self.embed_model)
+            .content_type("application/json")
+            .accept("application/json")
+            .body(Blob::new(body.to_string()))
+            .send()
+            .await
+            .map_err(|error| classify(&self.embed_model, error))?;
+        serde_json::from_slice(reply.body.as_ref())
+            .map_err(|error| self.refused(format!("its reply is not JSON: {error}")))
+    }
+
+    fn vector(&self, value: &Value) -> Result<Vec<f32>, BedrockError> {
+        let numbers = value.as_array().and_then(|numbers| {
+            numbers.iter().map(|number| number.as_f64().map(|value| value as f32)).collect()
+        });
+        numbers.ok_or_else(|| self.refused("its embedding is not a list of numbers".into()))
+    }
+
+    fn refused(&self, detail: String) -> BedrockError {
+        BedrockError::Refused { model: self.embed_model.clone(), detail }
+    }
+}

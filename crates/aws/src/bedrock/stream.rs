@@ -1,0 +1,156 @@
+//! An answer as a stream of events. Dropping the stream ends the request.
+
+use aws_sdk_bedrockruntime::error::ProvideErrorMetadata;
+use aws_sdk_bedrockruntime::primitives::event_stream::EventReceiver;
+use aws_sdk_bedrockruntime::types::error::ConverseStreamOutputError;
+use aws_sdk_bedrockruntime::types::{
+    CitationLocation, CitationsConfig, ContentBlock, ContentBlockDelta, ConversationRole,
+    ConverseStreamOutput, InferenceConfiguration, Message, SearchResultBlock,
+    SearchResultContentBlock, SystemContentBlock,
+};
+
+use super::{Bedrock, BedrockError, by_code, classify};
+
+/// A passage as the model sees it: its sentences are the units that a citation names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchResult {
+    pub source: String,
+    pub title: String,
+    pub sentences: Vec<String>,
+}
+
+/// What the model is asked.
+#[derive(Debug, Clone)]
+pub struct AnswerRequest {
+    pub model: String,
+    pub system: String,
+    /// Given as `searchResult` blocks with citations on; empty for models without them.
+    pub search_results: Vec<SearchResult>,
+    /// The user's message, after the search results.
+    pub message: String,
+    pub max_tokens: u32,
+    /// `None` where the model does not take one.
+    pub temperature: Option<f32>,
+}
+
+/// Why the model stopped, in Bedrock's words.
+pub type StopReason = String;
+
+/// One event of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelEvent {
+    Text(String),
+    /// The text just sent, or about to end, rests on sentences `start..end` of a search result.
+    Citation { search_result: usize, start: usize, end: usize },
+    /// A content block ended: citations before it belong to its text.
+    BlockEnd,
+    Stop(StopReason),
+    Usage { input_tokens: u64, output_tokens: u64 },
+}
+
+/// The events of an answer, in order.
+pub struct AnswerStream {
+    model: String,
+    receiver: EventReceiver<ConverseStreamOutput, ConverseStreamOutputError>,
+}
+
+impl Bedrock {
+    /// Asks a model. Nothing is retried once the stream has begun.
+    ///
+    /// # Errors
+    /// Any [`BedrockError`].
+    pub async fn answer(&self, request: &AnswerRequest) -> Result<AnswerStream, BedrockError> {
+        let refused = |detail: String| BedrockError::Refused { model: request.model.clone(), detail };
+        let mut content = Vec::new();
+        for result in &request.search_results {
+            content.push(ContentBlock::SearchResult(search_result(result).map_err(refused)?));
+        }
+        content.push(ContentBlock::Text(request.message.clone()));
+        let message = Message::builder()
+            .role(ConversationRole::User)
+            .set_content(Some(content))
+            .build()
+            .map_err(|error| refused(error.to_string()))?;
+        let inference = InferenceConfiguration::builder()
+            .max_tokens(request.max_tokens as i32)
+            .set_temperature(request.temperature)
+            .build();
+        let reply = self
+            .client
+            .converse_stream()
+            .model_id(&request.model)
+            .system(SystemContentBlock::Text(request.system.clone()))
+            .messages(message)
+            .inference_config(inference)
+            .send()
+            .await
+            .map_err(|error| classify(&request.model, error))?;
+        Ok(AnswerStream { model: request.model.clone(), receiver: reply.stream })
+    }
+}
+
+fn search_result(result: &SearchResult) -> Result<SearchResultBlock, String> {
+    let mut block = SearchResultBlock::builder().source(&result.source).title(&result.title);
+    for sentence in &result.sentences {
+        let content = SearchResultContentBlock::builder().text(sentence).build();
+        block = block.content(content.map_err(|error| error.to_string())?);
+    }
+    let citations = CitationsConfig::builder().enabled(true).build();
+    block
+        .citations(citations.map_err(|error| error.to_string())?)
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+impl AnswerStream {
+    /// The next event; `None` at the end.
+    ///
+    /// # Errors
+    /// What Bedrock reported in mid-stream, or [`BedrockError::StreamBroken`] when the connection ended early.
+    pub async fn next(&mut self) -> Result<Option<ModelEvent>, BedrockError> {
+        loop {
+            let received = self.receiver.recv().await.map_err(|error| {
+                let code = error.code().unwrap_or("ModelStreamErrorException").to_owned();
+                let detail = error.message().unwrap_or("the connection ended early").to_owned();
+                by_code(&self.model, &code, detail, true)
+            })?;
+            let Some(output) = received else { return Ok(None) };
+            if let Some(event) = event(output) {
+                return Ok(Some(event));
+            }
+        }
+    }
+}
+
+/// Our event for one of Bedrock's; `None` for those that carry nothing for an answer (reasoning, block starts).
+fn event(output: ConverseStreamOutput) -> Option<ModelEvent> {
+    match output {
+        ConverseStreamOutput::ContentBlockDelta(delta) => match delta.delta? {
+            ContentBlockDelta::Text(text) => Some(ModelEvent::Text(text)),
+            ContentBlockDelta::Citation(citation) => located(citation.location?),
+            _ => None,
+        },
+        ConverseStreamOutput::ContentBlockStop(_) => Some(ModelEvent::BlockEnd),
+        ConverseStreamOutput::MessageStop(stop) => {
+            Some(ModelEvent::Stop(stop.stop_reason.as_str().to_owned()))
+        }
+        ConverseStreamOutput::Metadata(metadata) => {
+            let usage = metadata.usage?;
+            Some(ModelEvent::Usage {
+                input_tokens: usage.input_tokens.max(0) as u64,
+                output_tokens: usage.output_tokens.max(0) as u64,
+            })
+        }
+        _ => None,
+    }
+}
+
+fn located(location: CitationLocation) -> Option<ModelEvent> {
+    let CitationLocation::SearchResultLocation(location) = location else { return None };
+    let at = |value: Option<i32>| value.and_then(|value| usize::try_from(value).ok());
+    Some(ModelEvent::Citation {
+        search_result: at(location.search_result_index)?,
+        start: at(location.start)?,
+        end: at(location.end)?,
+    })
+}
