@@ -3,21 +3,37 @@
 mod body;
 mod routes;
 
-use aws::lambda::{Event, HttpRequest, Reply, StepFailure};
-use aws::{Aws, AwsError};
-use knowledge::{KnowledgeError, sync};
+use std::sync::Arc;
+
+use aws::Aws;
+use aws::lambda::{Event, Reply, StepFailure};
+use knowledge::sync;
 use serde_json::Value;
 
 pub use routes::ROUTES;
+
+/// What this function's requests use: a client without retries for steps, because the state machine retries them and
+/// retries must not multiply; and one with retries for HTTP.
+pub struct Service {
+    steps: Aws,
+    http: Aws,
+}
+
+impl Service {
+    pub fn new(settings: aws::config::Settings) -> Arc<Self> {
+        let steps = aws::config::Settings { sdk_retries: 0, ..settings.clone() };
+        Arc::new(Self { steps: Aws::new(steps), http: Aws::new(settings) })
+    }
+}
 
 /// Answers one invocation.
 ///
 /// # Errors
 /// A step's failure under its own name, for the state machine's `Retry` and `Catch`. HTTP never fails: it replies.
-pub async fn handle(aws: &Aws, event: Event) -> Result<Reply, StepFailure> {
+pub async fn handle(service: Arc<Service>, event: Event) -> Result<Reply, StepFailure> {
     match event {
-        Event::Http(request) => Ok(http(aws, &request).await),
-        Event::Step(payload) => step(aws, payload).await.map(Reply::Step),
+        Event::Http(request) => Ok(routes::route(&service.http, &request).await),
+        Event::Step(payload) => step(&service.steps, payload).await.map(Reply::Step),
     }
 }
 
@@ -27,6 +43,17 @@ async fn step(aws: &Aws, payload: Value) -> Result<Value, StepFailure> {
 }
 
 fn failure(error: sync::StepError) -> StepFailure {
-    tracing::warn!(error = error.name(), "a step failed");
+    tracing::warn!(error = error.name(), detail = %error, "a step failed");
     StepFailure { name: error.name().to_owned(), message: error.to_string() }
+}
+
+/// Reads the settings and serves invocations until Lambda stops the process.
+///
+/// # Errors
+/// Settings that are missing or wrong, or a runtime API that cannot be reached.
+pub async fn run() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let settings = aws::config::Settings::from_env()?;
+    aws::telemetry::start(settings.log_level);
+    let service = Service::new(settings);
+    aws::lambda::run(move |event| handle(service.clone(), event)).await
 }

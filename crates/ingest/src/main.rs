@@ -1,1 +1,6 @@
-fn main() {}
+//! The `ingest` function's bootstrap.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    ingest::run().await
+}

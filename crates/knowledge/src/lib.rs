@@ -1,1 +1,20 @@
+//! What the service does: ask, search, sync, documents, runs. Floors below know how; the Lambdas above only translate.
 
+pub mod access;
+pub mod ask;
+pub mod cite;
+pub mod digest;
+pub mod documents;
+pub mod http;
+pub mod manifest;
+pub mod models;
+pub mod names;
+pub mod problem;
+pub mod prompt;
+pub mod runs;
+pub mod search;
+pub mod snapshot;
+pub mod spaces;
+pub mod sync;
+
+pub use problem::KnowledgeError;

@@ -1,0 +1,130 @@
+//! The routes of this function: uploads and runs.
+
+use aws::Aws;
+use aws::lambda::{HttpRequest, Reply};
+use http::StatusCode;
+use knowledge::access::Caller;
+use knowledge::documents::{self, NewDocument};
+use knowledge::http::{self as web, BODY_BYTES, Route};
+use knowledge::problem::parse_json;
+use knowledge::{KnowledgeError, runs, spaces};
+use serde_json::{Value, json};
+
+use crate::body::{self, LinkForm, RunForm, Uploads};
+
+/// What this function serves; `infra/openapi.yaml` says the same, and a test holds the two together.
+pub const ROUTES: &[Route] = &[
+    Route { method: "POST", path: "/v1/documents" },
+    Route { method: "DELETE", path: "/v1/documents/{document_id}" },
+    Route { method: "POST", path: "/v1/uploads" },
+    Route { method: "POST", path: "/v1/runs" },
+    Route { method: "GET", path: "/v1/runs" },
+    Route { method: "GET", path: "/v1/runs/{run_id}" },
+];
+
+pub(crate) async fn route(aws: &Aws, request: &HttpRequest) -> Reply {
+    match answer(aws, request).await {
+        Ok(reply) => reply,
+        Err(error) => web::problem(&error),
+    }
+}
+
+async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeError> {
+    let (number, filled) = web::find(ROUTES, request)?;
+    if request.body.len() > BODY_BYTES {
+        let (bytes, limit) = (request.body.len() as u64, BODY_BYTES as u64);
+        return Err(KnowledgeError::PayloadTooLarge { bytes, limit });
+    }
+    let caller = web::caller(request);
+    let Route { method, path } = ROUTES[number];
+    match (method, path, filled.as_slice()) {
+        ("POST", "/v1/documents", _) => upload(aws, &caller, request).await,
+        ("DELETE", _, [document_id]) => delete(aws, &caller, document_id).await,
+        ("POST", "/v1/uploads", _) => announce(aws, &caller, request).await,
+        ("POST", "/v1/runs", _) => start(aws, &caller, request).await,
+        ("GET", "/v1/runs/{run_id}", [run_id]) => {
+            Ok(web::json(StatusCode::OK, &runs::get(aws, run_id, &caller).await?))
+        }
+        _ => {
+            let space = request.query.get("space").map_or(spaces::DEFAULT, String::as_str);
+            spaces::require(aws, space).await?;
+            let limit = web::limit(request, 20, 100)?;
+            let cursor = request.query.get("cursor").map(String::as_str);
+            let page = runs::list(aws, space, &caller, limit, cursor).await?;
+            Ok(web::json(StatusCode::OK, &page))
+        }
+    }
+}
+
+fn accepted(body: &Value) -> Reply {
+    web::json(StatusCode::ACCEPTED, body)
+}
+
+async fn upload(
+    aws: &Aws,
+    caller: &Caller,
+    request: &HttpRequest,
+) -> Result<Reply, KnowledgeError> {
+    let content_type = request.headers.get("content-type").map(String::as_str).unwrap_or_default();
+    let Uploads { space, uploads } = if content_type.starts_with("multipart/form-data") {
+        body::multipart_upload(request.body.clone(), content_type).await?
+    } else {
+        web::require_json(request).map_err(|_| KnowledgeError::UnsupportedMediaType {
+            content_type: content_type.to_owned(),
+            expected: "application/json or multipart/form-data",
+        })?;
+        body::json_upload(&request.body)?
+    };
+    let space = space.as_deref().unwrap_or(spaces::DEFAULT);
+    let mut stored = Vec::with_capacity(uploads.len());
+    for upload in uploads {
+        let name = upload.document.name.clone();
+        let id = documents::store(aws, space, caller, &upload.document, upload.content).await?;
+        stored.push((id, name));
+    }
+    let ids = stored.iter().map(|(id, _)| id.clone()).collect();
+    let run_id = runs::start(aws, space, caller, Some(ids)).await?;
+    let listed: Vec<Value> = stored
+        .iter()
+        .map(|(document_id, name)| json!({ "document_id": document_id, "name": name }))
+        .collect();
+    let first = stored.first().map(|(id, _)| id);
+    Ok(accepted(&json!({ "document_id": first, "documents": listed, "run_id": run_id })))
+}
+
+async fn delete(aws: &Aws, caller: &Caller, document_id: &str) -> Result<Reply, KnowledgeError> {
+    documents::remove(aws, document_id, caller).await?;
+    let space = aws::dynamo::keys::space_of(document_id).unwrap_or(spaces::DEFAULT);
+    let run_id = runs::start(aws, space, caller, Some(vec![document_id.to_owned()])).await?;
+    Ok(accepted(&json!({ "document_id": document_id, "run_id": run_id })))
+}
+
+async fn announce(
+    aws: &Aws,
+    caller: &Caller,
+    request: &HttpRequest,
+) -> Result<Reply, KnowledgeError> {
+    web::require_json(request)?;
+    let form: LinkForm = parse_json(&request.body)?;
+    let space = form.space.as_deref().unwrap_or(spaces::DEFAULT);
+    let document =
+        NewDocument { name: form.name, metadata: form.metadata, readers: form.readers };
+    let (document_id, upload_url) =
+        documents::upload_link(aws, space, caller, &document, form.bytes).await?;
+    let body = json!({ "document_id": document_id, "upload_url": upload_url });
+    Ok(web::json(StatusCode::OK, &body))
+}
+
+async fn start(aws: &Aws, caller: &Caller, request: &HttpRequest) -> Result<Reply, KnowledgeError> {
+    web::require_json(request)?;
+    let form: RunForm = parse_json(&request.body)?;
+    let space = form.space.as_deref().unwrap_or(spaces::DEFAULT);
+    spaces::require(aws, space).await?;
+    if let Some(foreign) = form.documents.iter().flatten().find(|id| {
+        aws::dynamo::keys::space_of(id) != Some(space)
+    }) {
+        return Err(KnowledgeError::DocumentNotFound { document_id: foreign.clone() });
+    }
+    let run_id = runs::start(aws, space, caller, form.documents).await?;
+    Ok(accepted(&json!({ "run_id": run_id })))
+}

@@ -1,0 +1,465 @@
+//! A question's way through: find passages, ask the model, turn its citations into checkable ones, tell what it cost.
+
+use std::time::Instant;
+
+use aws::bedrock::{AnswerRequest, AnswerStream, ModelEvent, SearchResult as ModelSource};
+use aws::{Aws, chance, clock};
+use retrieval::{Hit, Mask};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::KnowledgeError;
+use crate::access::Caller;
+use crate::cite::{Citation, Citations, MarkerReader, Piece, Source};
+use crate::models::capabilities;
+use crate::prompt;
+use crate::search::{self, SearchCost, SearchMode, Wanted, milliseconds};
+use crate::snapshot::{Snapshot, Snapshots};
+use crate::spaces;
+
+/// Passages that the model reads, unless the request says less.
+const SOURCES: usize = 8;
+/// The most passages a request may ask for.
+const SOURCES_LIMIT: usize = 30;
+/// Tokens of one answer at the most.
+const ANSWER_TOKENS: u32 = 1_024;
+
+const NOTHING_PUBLISHED: &str =
+    "I could not find an answer: this space holds no documents that you may read.";
+
+/// A question.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskRequest {
+    #[serde(default)]
+    pub question: String,
+    #[serde(default)]
+    pub space: Option<String>,
+    #[serde(default)]
+    pub filter: Option<Value>,
+    /// Passages to read.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// Another model than the settings'.
+    #[serde(default)]
+    pub model: Option<String>,
+}
+
+/// A passage that the answer could rest on.
+#[derive(Debug, Clone, Serialize)]
+pub struct AnswerSource {
+    pub document_id: String,
+    pub title: String,
+    pub uri: String,
+    pub passage_id: String,
+    pub heading_path: Vec<String>,
+    pub start: u64,
+    pub end: u64,
+    pub score: f32,
+    pub text: String,
+}
+
+/// What an answer took.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Usage {
+    pub model: String,
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    pub embedding_tokens: u64,
+}
+
+/// Milliseconds of an answer's parts.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Timings {
+    pub embed: f64,
+    pub search: f64,
+    /// From asking the model to its first text.
+    pub first_token: f64,
+    pub model: f64,
+    pub total: f64,
+}
+
+/// The whole answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct Answer {
+    pub answer_id: String,
+    /// With markers `[1]`, `[2]`, … where citations belong.
+    pub answer: String,
+    /// Whether the documents hold an answer. An answer without a citation that resolves is none.
+    pub answered: bool,
+    pub citations: Vec<Citation>,
+    pub sources: Vec<AnswerSource>,
+    pub usage: Usage,
+    pub timings_ms: Timings,
+    /// Why the model stopped, in Bedrock's words.
+    pub stop_reason: String,
+}
+
+/// What happens while an answer is made.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum AskEvent {
+    Sources { answer_id: String, sources: Vec<AnswerSource> },
+    Delta { text: String },
+    Citation { citation: Citation },
+    Usage(Usage),
+    Done(Box<Answer>),
+}
+
+impl AskEvent {
+    /// The event's name on the wire.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Sources { .. } => "sources",
+            Self::Delta { .. } => "delta",
+            Self::Citation { .. } => "citation",
+            Self::Usage(_) => "usage",
+            Self::Done(_) => "done",
+        }
+    }
+}
+
+/// Where events go, if anybody listens.
+struct Listener(Option<mpsc::Sender<AskEvent>>);
+
+/// The listener hung up; nothing more need be done.
+struct HungUp;
+
+impl Listener {
+    async fn tell(&self, event: AskEvent) -> Result<(), HungUp> {
+        match &self.0 {
+            Some(sender) => sender.send(event).await.map_err(|_| HungUp),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Answers a question. With `events`, each step is told as it happens, the last being [`AskEvent::Done`]; `None` comes
+/// back when the listener hung up, and the model's stream is dropped then.
+///
+/// # Errors
+/// The request's problems, the model's, the services'.
+pub async fn ask(
+    aws: &Aws,
+    snapshots: &Snapshots,
+    caller: &Caller,
+    request: &AskRequest,
+    events: Option<mpsc::Sender<AskEvent>>,
+) -> Result<Option<Answer>, KnowledgeError> {
+    let begun = Instant::now();
+    search::check_question(&request.question)?;
+    let filter = search::parse_filter(request.filter.as_ref())?;
+    let wanted = Wanted {
+        text: &request.question,
+        mode: SearchMode::Hybrid,
+        limit: request.limit.unwrap_or(SOURCES).clamp(1, SOURCES_LIMIT),
+        filter: filter.as_ref(),
+    };
+    let space = request.space.as_deref().unwrap_or(spaces::DEFAULT);
+    let found = search::find(aws, snapshots, caller, space, &wanted).await?;
+    let draft = Draft {
+        answer_id: format!("{space}.{}", chance::ulid(clock::now_ms())),
+        model: request.model.clone().unwrap_or_else(|| aws.settings.answer_model.clone()),
+        sources: found.hits.iter().map(source).collect(),
+        cost: found.cost,
+        begun,
+    };
+    let listener = Listener(events);
+    let told = AskEvent::Sources {
+        answer_id: draft.answer_id.clone(),
+        sources: draft.sources.clone(),
+    };
+    if listener.tell(told).await.is_err() {
+        return Ok(None);
+    }
+    let written = match found.snapshot {
+        Some(snapshot) if !found.hits.is_empty() => {
+            let sources = found.hits.into_iter().map(Source::new).collect();
+            let mask = Mask::Principals(caller.principals.clone());
+            write(aws, &request.question, &draft.model, sources, &snapshot, &mask, &listener).await?
+        }
+        _ => nothing_published(&listener).await,
+    };
+    let Some(written) = written else {
+        tracing::info!(answer_id = draft.answer_id, "the client hung up");
+        return Ok(None);
+    };
+    let answer = draft.finish(written);
+    let last = async {
+        listener.tell(AskEvent::Usage(answer.usage.clone())).await?;
+        listener.tell(AskEvent::Done(Box::new(answer.clone()))).await
+    };
+    Ok(last.await.ok().map(|()| answer))
+}
+
+/// What is known before the model writes.
+struct Draft {
+    answer_id: String,
+    model: String,
+    sources: Vec<AnswerSource>,
+    cost: SearchCost,
+    begun: Instant,
+}
+
+/// What the model wrote.
+#[derive(Default)]
+struct Written {
+    text: String,
+    citations: Vec<Citation>,
+    unresolved: usize,
+    input_tokens: u64,
+    output_tokens: u64,
+    stop_reason: String,
+    first_token_ms: f64,
+    model_ms: f64,
+}
+
+impl Draft {
+    fn finish(self, written: Written) -> Answer {
+        if written.unresolved > 0 {
+            tracing::warn!(answer_id = self.answer_id, unresolved = written.unresolved, "citations did not resolve");
+        }
+        Answer {
+            answer_id: self.answer_id,
+            answered: !written.citations.is_empty(),
+            answer: written.text,
+            citations: written.citations,
+            sources: self.sources,
+            usage: Usage {
+                model: self.model,
+                input_tokens: written.input_tokens,
+                output_tokens: written.output_tokens,
+                embedding_tokens: self.cost.embedding_tokens,
+            },
+            timings_ms: Timings {
+                embed: self.cost.embed_ms,
+                search: self.cost.search_ms,
+                first_token: written.first_token_ms,
+                model: written.model_ms,
+                total: milliseconds(self.begun),
+            },
+            stop_reason: written.stop_reason,
+        }
+    }
+}
+
+fn source(hit: &Hit) -> AnswerSource {
+    AnswerSource {
+        document_id: hit.document_id.clone(),
+        title: hit.title.clone(),
+        uri: hit.uri.clone(),
+        passage_id: hit.passage_id.clone(),
+        heading_path: hit.heading_path.clone(),
+        start: hit.start,
+        end: hit.end,
+        score: hit.score,
+        text: hit.text.clone(),
+    }
+}
+
+async fn nothing_published(listener: &Listener) -> Option<Written> {
+    let text = NOTHING_PUBLISHED.to_owned();
+    listener.tell(AskEvent::Delta { text: text.clone() }).await.ok()?;
+    Some(Written { text, stop_reason: "end_turn".into(), ..Written::default() })
+}
+
+/// Asks the model and reads its stream to the end; `None` when the listener hung up.
+async fn write(
+    aws: &Aws,
+    question: &str,
+    model: &str,
+    sources: Vec<Source>,
+    snapshot: &Snapshot,
+    mask: &Mask,
+    listener: &Listener,
+) -> Result<Option<Written>, KnowledgeError> {
+    let begun = Instant::now();
+    let native = capabilities(model).citations;
+    let request = model_request(question, model, &sources, native);
+    let mut stream = aws.bedrock.answer(&request).await?;
+    let mut writer = Writer {
+        citations: Citations::new(&sources, &snapshot.index, mask),
+        listener,
+        markers: MarkerReader::default(),
+        native,
+        waiting: Vec::new(),
+        claim: String::new(),
+        written: Written::default(),
+        begun,
+    };
+    let heard = tokio::select! {
+        heard = writer.read(&mut stream) => heard?,
+        () = hung_up(listener) => false,
+    };
+    if !heard {
+        return Ok(None);
+    }
+    Ok(Some(writer.finish()))
+}
+
+/// Resolves when the listener hangs up, so that a model that is silent is stopped too.
+async fn hung_up(listener: &Listener) {
+    match &listener.0 {
+        Some(sender) => sender.closed().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn model_request(question: &str, model: &str, sources: &[Source], native: bool) -> AnswerRequest {
+    let temperature = capabilities(model).temperature.then_some(0.0);
+    let (system, search_results, message) = if native {
+        (prompt::CITING, sources.iter().map(model_source).collect(), question.to_owned())
+    } else {
+        let passages = sources.iter().map(|source| (source.hit.title.as_str(), source.hit.text.as_str()));
+        (prompt::NUMBERED, Vec::new(), prompt::numbered_message(passages, question))
+    };
+    AnswerRequest {
+        model: model.to_owned(),
+        system: system.to_owned(),
+        search_results,
+        message,
+        max_tokens: ANSWER_TOKENS,
+        temperature,
+    }
+}
+
+fn model_source(source: &Source) -> ModelSource {
+    let hit = &source.hit;
+    let mut title = hit.title.clone();
+    for heading in hit.heading_path.iter().filter(|heading| **heading != hit.title) {
+        title.push_str(" > ");
+        title.push_str(heading);
+    }
+    ModelSource {
+        source: hit.passage_id.clone(),
+        title,
+        sentences: source.sentences.iter().map(|range| hit.text[range.clone()].to_owned()).collect(),
+    }
+}
+
+/// Turns the model's events into text with markers, and tells the listener.
+struct Writer<'a> {
+    citations: Citations<'a>,
+    listener: &'a Listener,
+    markers: MarkerReader,
+    native: bool,
+    /// Citations of the block that is being written: source, first sentence, one past the last.
+    waiting: Vec<(usize, usize, usize)>,
+    /// The text since the last marker or sentence end, for models that write `[n]`.
+    claim: String,
+    written: Written,
+    begun: Instant,
+}
+
+impl Writer<'_> {
+    /// Reads to the end; false when the listener hung up.
+    async fn read(&mut self, stream: &mut AnswerStream) -> Result<bool, KnowledgeError> {
+        while let Some(event) = stream.next().await? {
+            if self.take(event).await.is_err() {
+                return Ok(false);
+            }
+        }
+        self.written.model_ms = milliseconds(self.begun);
+        let rest = self.markers.finish();
+        let flushed = async {
+            self.pieces(rest).await?;
+            self.block_end().await
+        };
+        Ok(flushed.await.is_ok())
+    }
+
+    async fn take(&mut self, event: ModelEvent) -> Result<(), HungUp> {
+        match event {
+            ModelEvent::Text(text) => {
+                if self.written.first_token_ms == 0.0 {
+                    self.written.first_token_ms = milliseconds(self.begun);
+                }
+                if self.native {
+                    return self.text(text).await;
+                }
+                let pieces = self.markers.push(&text);
+                self.pieces(pieces).await
+            }
+            ModelEvent::Citation { search_result, start, end } => {
+                self.waiting.push((search_result, start, end));
+                Ok(())
+            }
+            ModelEvent::BlockEnd => self.block_end().await,
+            ModelEvent::Stop(reason) => {
+                self.written.stop_reason = reason;
+                Ok(())
+            }
+            ModelEvent::Usage { input_tokens, output_tokens } => {
+                self.written.input_tokens = input_tokens;
+                self.written.output_tokens = output_tokens;
+                Ok(())
+            }
+        }
+    }
+
+    async fn text(&mut self, text: String) -> Result<(), HungUp> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        // Blocks of a citing model touch: after a marker the next sentence needs its space.
+        let glued = self.written.text.ends_with(']') && text.starts_with(char::is_alphanumeric);
+        let text = if glued { format!(" {text}") } else { text };
+        self.written.text.push_str(&text);
+        self.listener.tell(AskEvent::Delta { text }).await
+    }
+
+    async fn pieces(&mut self, pieces: Vec<Piece>) -> Result<(), HungUp> {
+        for piece in pieces {
+            match piece {
+                Piece::Text(text) => {
+                    self.claim.push_str(&text);
+                    self.text(text).await?;
+                }
+                Piece::Marker(number) => {
+                    let claim = std::mem::take(&mut self.claim);
+                    let placed = self.citations.place_claim(number.wrapping_sub(1), &claim);
+                    // A second marker of the same claim must find the claim again.
+                    self.claim = claim;
+                    self.mark(placed).await?;
+                }
+            }
+            if let Some(end) = self.claim.rfind(['.', '!', '?', '\n'])
+                && self.claim[end + 1..].chars().any(char::is_alphanumeric)
+            {
+                self.claim.drain(..=end);
+            }
+        }
+        Ok(())
+    }
+
+    async fn block_end(&mut self) -> Result<(), HungUp> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.dedup();
+        for (source, start, end) in waiting {
+            let placed = self.citations.place(source, start, end);
+            self.mark(placed).await?;
+        }
+        Ok(())
+    }
+
+    async fn mark(&mut self, placed: Option<(Citation, bool)>) -> Result<(), HungUp> {
+        let Some((citation, new)) = placed else { return Ok(()) };
+        let touching = self.written.text.ends_with(|last: char| last.is_whitespace() || last == ']');
+        let marker = match touching {
+            true => citation.marker.clone(),
+            false => format!(" {}", citation.marker),
+        };
+        self.written.text.push_str(&marker);
+        self.listener.tell(AskEvent::Delta { text: marker }).await?;
+        if new {
+            self.listener.tell(AskEvent::Citation { citation }).await?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Written {
+        let unresolved = self.citations.unresolved;
+        Written { citations: self.citations.into_placed(), unresolved, ..self.written }
+    }
+}

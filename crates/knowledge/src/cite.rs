@@ -1,0 +1,315 @@
+//! Citations: from what a model says it used, to a byte range of stored text that anyone can check.
+//!
+//! A passage goes to the model as sentences. A model with citations names sentences `start..end` of search result `n`; a
+//! model without writes `[n]`, and the sentence of passage `n` that shares most words with the claim is taken. Either
+//! way the quote is a slice of the passage, and it is compared with the stored passage before it leaves.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use retrieval::{Hit, Index, Mask};
+use serde::Serialize;
+use unicode_segmentation::UnicodeSegmentation;
+
+/// A citation as callers see it. `quote` is byte for byte what the document's text holds at `start..end`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Citation {
+    pub marker: String,
+    pub document_id: String,
+    pub title: String,
+    pub uri: String,
+    pub passage_id: String,
+    pub start: u64,
+    pub end: u64,
+    pub quote: String,
+}
+
+/// Shorter sentences join the one before: a heading or an abbreviation is no statement of its own.
+const SENTENCE_BYTES: usize = 24;
+
+/// The sentences of a passage as byte ranges: in order, without gaps in what they cover but white space, none empty.
+pub fn sentences(text: &str) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    // A blank line ends a sentence even where no full stop does, as in headings and lists.
+    let mut begin = 0;
+    for block in text.split_inclusive("\n\n") {
+        for (offset, sentence) in block.split_sentence_bound_indices() {
+            let leading = sentence.len() - sentence.trim_start().len();
+            let start = begin + offset + leading;
+            let end = start + sentence.trim().len();
+            if start == end {
+                continue;
+            }
+            match ranges.last_mut() {
+                Some(last) if offset > 0 && (end - start < SENTENCE_BYTES) => last.end = end,
+                _ => ranges.push(start..end),
+            }
+        }
+        begin += block.len();
+    }
+    ranges
+}
+
+/// A passage prepared for the model.
+pub struct Source {
+    pub hit: Hit,
+    pub sentences: Vec<Range<usize>>,
+}
+
+impl Source {
+    pub fn new(hit: Hit) -> Self {
+        let sentences = sentences(&hit.text);
+        Self { hit, sentences }
+    }
+
+    /// The sentence that shares most words with `claim`, as an index; `None` for a passage without sentences.
+    fn best_sentence(&self, claim: &str) -> Option<usize> {
+        let wanted = words(claim);
+        let shared = |index: usize| {
+            let range = self.sentences[index].clone();
+            words(&self.hit.text[range]).intersection(&wanted).count()
+        };
+        // On a tie the earlier sentence counts: `max_by_key` keeps the last, so the walk goes backwards.
+        (0..self.sentences.len()).rev().max_by_key(|index| shared(*index))
+    }
+}
+
+fn words(text: &str) -> BTreeSet<String> {
+    text.unicode_words().map(str::to_lowercase).collect()
+}
+
+/// Gives each distinct citation its marker, in the order in which they are used.
+pub struct Citations<'a> {
+    sources: &'a [Source],
+    index: &'a Index,
+    mask: &'a Mask,
+    placed: Vec<Citation>,
+    /// Citations that named no passage, or whose quote the stored passage does not hold.
+    pub unresolved: usize,
+}
+
+impl<'a> Citations<'a> {
+    pub fn new(sources: &'a [Source], index: &'a Index, mask: &'a Mask) -> Self {
+        Self { sources, index, mask, placed: Vec::new(), unresolved: 0 }
+    }
+
+    /// Sentences `start..end` of source `number`. Answers the citation and whether it is new; `None` when it does not
+    /// resolve.
+    pub fn place(&mut self, number: usize, start: usize, end: usize) -> Option<(Citation, bool)> {
+        let placed = self.resolve(number, start, end);
+        if placed.is_none() {
+            self.unresolved += 1;
+        }
+        placed
+    }
+
+    /// The sentence of source `number` that `claim` rests on.
+    pub fn place_claim(&mut self, number: usize, claim: &str) -> Option<(Citation, bool)> {
+        let best = self.sources.get(number).and_then(|source| source.best_sentence(claim));
+        match best {
+            Some(sentence) => self.place(number, sentence, sentence + 1),
+            None => {
+                self.unresolved += 1;
+                None
+            }
+        }
+    }
+
+    fn resolve(&mut self, number: usize, start: usize, end: usize) -> Option<(Citation, bool)> {
+        let source = self.sources.get(number)?;
+        let range = byte_range(&source.sentences, start, end)?;
+        let hit = &source.hit;
+        let quote = hit.text.get(range.clone())?;
+        // Checked against what is stored, over what the caller may read, not against what the model was given.
+        let stored = self.index.passage(&hit.passage_id, self.mask)?;
+        if stored.text.get(range.clone()) != Some(quote) {
+            return None;
+        }
+        let (from, to) = (hit.start + range.start as u64, hit.start + range.end as u64);
+        let same = |citation: &&Citation| {
+            citation.document_id == hit.document_id && (citation.start, citation.end) == (from, to)
+        };
+        if let Some(known) = self.placed.iter().find(same) {
+            return Some((known.clone(), false));
+        }
+        let citation = Citation {
+            marker: format!("[{}]", self.placed.len() + 1),
+            document_id: hit.document_id.clone(),
+            title: hit.title.clone(),
+            uri: hit.uri.clone(),
+            passage_id: hit.passage_id.clone(),
+            start: from,
+            end: to,
+            quote: quote.to_owned(),
+        };
+        self.placed.push(citation.clone());
+        Some((citation, true))
+    }
+
+    /// All citations, in the order of their markers.
+    pub fn into_placed(self) -> Vec<Citation> {
+        self.placed
+    }
+}
+
+/// The bytes that sentences `start..end` cover; an empty range means the one sentence `start`.
+fn byte_range(sentences: &[Range<usize>], start: usize, end: usize) -> Option<Range<usize>> {
+    let last = end.max(start + 1) - 1;
+    Some(sentences.get(start)?.start..sentences.get(last)?.end)
+}
+
+/// A piece of streamed text, or a marker that a model wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    Text(String),
+    /// `[n]`, counted from 1 as the model was told.
+    Marker(usize),
+}
+
+/// Finds `[n]` in streamed text, also where it is split over deltas.
+#[derive(Debug, Default)]
+pub struct MarkerReader {
+    held: String,
+}
+
+/// No marker is longer: `[` and three digits and `]`.
+const MARKER_BYTES: usize = 5;
+
+impl MarkerReader {
+    /// Takes a delta and gives what is certain by now.
+    pub fn push(&mut self, delta: &str) -> Vec<Piece> {
+        self.held.push_str(delta);
+        let mut pieces = Vec::new();
+        while let Some(open) = self.held.find('[') {
+            let rest = &self.held[open + 1..];
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            if digits == rest.len() && digits + 2 <= MARKER_BYTES {
+                // Perhaps a marker that goes on in the next delta.
+                let text: String = self.held.drain(..open).collect();
+                push_text(&mut pieces, text);
+                return pieces;
+            }
+            let number = rest[..digits].parse().ok().filter(|_| rest[digits..].starts_with(']'));
+            match number {
+                Some(number) if digits + 2 <= MARKER_BYTES => {
+                    let text: String = self.held.drain(..open).collect();
+                    self.held.drain(..digits + 2);
+                    push_text(&mut pieces, text);
+                    pieces.push(Piece::Marker(number));
+                }
+                _ => {
+                    let text: String = self.held.drain(..=open).collect();
+                    push_text(&mut pieces, text);
+                }
+            }
+        }
+        push_text(&mut pieces, std::mem::take(&mut self.held));
+        pieces
+    }
+
+    /// What was held back, at the end of the stream.
+    pub fn finish(&mut self) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        push_text(&mut pieces, std::mem::take(&mut self.held));
+        pieces
+    }
+}
+
+fn push_text(pieces: &mut Vec<Piece>, text: String) {
+    match pieces.last_mut() {
+        _ if text.is_empty() => {}
+        Some(Piece::Text(last)) => last.push_str(&text),
+        _ => pieces.push(Piece::Text(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_passage_is_cut_into_sentences() {
+        let check = |text: &str, expected: &[&str]| {
+            let found: Vec<&str> = sentences(text).into_iter().map(|range| &text[range]).collect();
+            assert_eq!(found, expected, "{text:?}");
+        };
+        check("", &[]);
+        check("  \n ", &[]);
+        check("One sentence stands alone here.", &["One sentence stands alone here."]);
+        check(
+            "The first sentence is long enough. The second sentence is long enough.",
+            &["The first sentence is long enough.", "The second sentence is long enough."],
+        );
+        check("This one is long enough to stand. So.", &["This one is long enough to stand. So."]);
+        check(
+            "# A heading\n\nThe text below the heading says more.",
+            &["# A heading", "The text below the heading says more."],
+        );
+    }
+
+    #[test]
+    fn markers_are_found_over_any_split() {
+        let check = |deltas: &[&str], expected: &[Piece]| {
+            let mut reader = MarkerReader::default();
+            let mut pieces: Vec<Piece> = Vec::new();
+            let found = deltas.iter().flat_map(|delta| reader.push(delta)).collect::<Vec<_>>();
+            for piece in found.into_iter().chain(reader.finish()) {
+                match piece {
+                    Piece::Text(text) => push_text(&mut pieces, text),
+                    marker => pieces.push(marker),
+                }
+            }
+            assert_eq!(pieces, expected, "{deltas:?}");
+        };
+        let text = |text: &str| Piece::Text(text.into());
+        check(&["a [1] b"], &[text("a "), Piece::Marker(1), text(" b")]);
+        check(&["a [", "1", "2", "] b"], &[text("a "), Piece::Marker(12), text(" b")]);
+        check(&["[1][2]"], &[Piece::Marker(1), Piece::Marker(2)]);
+        check(&["see [note] and [", "x]"], &[text("see [note] and [x]")]);
+        check(&["[1234]"], &[text("[1234]")]);
+        check(&["open ["], &[text("open [")]);
+        check(&["open [1"], &[text("open [1")]);
+    }
+
+    proptest! {
+        #[test]
+        fn sentences_are_slices_in_order(text in "(?s).{0,400}") {
+            let mut last = 0;
+            let ranges = sentences(&text);
+            let kept: usize = ranges.iter().map(|range| text[range.clone()].split_whitespace().map(str::len).sum::<usize>()).sum();
+            for range in ranges {
+                prop_assert!(range.start >= last && range.end > range.start);
+                last = range.end;
+            }
+            let all: usize = text.split_whitespace().map(str::len).sum();
+            prop_assert_eq!(kept, all, "no text is lost");
+        }
+
+        #[test]
+        fn no_text_is_lost_to_the_marker_reader(deltas in prop::collection::vec("[a\\[\\]0-9]{0,6}", 0..12)) {
+            let mut reader = MarkerReader::default();
+            let mut back = String::new();
+            let mut pieces: Vec<Piece> = deltas.iter().flat_map(|delta| reader.push(delta)).collect();
+            pieces.extend(reader.finish());
+            for piece in pieces {
+                match piece {
+                    Piece::Text(text) => back.push_str(&text),
+                    Piece::Marker(number) => back.push_str(&format!("[{number}]")),
+                }
+            }
+            // A marker with leading zeros comes back without them.
+            let plain = |text: &str| text.replace('0', "");
+            prop_assert_eq!(plain(&back), plain(&deltas.concat()));
+        }
+
+        #[test]
+        fn byte_ranges_lie_in_the_text(text in "(?s).{1,300}", start in 0usize..20, end in 0usize..20) {
+            let ranges = sentences(&text);
+            if let Some(range) = byte_range(&ranges, start, end) {
+                prop_assert!(text.get(range).is_some_and(|quote| !quote.is_empty()));
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The routes of this function: read, one call, reply.
+
+use std::sync::Arc;
+
+use aws::lambda::{HttpRequest, Reply};
+use http::StatusCode;
+use knowledge::http::{self as web, Route};
+use knowledge::problem::parse_json;
+use knowledge::search::SearchRequest;
+use knowledge::{KnowledgeError, documents, manifest, search, spaces};
+use serde_json::{Value, json};
+
+use crate::{Service, page, stream};
+
+/// What this function serves; `infra/openapi.yaml` says the same, and a test holds the two together.
+pub const ROUTES: &[Route] = &[
+    Route { method: "GET", path: "/" },
+    Route { method: "GET", path: "/app.js" },
+    Route { method: "GET", path: "/app.css" },
+    Route { method: "POST", path: "/v1/ask" },
+    Route { method: "POST", path: "/v1/search" },
+    Route { method: "GET", path: "/v1/documents" },
+    Route { method: "GET", path: "/v1/documents/{document_id}" },
+    Route { method: "GET", path: "/v1/documents/{document_id}/text" },
+    Route { method: "GET", path: "/v1/health" },
+];
+
+pub(crate) async fn route(service: Arc<Service>, request: &HttpRequest) -> Reply {
+    // Every reply of this route is streamed, problems too: its integration takes nothing else.
+    if request.path == "/v1/ask" && request.method == "POST" {
+        return stream::ask(service, request).await;
+    }
+    match answer(&service, request).await {
+        Ok(reply) => reply,
+        Err(error) => web::problem(&error),
+    }
+}
+
+async fn answer(service: &Service, request: &HttpRequest) -> Result<Reply, KnowledgeError> {
+    let (number, filled) = web::find(ROUTES, request)?;
+    let caller = web::caller(request);
+    let aws = &service.aws;
+    match (ROUTES[number].path, filled.as_slice()) {
+        ("/", _) => Ok(page::index()),
+        ("/app.js", _) => Ok(page::script()),
+        ("/app.css", _) => Ok(page::style()),
+        ("/v1/search", _) => {
+            web::require_json(request)?;
+            let wanted: SearchRequest = parse_json(&request.body)?;
+            let found = search::search(aws, &service.snapshots, &caller, &wanted).await?;
+            Ok(web::json(StatusCode::OK, &found))
+        }
+        ("/v1/documents", _) => {
+            let limit = web::limit(request, 50, 200)?;
+            let cursor = request.query.get("cursor").map(String::as_str);
+            let page = documents::list(aws, space(request), &caller, limit, cursor).await?;
+            Ok(web::json(StatusCode::OK, &page))
+        }
+        ("/v1/documents/{document_id}/text", [document_id]) => {
+            Ok(web::json(StatusCode::OK, &documents::text(aws, document_id, &caller).await?))
+        }
+        ("/v1/documents/{document_id}", [document_id]) => {
+            Ok(web::json(StatusCode::OK, &documents::get(aws, document_id, &caller).await?))
+        }
+        _ => Ok(web::json(StatusCode::OK, &health(service, space(request)).await?)),
+    }
+}
+
+fn space(request: &HttpRequest) -> &str {
+    request.query.get("space").map_or(spaces::DEFAULT, String::as_str)
+}
+
+async fn health(service: &Service, space: &str) -> Result<Value, KnowledgeError> {
+    spaces::require(&service.aws, space).await?;
+    let live = manifest::current(&service.aws, space).await?;
+    Ok(json!({
+        "status": "ok",
+        "version": env!("CARGO_PKG_VERSION"),
+        "space": space,
+        "documents": live.as_ref().map_or(0, |live| live.documents),
+        "passages": live.as_ref().map_or(0, |live| live.passages),
+        "manifest_version": live.map_or(0, |live| live.version),
+    }))
+}
