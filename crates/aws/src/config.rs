@@ -72,6 +72,12 @@ impl Settings {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
+    /// The same settings with another number of SDK attempts after the first.
+    pub fn with_sdk_retries(mut self, sdk_retries: u32) -> Self {
+        self.sdk_retries = sdk_retries;
+        self
+    }
+
     /// Reads settings through `lookup`, which answers a variable's value.
     ///
     /// # Errors

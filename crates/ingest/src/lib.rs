@@ -21,8 +21,8 @@ pub struct Service {
 
 impl Service {
     pub fn new(settings: aws::config::Settings) -> Arc<Self> {
-        let steps = aws::config::Settings { sdk_retries: 0, ..settings.clone() };
-        Arc::new(Self { steps: Aws::new(steps), http: Aws::new(settings) })
+        let steps = Aws::new(settings.clone().with_sdk_retries(0));
+        Arc::new(Self { steps, http: Aws::new(settings) })
     }
 }
 

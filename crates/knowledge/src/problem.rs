@@ -48,6 +48,8 @@ pub enum KnowledgeError {
     TooManyDocuments { count: usize, limit: usize },
     #[error(transparent)]
     Model(#[from] BedrockError),
+    #[error("the answer broke off inside the service; ask again")]
+    Interrupted,
     #[error("the index of space {space:?} cannot be read: {detail}")]
     IndexUnreadable { space: String, detail: String },
     #[error(transparent)]
@@ -78,6 +80,7 @@ impl KnowledgeError {
             Self::PayloadTooLarge { .. } => "PayloadTooLarge",
             Self::TooManyDocuments { .. } => "TooManyDocuments",
             Self::Model(error) => error.name(),
+            Self::Interrupted => "AnswerInterrupted",
             Self::IndexUnreadable { .. } => "IndexUnreadable",
             Self::Aws(error) => error.name(),
         }
@@ -98,7 +101,7 @@ impl KnowledgeError {
             Self::Model(BedrockError::TimedOut { .. }) => 504,
             Self::Model(_) => 502,
             Self::Aws(AwsError::Busy { .. } | AwsError::Conflict { .. }) => 503,
-            Self::Aws(_) | Self::IndexUnreadable { .. } => 500,
+            Self::Aws(_) | Self::Interrupted | Self::IndexUnreadable { .. } => 500,
             _ => 400,
         }
     }
@@ -108,6 +111,7 @@ impl KnowledgeError {
         match self {
             Self::Model(error) => error.retry(),
             Self::Aws(error) => error.retry(),
+            Self::Interrupted => true,
             _ => false,
         }
     }

@@ -55,19 +55,11 @@ fn streamed(reply: Reply) -> Reply {
 /// Waits for the first event, so that a question that cannot be asked gets its problem and status; then streams.
 async fn events(service: Arc<Service>, caller: Caller, wanted: AskRequest) -> Reply {
     let (events, mut received) = mpsc::channel(EVENTS_WAITING);
-    let mut answering = tokio::spawn(async move {
+    let answering = tokio::spawn(async move {
         ask::ask(&service.aws, &service.snapshots, &caller, &wanted, Some(events)).await
     });
-    let first = tokio::select! {
-        biased;
-        first = received.recv() => first,
-        ended = &mut answering => {
-            let error = match ended {
-                Ok(Err(error)) => error,
-                _ => KnowledgeError::InvalidRequest { detail: "the answer ended before it began".into() },
-            };
-            return streamed(web::problem(&error));
-        }
+    let Some(first) = received.recv().await else {
+        return streamed(web::problem(&ended(answering).await));
     };
     let (out, body) = mpsc::channel(EVENTS_WAITING);
     tokio::spawn(async move {
@@ -81,14 +73,11 @@ type Answering = tokio::task::JoinHandle<Result<Option<ask::Answer>, KnowledgeEr
 /// Passes events on, with heartbeats while the model is silent. When the client is gone, `received` is dropped and the
 /// answer stops with it.
 async fn forward(
-    first: Option<AskEvent>,
+    first: AskEvent,
     mut received: mpsc::Receiver<AskEvent>,
     answering: Answering,
     out: &mpsc::Sender<Bytes>,
 ) {
-    let Some(first) = first else {
-        return finish(answering, out).await;
-    };
     if out.send(frame(first.name(), &first)).await.is_err() {
         return;
     }
@@ -113,10 +102,22 @@ async fn finish(answering: Answering, out: &mpsc::Sender<Bytes>) {
     let error = match answering.await {
         Ok(Ok(_)) => return,
         Ok(Err(error)) => error,
-        Err(broken) => KnowledgeError::InvalidRequest { detail: format!("the answer broke off: {broken}") },
+        Err(_) => broken_off(),
     };
     // Should the client be gone, there is nobody to tell.
     let _ = out.send(frame("error", &error.to_problem())).await;
+}
+
+/// Why an answer ended before its first event.
+async fn ended(answering: Answering) -> KnowledgeError {
+    match answering.await {
+        Ok(Err(error)) => error,
+        _ => broken_off(),
+    }
+}
+
+fn broken_off() -> KnowledgeError {
+    KnowledgeError::Interrupted
 }
 
 fn frame<T: Serialize>(name: &str, data: &T) -> Bytes {

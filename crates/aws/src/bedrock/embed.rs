@@ -36,14 +36,15 @@ impl Bedrock {
         purpose: EmbedPurpose,
     ) -> Result<Embeddings, BedrockError> {
         let parts: Vec<Embeddings> = if self.embed_model.contains("cohere.") {
-            stream::iter(texts.chunks(COHERE_TEXTS))
-                .map(|texts| self.embed_cohere(texts, purpose))
+            let calls: Vec<_> =
+                texts.chunks(COHERE_TEXTS).map(|texts| self.embed_cohere(texts, purpose)).collect();
+            stream::iter(calls)
                 .buffered(2)
                 .try_collect()
                 .await?
         } else {
-            stream::iter(texts)
-                .map(|text| self.embed_titan(text))
+            let calls: Vec<_> = texts.iter().map(|text| self.embed_titan(text)).collect();
+            stream::iter(calls)
                 .buffered(TITAN_IN_FLIGHT)
                 .try_collect()
                 .await?
