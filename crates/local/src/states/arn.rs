@@ -1,4 +1,4 @@
-//! The names that AWS gives to machines, executions and map runs.
+//! The names of machines, executions and map runs: AWS's rules for them and the ARNs made of them.
 
 pub(super) const REGION: &str = "us-east-1";
 /// The role that replies show; nothing here is authorised by it.
@@ -24,4 +24,23 @@ pub(super) fn child_arn(map_run_arn: &str, name: &str) -> String {
         .rsplit_once(':')
         .map_or("", |(parent, _)| parent);
     format!("{parent}:{name}")
+}
+
+/// Longest name, in characters.
+const MAX_NAME: usize = 80;
+
+/// AWS's rules for the names of state machines and executions.
+pub(super) fn valid_name(name: &str) -> Result<(), String> {
+    let refused = |letter: &char| {
+        letter.is_whitespace()
+            || letter.is_control()
+            || "<>{}[]?*\"#%\\^|~`$&,;:/".contains(*letter)
+    };
+    if name.is_empty() || name.chars().count() > MAX_NAME {
+        return Err(format!("it must have 1 to {MAX_NAME} characters"));
+    }
+    match name.chars().find(refused) {
+        Some(letter) => Err(format!("it must not contain {letter:?}")),
+        None => Ok(()),
+    }
 }

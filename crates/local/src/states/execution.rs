@@ -2,12 +2,9 @@
 //! back and resumed.
 
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
-use futures_util::FutureExt;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
@@ -15,10 +12,11 @@ use tokio::task::JoinSet;
 
 use super::clock::{Clock, hexadecimal};
 use super::definition::{self, Machine};
-use super::fault::{Fault, RUNTIME, TIMEOUT};
-use super::history::{self, Trail};
-use super::run::{self, Checkpoints, Frame, Identity, Run};
-use super::store::{self, Finished, Journal, Record, Started, Status};
+use super::drive::{close, drive, failed};
+use super::fault::Fault;
+use super::history::Trail;
+use super::run::{Checkpoints, Frame, Identity, Run};
+use super::store::{self, Journal, Record, Started, Status};
 use super::{Services, StatesError, arn};
 
 /// Times that an execution goes on from the same state before it is given up.
@@ -27,7 +25,6 @@ const MAX_RESUMES: u32 = 3;
 const INTERRUPTED: &str = "Outcrop.Interrupted";
 /// How long ended executions are kept, as on AWS.
 const KEPT_MS: u64 = 90 * 24 * 60 * 60 * 1000;
-const MAX_NAME: usize = 80;
 
 /// All state machines and executions of one folder.
 pub(super) struct Executions {
@@ -59,7 +56,7 @@ pub(super) struct Entry {
     pub started_ms: u64,
     /// Status and, once ended, the time.
     pub state: watch::Sender<(Status, Option<u64>)>,
-    stop: watch::Sender<Option<Stop>>,
+    pub stop_asked: watch::Sender<Option<Stop>>,
 }
 
 /// Why an execution was stopped, in the words of the one who stopped it.
@@ -97,22 +94,6 @@ fn file_name(name: &str) -> String {
     let plain = |letter: &char| letter.is_ascii_alphanumeric() || "-_".contains(*letter);
     let readable: String = name.chars().filter(plain).take(40).collect();
     format!("{readable}-{}", &digest(name)[..16])
-}
-
-/// AWS's rules for the names of state machines and executions.
-pub(super) fn valid_name(name: &str) -> Result<(), String> {
-    let refused = |letter: &char| {
-        letter.is_whitespace()
-            || letter.is_control()
-            || "<>{}[]?*\"#%\\^|~`$&,;:/".contains(*letter)
-    };
-    if name.is_empty() || name.chars().count() > MAX_NAME {
-        return Err(format!("it must have 1 to {MAX_NAME} characters"));
-    }
-    match name.chars().find(refused) {
-        Some(letter) => Err(format!("it must not contain {letter:?}")),
-        None => Ok(()),
-    }
 }
 
 impl Executions {
@@ -166,7 +147,7 @@ impl Executions {
     }
 
     pub fn create(&self, name: &str, text: &str) -> Result<String, StatesError> {
-        valid_name(name).map_err(|reason| StatesError::InvalidName {
+        arn::valid_name(name).map_err(|reason| StatesError::InvalidName {
             name: name.to_owned(),
             reason,
         })?;
@@ -351,7 +332,7 @@ impl Entry {
             path,
             started_ms: started.at_ms,
             state: watch::Sender::new(state),
-            stop: watch::Sender::new(None),
+            stop_asked: watch::Sender::new(None),
         }
     }
 
@@ -365,7 +346,7 @@ impl Entry {
 
     /// Stops a running execution and waits until its end is written; the time of its end.
     pub async fn stop(&self, stop: Stop) -> Option<u64> {
-        self.stop.send_replace(Some(stop));
+        self.stop_asked.send_replace(Some(stop));
         self.ended().await
     }
 
@@ -407,91 +388,4 @@ fn first_frame(machine: &Machine, started: &Started) -> Frame {
         cursor: 0,
         checkpoints: Checkpoints::EachState,
     }
-}
-
-fn failed(status: Status, fault: Fault) -> Finished {
-    Finished {
-        status,
-        output: None,
-        error: Some(fault.error),
-        cause: Some(fault.cause),
-        at_ms: 0,
-    }
-}
-
-/// Runs an execution to its end, whatever that is.
-async fn drive(
-    entry: &Entry,
-    run: &Arc<Run>,
-    journal: &Journal,
-    machine: Arc<Machine>,
-    mut frame: Frame,
-    resumes: Option<u32>,
-) -> Finished {
-    let first = match resumes {
-        None => history::execution_started(&run.execution.input),
-        Some(count) => history::execution_redriven(count),
-    };
-    let begun = match resumes {
-        None => Ok(()),
-        Some(_) => journal.resumed(),
-    };
-    if let Err(fault) = begun.and_then(|()| run.trail.leave(&mut frame.cursor, first)) {
-        return failed(Status::Failed, fault);
-    }
-    let mut stopped = entry.stop.subscribe();
-    let stopped = async move { stopped.wait_for(Option::is_some).await.is_ok() };
-    let deadline = deadline(run, machine.timeout_seconds);
-    let states = AssertUnwindSafe(run::states(Arc::clone(run), machine, frame)).catch_unwind();
-    tokio::select! {
-        biased;
-        _ = stopped => {
-            let Stop { error, cause } = entry.stop.borrow().clone().unwrap_or_default();
-            Finished { status: Status::Aborted, output: None, error, cause, at_ms: 0 }
-        }
-        () = deadline => {
-            let cause = "The execution did not end within its TimeoutSeconds.";
-            failed(Status::TimedOut, Fault::fatal(TIMEOUT, cause))
-        }
-        end = states => match end {
-            Ok(Ok((output, _))) => Finished {
-                status: Status::Succeeded,
-                output: Some(output),
-                error: None,
-                cause: None,
-                at_ms: 0,
-            },
-            Ok(Err(fault)) => failed(Status::Failed, fault),
-            Err(_) => {
-                let cause = "The interpreter failed; its log says where.";
-                failed(Status::Failed, Fault::fatal(RUNTIME, cause))
-            }
-        },
-    }
-}
-
-/// Ends when the machine's time is up, counted from the start of the execution and not from a
-/// resume; never for a machine without `TimeoutSeconds`.
-async fn deadline(run: &Run, timeout_seconds: Option<u64>) {
-    let Some(seconds) = timeout_seconds else {
-        return std::future::pending().await;
-    };
-    let end = run.execution.started_ms.saturating_add(seconds * 1000);
-    let left = end.saturating_sub(run.clock.now_ms());
-    run.clock.sleep(Duration::from_millis(left)).await;
-}
-
-/// Writes the end of an execution and tells those who wait for it.
-fn close(journal: &Journal, entry: &Entry, finished: Finished, clock: &Clock) {
-    let at_ms = clock.now_ms();
-    let status = finished.status;
-    let event = history::execution_finished(&finished);
-    if let Err(fault) = journal.finish(Finished { at_ms, ..finished }, event) {
-        tracing::error!(
-            execution = entry.name,
-            fault.cause,
-            "the end of an execution is not on disk; it will go on at the next start"
-        );
-    }
-    entry.state.send_replace((status, Some(at_ms)));
 }

@@ -1,6 +1,7 @@
 //! The history events, with AWS's types and members, and the trail on which they are left.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value, json};
 
@@ -9,34 +10,37 @@ use super::expression::Variables;
 use super::fault::{Fault, RUNTIME};
 use super::store::{Checkpoint, Event, Finished, Journal, MAX_EVENTS, Status};
 
-/// Where a run leaves its events. The children of a distributed Map leave none: on AWS each of
-/// them is an execution with a history of its own.
-#[derive(Debug, Clone)]
+/// Where a run leaves its events. Those of the children of a distributed Map are only counted: on
+/// AWS each child is an execution with a history of its own.
+#[derive(Debug)]
 pub(super) enum Trail {
     Journal(Arc<Journal>),
-    Silent,
+    Counted(AtomicU64),
 }
 
 impl Trail {
     /// Leaves an event after the event `cursor`, which then points to it.
     pub fn leave(&self, cursor: &mut u64, event: Event) -> Result<(), Fault> {
-        let Self::Journal(journal) = self else {
-            return Ok(());
+        let last = match self {
+            Self::Journal(journal) => journal.last_event(),
+            Self::Counted(events) => events.fetch_add(1, Ordering::Relaxed),
         };
-        if journal.last_event() >= MAX_EVENTS {
+        if last >= MAX_EVENTS {
             let cause = format!(
                 "The execution reached the maximum number of history events ({MAX_EVENTS})."
             );
             return Err(Fault::fatal(RUNTIME, cause));
         }
-        *cursor = journal.event(*cursor, event)?;
+        if let Self::Journal(journal) = self {
+            *cursor = journal.event(*cursor, event)?;
+        }
         Ok(())
     }
 
     pub fn checkpoint(&self, checkpoint: Checkpoint) -> Result<(), Fault> {
         match self {
             Self::Journal(journal) => journal.checkpoint(checkpoint),
-            Self::Silent => Ok(()),
+            Self::Counted(_) => Ok(()),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! batch of items is a child execution and a share of them may fail.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -242,7 +243,6 @@ impl<'a> Batches<'a> {
         children(limit, waiting, |index, end| {
             match end {
                 Ok((output, _)) => outputs[index] = Some(output),
-                Err(fault) if fault.fatal => return Err(fault),
                 Err(fault) => {
                     failed += sizes[index];
                     self.tolerate(failed, &fault)?;
@@ -291,7 +291,7 @@ impl<'a> Batches<'a> {
         let run = Arc::new(Run {
             clock: Arc::clone(&visit.run.clock),
             services: visit.run.services.clone(),
-            trail: Trail::Silent,
+            trail: Trail::Counted(AtomicU64::new(0)),
             execution: Identity {
                 arn: super::arn::child_arn(&self.arn, &name),
                 name,

@@ -16,6 +16,7 @@ use serde_json::Value;
 mod arn;
 mod clock;
 mod definition;
+mod drive;
 mod execution;
 mod expression;
 mod fault;

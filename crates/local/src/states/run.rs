@@ -82,6 +82,8 @@ pub(super) fn states(
 ) -> BoxFuture<'static, Result<(Value, u64), Fault>> {
     async move {
         loop {
+            // States that wait for nothing would keep the thread to themselves.
+            tokio::task::consume_budget().await;
             let Some(state) = machine.states.get(&frame.state) else {
                 let cause = format!("The state machine has no state '{}'.", frame.state);
                 return Err(Fault::fatal(RUNTIME, cause));

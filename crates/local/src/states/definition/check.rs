@@ -1,7 +1,7 @@
 //! What only shows when all states of a machine are known: targets that do not exist, states that
 //! nothing leads to, names used twice, inner variables that would hide outer ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
 
@@ -17,11 +17,11 @@ pub(super) type Names = BTreeMap<String, String>;
 pub(super) fn transitions(machine: &Node<'_>, states: &Node<'_>, findings: &mut Findings) {
     let mut reached = BTreeSet::new();
     let start = machine.literal("StartAt", findings);
-    let mut waiting = Vec::new();
+    let mut waiting = VecDeque::new();
     if let Some(start) = start {
-        waiting.push((start.to_owned(), machine.pointer("StartAt")));
+        waiting.push_back((start.to_owned(), machine.pointer("StartAt")));
     }
-    while let Some((name, from)) = waiting.pop() {
+    while let Some((name, from)) = waiting.pop_front() {
         let Some(state) = states.fields.get(&name) else {
             let message = format!("there is no state `{name}` in this machine");
             findings.add(TARGET, &from, message);
@@ -40,10 +40,10 @@ pub(super) fn transitions(machine: &Node<'_>, states: &Node<'_>, findings: &mut 
 }
 
 /// Every `Next` and `Default` of a state, with where it stands.
-fn targets(state: &Value, at: &str, into: &mut Vec<(String, String)>) {
+fn targets(state: &Value, at: &str, into: &mut VecDeque<(String, String)>) {
     let mut add = |value: Option<&Value>, at: String| {
         if let Some(name) = value.and_then(Value::as_str) {
-            into.push((name.to_owned(), at));
+            into.push_back((name.to_owned(), at));
         }
     };
     add(state.get("Next"), format!("{at}/Next"));

@@ -9,9 +9,9 @@ use super::{
     Refusal, Reply, failure, invalid_token, machine_name, no_machine, page_size, refusal, token_of,
     token_value,
 };
-use crate::states::arn::{execution_arn, machine_arn};
+use crate::states::arn::{execution_arn, machine_arn, valid_name};
 use crate::states::clock::epoch_seconds;
-use crate::states::execution::{Entry, Executions, NotStarted, Stop, valid_name};
+use crate::states::execution::{Entry, Executions, NotStarted, Stop};
 use crate::states::fault::MAX_DATA_BYTES;
 use crate::states::store::{self, Record, Status};
 
