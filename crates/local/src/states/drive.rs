@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use serde_json::Value;
 
 use super::clock::Clock;
 use super::definition::Machine;
@@ -25,7 +26,7 @@ pub(super) fn failed(status: Status, fault: Fault) -> Finished {
     }
 }
 
-/// Runs an execution to its end, whatever that is.
+/// Runs an execution to its end, whatever that is. `resumes` counts this resume, if it is one.
 pub(super) async fn drive(
     entry: &Entry,
     run: &Arc<Run>,
@@ -34,15 +35,7 @@ pub(super) async fn drive(
     mut frame: Frame,
     resumes: Option<u32>,
 ) -> Finished {
-    let first = match resumes {
-        None => history::execution_started(&run.execution.input),
-        Some(count) => history::execution_redriven(count),
-    };
-    let begun = match resumes {
-        None => Ok(()),
-        Some(_) => journal.resumed(),
-    };
-    if let Err(fault) = begun.and_then(|()| run.trail.leave(&mut frame.cursor, first)) {
+    if let Err(fault) = begin(run, journal, &mut frame.cursor, resumes) {
         return failed(Status::Failed, fault);
     }
     let mut stopped = entry.stop_asked.subscribe();
@@ -51,28 +44,56 @@ pub(super) async fn drive(
     let states = AssertUnwindSafe(run::states(Arc::clone(run), machine, frame)).catch_unwind();
     tokio::select! {
         biased;
-        _ = stopped => {
-            let Stop { error, cause } = entry.stop_asked.borrow().clone().unwrap_or_default();
-            Finished { status: Status::Aborted, output: None, error, cause, at_ms: 0 }
-        }
+        _ = stopped => aborted(entry),
         () = deadline => {
             let cause = "The execution did not end within its TimeoutSeconds.";
             failed(Status::TimedOut, Fault::fatal(TIMEOUT, cause))
         }
         end = states => match end {
-            Ok(Ok((output, _))) => Finished {
-                status: Status::Succeeded,
-                output: Some(output),
-                error: None,
-                cause: None,
-                at_ms: 0,
-            },
+            Ok(Ok((output, _))) => succeeded(output),
             Ok(Err(fault)) => failed(Status::Failed, fault),
             Err(_) => {
                 let cause = "The interpreter failed; its log says where.";
                 failed(Status::Failed, Fault::fatal(RUNTIME, cause))
             }
         },
+    }
+}
+
+fn begin(
+    run: &Run,
+    journal: &Journal,
+    cursor: &mut u64,
+    resumes: Option<u32>,
+) -> Result<(), Fault> {
+    let first = match resumes {
+        None => history::execution_started(&run.execution.input),
+        Some(count) => {
+            journal.resumed()?;
+            history::execution_redriven(count)
+        }
+    };
+    run.trail.leave(cursor, first)
+}
+
+fn aborted(entry: &Entry) -> Finished {
+    let Stop { error, cause } = entry.stop_asked.borrow().clone().unwrap_or_default();
+    Finished {
+        status: Status::Aborted,
+        output: None,
+        error,
+        cause,
+        at_ms: 0,
+    }
+}
+
+fn succeeded(output: Value) -> Finished {
+    Finished {
+        status: Status::Succeeded,
+        output: Some(output),
+        error: None,
+        cause: None,
+        at_ms: 0,
     }
 }
 

@@ -17,7 +17,9 @@ use super::fault::Fault;
 mod functions;
 
 /// Longest evaluation, in milliseconds; an expression that takes longer is a mistake.
-const MAX_EVALUATION_MS: u64 = 5_000;
+const MAX_EVALUATION_MS: u64 = 2_000;
+/// Longest list that an expression may build on its way.
+const MAX_SEQUENCE: usize = 1_000_000;
 /// Deepest nesting of calls within one expression.
 const MAX_CALL_DEPTH: usize = 1_000;
 
@@ -266,6 +268,7 @@ fn evaluator(uses: &Uses, around: &Surroundings<'_>) -> Result<Evaluator, Fault>
     let options = EvaluatorOptions {
         timeout_ms: Some(MAX_EVALUATION_MS),
         max_stack_depth: Some(MAX_CALL_DEPTH),
+        max_sequence_length: Some(MAX_SEQUENCE),
         ..EvaluatorOptions::default()
     };
     let mut evaluator = Evaluator::with_options(context, options);

@@ -5,6 +5,10 @@
 //! created, with the list of everything that is wrong with it. Executions survive a restart: each
 //! has a file, and an interrupted one goes on from the top-level state it was in. A state may
 //! therefore run more than once, as it may on AWS when its task is retried.
+//!
+//! What differs from AWS: at most 40 children of a Map run at a time unless `MaxConcurrency` asks
+//! for more; the children of a distributed Map leave no histories; `$hash` knows SHA-256, SHA-384
+//! and SHA-512; a resume shows in the history as `ExecutionRedriven`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,7 +72,7 @@ pub enum StatesError {
         reason: String,
     },
     /// The definition holds something that is wrong or not supported here.
-    #[error("the state machine `{machine}` is refused: {}", listed(.findings))]
+    #[error("the state machine `{machine}` is refused:{}", listed(.findings))]
     InvalidDefinition {
         /// The machine's name.
         machine: String,
@@ -102,7 +106,7 @@ fn listed(findings: &[Finding]) -> String {
         let (pointer, message) = (&finding.pointer, &finding.message);
         format!(
             "\n  {}: {message}",
-            if pointer.is_empty() { "/" } else { pointer }
+            if pointer.is_empty() { "(top)" } else { pointer }
         )
     });
     lines.collect()

@@ -104,9 +104,18 @@ async fn visit(run: &Arc<Run>, state: &State, frame: &mut Frame) -> Result<Left,
     checkpoint(run, frame)?;
     let entered = history::entered(state, &frame.input);
     run.trail.leave(&mut frame.cursor, entered)?;
+    let left = until_left(run, state, frame).await?;
+    let exited = history::exited(state, &left.output, &left.assigned);
+    run.trail.leave(&mut frame.cursor, exited)?;
+    Ok(left)
+}
+
+/// Attempts a state until it is left: by success, by a Catch or, when neither Retry nor Catch
+/// names the failure, not at all.
+async fn until_left(run: &Arc<Run>, state: &State, frame: &mut Frame) -> Result<Left, Fault> {
     let entered_ms = run.clock.now_ms();
     let mut attempts = Attempts::new(&state.retry);
-    let left = loop {
+    loop {
         let mut cursor = frame.cursor;
         let visit = Visit {
             run,
@@ -115,32 +124,23 @@ async fn visit(run: &Arc<Run>, state: &State, frame: &mut Frame) -> Result<Left,
             entered_ms,
             retries: attempts.count(),
         };
-        let fault = match visit.attempt(&mut cursor).await {
-            Ok(left) => {
-                frame.cursor = cursor;
-                break left;
-            }
-            Err(fault) => fault,
+        let outcome = visit.attempt(&mut cursor).await;
+        let Err(fault) = outcome else {
+            frame.cursor = cursor;
+            return outcome;
         };
         if fault.error == QUERY {
             let failed = history::evaluation_failed(state, &fault);
             run.trail.leave(&mut cursor, failed)?;
         }
-        let delay = attempts.next_delay(&fault, run.clock.fraction());
-        let caught = match delay {
-            Some(_) => None,
-            None => visit.caught(&fault),
+        let Some(delay) = attempts.next_delay(&fault, run.clock.fraction()) else {
+            let caught = visit.caught(&fault);
+            frame.cursor = cursor;
+            return caught.unwrap_or(Err(fault));
         };
         frame.cursor = cursor;
-        match (delay, caught) {
-            (Some(delay), _) => run.clock.sleep(delay).await,
-            (None, Some(left)) => break left?,
-            (None, None) => return Err(fault),
-        }
-    };
-    let exited = history::exited(state, &left.output, &left.assigned);
-    run.trail.leave(&mut frame.cursor, exited)?;
-    Ok(left)
+        run.clock.sleep(delay).await;
+    }
 }
 
 fn checkpoint(run: &Run, frame: &mut Frame) -> Result<(), Fault> {

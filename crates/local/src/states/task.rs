@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::TaskError;
 use super::definition::{Task, text};
 use super::fault::{Fault, RUNTIME, TIMEOUT, within_limit};
 use super::history;
@@ -20,20 +21,7 @@ pub(super) async fn run(visit: &Visit<'_>, task: &Task, cursor: &mut u64) -> Res
     run.trail.leave(cursor, scheduled)?;
     let (function, payload) = invocation(arguments)?;
     run.trail.leave(cursor, history::task_started())?;
-    let reply = (run.services.invoke_lambda)(function, payload);
-    let reply = match timeout {
-        None => reply.await,
-        Some(seconds) => {
-            let limit = Duration::from_secs(seconds);
-            let reply = run.clock.within(limit, reply).await;
-            reply.unwrap_or_else(|| {
-                Err(super::TaskError {
-                    error: TIMEOUT.to_owned(),
-                    cause: format!("The task did not answer within {seconds} s."),
-                })
-            })
-        }
-    };
+    let reply = invoke(visit, function, payload, timeout).await;
     let result = reply
         .map_err(|failed| Fault::new(failed.error, failed.cause))
         .and_then(|payload| {
@@ -51,6 +39,26 @@ pub(super) async fn run(visit: &Visit<'_>, task: &Task, cursor: &mut u64) -> Res
     };
     run.trail.leave(cursor, event)?;
     result
+}
+
+async fn invoke(
+    visit: &Visit<'_>,
+    function: String,
+    payload: Value,
+    timeout_seconds: Option<u64>,
+) -> Result<Value, TaskError> {
+    let reply = (visit.run.services.invoke_lambda)(function, payload);
+    let Some(seconds) = timeout_seconds else {
+        return reply.await;
+    };
+    let limit = Duration::from_secs(seconds);
+    let reply = visit.run.clock.within(limit, reply).await;
+    reply.unwrap_or_else(|| {
+        Err(TaskError {
+            error: TIMEOUT.to_owned(),
+            cause: format!("The task did not answer within {seconds} s."),
+        })
+    })
 }
 
 /// The function's name and the event for it.

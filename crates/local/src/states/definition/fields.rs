@@ -213,19 +213,10 @@ fn compile(
 ) -> Option<Template> {
     match value {
         Value::String(text) if delimited(text) => {
-            let inner = text.strip_prefix("{%").and_then(|t| t.strip_suffix("%}"));
-            let Some(source) = inner else {
-                let message = "an expression must begin with `{%` and end with `%}`, without anything around them";
-                findings.schema(at, message);
-                return None;
-            };
-            match Expression::parse(source.trim(), field, members) {
-                Ok(expression) => Some(Template::Expression(Box::new(expression))),
-                Err(message) => {
-                    findings.schema(at, message);
-                    None
-                }
-            }
+            let compiled = expression(text, field, members);
+            compiled
+                .map_err(|message| findings.schema(at, message))
+                .ok()
         }
         Value::Array(items) => {
             let parts = items.iter().enumerate().map(|(index, item)| {
@@ -248,6 +239,17 @@ fn compile(
         }
         literal => Some(Template::Literal(literal.clone())),
     }
+}
+
+fn expression(text: &str, field: &str, members: &[Member]) -> Result<Template, String> {
+    let inner = text
+        .strip_prefix("{%")
+        .and_then(|rest| rest.strip_suffix("%}"));
+    let source = inner.ok_or(
+        "an expression must begin with `{%` and end with `%}`, without anything around them",
+    )?;
+    let expression = Expression::parse(source.trim(), field, members)?;
+    Ok(Template::Expression(Box::new(expression)))
 }
 
 /// All parts are compiled before the first failure is looked at, so that none goes unreported.

@@ -10,7 +10,7 @@ use super::*;
 fn check(source: &str, expected: Result<Value, &str>) {
     let clock = Arc::new(Clock::fast(1_763_890_601_250, 7, 1));
     let variables = Variables::from([("list".to_owned(), json!([1, 2, 3, 4, 5]))]);
-    let input = json!({ "name": "Ada", "n": 41, "deep": { "list": [{ "k": 1 }, { "k": 2 }] } });
+    let input = json!({ "name": "Ada", "n": 41, "deep": { "one": [{ "k": 1 }], "list": [{ "k": 1 }, { "k": 2 }] } });
     let result = json!({ "Payload": { "ok": true } });
     let around = Surroundings {
         input: &input,
@@ -41,6 +41,12 @@ fn expressions_see_states_variables_and_functions() {
     check("$states.input.deep.list[k = 2]", Ok(json!({ "k": 2 })));
     check("$states.result.Payload.ok", Ok(json!(true)));
     check("$states.context.Map.Item.Index", Ok(json!(3)));
+    // A list of one that stands in the input stays a list: a batch of one item is still a batch.
+    check("$states.input.deep.one", Ok(json!([{ "k": 1 }])));
+    check(
+        "{ 'items': $states.input.deep.one }",
+        Ok(json!({ "items": [{ "k": 1 }] })),
+    );
     check("$count($list)", Ok(json!(5)));
     check("($x := 2; $x * 1.25)", Ok(json!(2.5)));
     check("$states.input{ 'who': name }", Ok(json!({ "who": "Ada" })));
@@ -82,6 +88,8 @@ fn failures_name_the_expression_and_the_reason() {
         "($f := function($n) { $f($n + 1) + 1 }; $f(0))",
         Err("D1011"),
     );
+    check("$count([1..5000000])", Err("D20"));
+    check("($f := function($n) { $f($n + 1) }; $f(0))", Err("D1012"));
     check("$states.input.", Err("refused"));
     check("$eval('1 + 1')", Err("$eval is not supported"));
     check("($e := $eval; $e('1'))", Err("$eval is not supported"));

@@ -202,5 +202,10 @@ async fn a_child_that_loops_ends_too() {
     let turn = |next: &str| json!({ "Type": "Pass", "Next": next });
     let mut states = distributed(json!({ "Type": "Succeed" }), json!({}));
     states["M"]["ItemProcessor"]["States"] = json!({ "I": turn("J"), "J": turn("I") });
-    check(states, json!([1]), Err("States.ExceedToleratedFailureThreshold")).await;
+    check(
+        states,
+        json!([1]),
+        Err("States.ExceedToleratedFailureThreshold"),
+    )
+    .await;
 }

@@ -322,7 +322,28 @@ async fn names_of_machines_follow_the_rules() {
     let machines = open(dir.path(), &Arc::default());
     let refused = machines.create("a b", &machine(&pass()).to_string());
     assert_eq!(refused.expect_err("refused").name(), "InvalidName");
-    let refused = machines.create("m", "{}").expect_err("refused");
+}
+
+#[tokio::test]
+async fn a_refused_machine_lists_everything_that_is_wrong() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let machines = open(dir.path(), &Arc::default());
+    let text = json!({
+        "StartAt": "Plan",
+        "Extra": 1,
+        "States": {
+            "Plan": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::sqs:sendMessage",
+                "Arguments": { "FunctionName": "{% $states.input. %}" },
+                "Next": "Nowhere",
+            },
+            "Lost": { "Type": "Pass", "OutputPath": "$", "End": true },
+        },
+    });
+    let refused = machines
+        .create("m", &text.to_string())
+        .expect_err("refused");
     assert_eq!(refused.name(), "InvalidDefinition");
-    assert!(refused.to_string().contains("JSONPath"), "{refused}");
+    insta::assert_snapshot!("refused_machine", refused);
 }
