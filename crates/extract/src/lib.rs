@@ -1,1 +1,156 @@
+//! Bytes to text: what a file says, with the positions of its headings.
+//!
+//! A document arrives as bytes and a file name. The content decides what it is and the name is only a
+//! hint, because names lie: a picture called `notes.txt` is refused by name instead of being indexed
+//! as noise. Everything here is arithmetic on bytes. No reader recurses into its input, so nesting can
+//! never exhaust the stack.
 
+mod decode;
+mod html;
+mod json;
+mod kind;
+mod markdown;
+mod plain;
+mod refusal;
+mod tabular;
+
+use serde::{Deserialize, Serialize};
+
+pub use kind::content_type;
+pub use refusal::{ExtractError, SUPPORTED_FORMATS};
+
+/// The formats that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Plain text, and every text format without a reader of its own (source code, YAML, logs).
+    Text,
+    /// CommonMark with tables, footnotes and front matter.
+    Markdown,
+    /// HTML and XHTML.
+    Html,
+    /// One JSON value, or JSON Lines.
+    Json,
+    /// Comma-, semicolon-, tab- or pipe-separated values.
+    Csv,
+}
+
+impl Format {
+    /// The format's name in prose.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "plain text",
+            Self::Markdown => "Markdown",
+            Self::Html => "HTML",
+            Self::Json => "JSON",
+            Self::Csv => "CSV",
+        }
+    }
+}
+
+/// A heading of the document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heading {
+    /// 1 (outermost) to 6.
+    pub level: u8,
+    /// The heading's words on one line, without markup.
+    pub title: String,
+    /// Byte offset of the heading in [`Extracted::text`]: the first `#` or the first letter.
+    pub start: usize,
+}
+
+/// What a document says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extracted {
+    /// The text. Plain text and Markdown are kept as written, except that a byte-order mark is removed
+    /// and CRLF and lone CR become LF. The other formats are laid out as readable lines.
+    pub text: String,
+    /// The title that the document gives itself, if any.
+    pub title: Option<String>,
+    /// What the content turned out to be.
+    pub format: Format,
+    /// The headings in document order.
+    pub headings: Vec<Heading>,
+}
+
+/// How much one document may ask of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest file, in bytes. The default, 50 MB, is also Bedrock Knowledge Bases' limit per source file.
+    pub max_bytes: usize,
+    /// Largest extracted text, in bytes of UTF-8. Default 50 MB.
+    pub max_text_bytes: usize,
+    /// Deepest nesting of HTML blocks or JSON values. Default 512, where browsers stop nesting too.
+    pub max_nesting: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_bytes: 50_000_000,
+            max_text_bytes: 50_000_000,
+            max_nesting: 512,
+        }
+    }
+}
+
+/// Reads a document: finds out what it is, decodes it and lays its text out.
+///
+/// # Errors
+/// An [`ExtractError`] that says what is wrong with the document and what to do about it.
+pub fn extract(bytes: &[u8], file_name: &str, limits: &Limits) -> Result<Extracted, ExtractError> {
+    if bytes.len() > limits.max_bytes {
+        return Err(ExtractError::DocumentTooLarge {
+            what: "file",
+            size: bytes.len(),
+            limit: limits.max_bytes,
+        });
+    }
+    if bytes.is_empty() {
+        return Err(ExtractError::EmptyDocument);
+    }
+    kind::refuse_binary(bytes, file_name)?;
+    let text = decode::decode(bytes, file_name)?;
+    if is_blank(&text) {
+        return Err(ExtractError::EmptyDocument);
+    }
+    refuse_long(text.len(), limits)?;
+    let extracted = match kind::of_text(&text, file_name) {
+        Format::Text => plain::read(text),
+        Format::Markdown => markdown::read(text),
+        Format::Html => html::read(&text, limits)?,
+        Format::Json => json::read(&text, limits)?,
+        Format::Csv => tabular::read(&text, file_name, limits)?,
+    };
+    if is_blank(&extracted.text) {
+        return Err(ExtractError::EmptyDocument);
+    }
+    refuse_long(extracted.text.len(), limits)?;
+    Ok(extracted)
+}
+
+/// Whether nothing in the text can be seen: white space, byte-order marks and zero-width characters.
+fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| {
+        c.is_whitespace() || c.is_control() || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}')
+    })
+}
+
+/// Refuses a text beyond the limit; readers that can blow a file up call it while they write.
+fn refuse_long(size: usize, limits: &Limits) -> Result<(), ExtractError> {
+    if size <= limits.max_text_bytes {
+        return Ok(());
+    }
+    Err(ExtractError::DocumentTooLarge {
+        what: "text",
+        size,
+        limit: limits.max_text_bytes,
+    })
+}
+
+/// The words of a title on one line, or nothing when there are none.
+fn one_line(words: &str) -> Option<String> {
+    let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    (!is_blank(&line)).then_some(line)
+}
