@@ -58,6 +58,8 @@ impl From<StepFailure> for Diagnostic {
     }
 }
 
+type Answering<'a> =
+    std::pin::Pin<Box<dyn Future<Output = Result<Reply, StepFailure>> + 'a>>;
 type Pieces = std::pin::Pin<Box<dyn tokio_stream::Stream<Item = Result<Bytes, Error>> + Send>>;
 
 /// Serves invocations with `handler` until Lambda stops the process.
@@ -70,7 +72,9 @@ where
     F: Future<Output = Result<Reply, StepFailure>>,
 {
     lambda_runtime::run(service_fn(async |invocation: LambdaEvent<Value>| {
-        let reply = handler(event::parse(invocation.payload)).await?;
+        // Boxed: the SDK's futures nest deeper than the compiler follows through one more layer of the runtime's.
+        let answering: Answering<'_> = Box::pin(handler(event::parse(invocation.payload)));
+        let reply = answering.await?;
         Ok::<_, StepFailure>(respond(reply))
     }))
     .await
