@@ -1,0 +1,55 @@
+//! S3 on the laptop: `s3s` over plain files, one folder a bucket, signatures verified.
+
+use std::path::Path;
+
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode};
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s_fs::FileSystem;
+
+/// The key pair of the laptop: access key and secret are the same word.
+pub const KEY: &str = "outcrop";
+
+/// Why the folder cannot serve.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct S3Error(pub String);
+
+/// The running object store.
+#[derive(Clone)]
+pub struct S3 {
+    service: S3Service,
+}
+
+impl S3 {
+    /// Opens the store on `folder` with these buckets.
+    ///
+    /// # Errors
+    /// A folder that cannot be written.
+    pub fn open(folder: &Path, buckets: &[String]) -> Result<Self, S3Error> {
+        let failed = |error: &dyn std::fmt::Display| S3Error(format!("{}: {error}", folder.display()));
+        std::fs::create_dir_all(folder).map_err(|error| failed(&error))?;
+        for bucket in buckets {
+            std::fs::create_dir_all(folder.join(bucket)).map_err(|error| failed(&error))?;
+        }
+        let files = FileSystem::new(folder).map_err(|error| failed(&format!("{error:?}")))?;
+        let mut builder = S3ServiceBuilder::new(files);
+        builder.set_auth(SimpleAuth::from_single(KEY, KEY));
+        Ok(Self { service: builder.build() })
+    }
+
+    /// Answers a request.
+    pub async fn call(&self, request: Request<Body>) -> Response<Body> {
+        let request = request.map(|body| s3s::Body::http_body_unsync(body));
+        match self.service.call(request).await {
+            Ok(reply) => reply.map(Body::new),
+            Err(error) => {
+                tracing::error!(?error, "S3 could not answer");
+                let mut reply = Response::new(Body::empty());
+                *reply.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                reply
+            }
+        }
+    }
+}
