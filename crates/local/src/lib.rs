@@ -1,1 +1,2 @@
-
+//! The laptop cloud: emulators of the AWS services that the functions call, on loopback only.
+pub mod bedrock;
