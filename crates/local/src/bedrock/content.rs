@@ -229,7 +229,8 @@ pub(super) struct Citation {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum Location {
-    SearchResultLocation {
+    #[serde(rename = "searchResultLocation")]
+    SearchResult {
         search_result_index: usize,
         start: usize,
         end: usize,

@@ -57,10 +57,16 @@ impl Speech {
         }
         let watch = watch(&mut request)?;
         if watch.as_ref().is_some_and(|watch| watch.blocked) {
-            let refusal = Spoken::text(
-                Guardrail::blocked_message(Source::Input),
-                StopReason::GuardrailIntervened,
-            );
+            let refusal = Spoken {
+                counted: Some(Counted {
+                    input: 0,
+                    output: 0,
+                }),
+                ..Spoken::text(
+                    Guardrail::blocked_message(Source::Input),
+                    StopReason::GuardrailIntervened,
+                )
+            };
             // A blocked question reaches no model: nothing is counted.
             return Ok(Self {
                 events: refusal.into_events(),

@@ -78,7 +78,7 @@ fn add_sentence(blocks: &mut Vec<Block>, position: usize, chosen: &Chosen, passa
 fn citation(chosen: &Chosen, passage: &Passage) -> Option<Citation> {
     let (start, end) = (chosen.part, chosen.part + 1);
     let location = match passage.place {
-        Place::SearchResult { index, cite: true } => Location::SearchResultLocation {
+        Place::SearchResult { index, cite: true } => Location::SearchResult {
             search_result_index: index,
             start,
             end,

@@ -221,14 +221,12 @@ fn decode(encoded: &str, path: &str) -> Result<String, WireError> {
 
 /// The last text that is not a passage.
 fn question_of(message: &Message) -> Option<String> {
-    let questions = message.content.iter().filter_map(|block| match block {
+    let mut questions = message.content.iter().filter_map(|block| match block {
         ContentBlock::Text(text) => Some(numbered(text).question),
         ContentBlock::GuardContent(GuardContent::Text(text)) => Some(text.text.clone()),
         _ => None,
     });
-    questions
-        .filter(|question| !question.trim().is_empty())
-        .last()
+    questions.rfind(|question| !question.trim().is_empty())
 }
 
 /// A text taken apart.

@@ -47,8 +47,10 @@ pub(super) struct ToolConfig {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Tool {
-    ToolSpec(ToolSpec),
-    SystemTool(Value),
+    #[serde(rename = "toolSpec")]
+    Spec(ToolSpec),
+    #[serde(rename = "systemTool")]
+    System(Value),
     CachePoint(CachePoint),
 }
 
@@ -320,7 +322,7 @@ impl ToolConfig {
     /// The tools that can be called.
     pub(super) fn specs(&self) -> impl Iterator<Item = &ToolSpec> {
         self.tools.iter().filter_map(|tool| match tool {
-            Tool::ToolSpec(spec) => Some(spec),
+            Tool::Spec(spec) => Some(spec),
             _ => None,
         })
     }
@@ -335,8 +337,8 @@ impl ToolConfig {
         let mut names: Vec<&str> = Vec::new();
         for (index, tool) in self.tools.iter().enumerate() {
             let spec = match tool {
-                Tool::ToolSpec(spec) => spec,
-                Tool::SystemTool(_) => {
+                Tool::Spec(spec) => spec,
+                Tool::System(_) => {
                     return Err(WireError::unsupported(format!(
                         "toolConfig.tools.{index}.systemTool"
                     )));

@@ -156,11 +156,13 @@ pub(super) fn json_reply(value: &Value) -> Response<Body> {
 /// Reads a JSON body strictly: what the shape does not name is an error that names it.
 pub(super) fn read_json<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, WireError> {
     let body: &[u8] = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => {
+    serde_json::from_slice(body).map_err(|error| match serde_json::from_slice::<Value>(body) {
+        // The value's own error names no line: a client's body is one line.
+        Ok(value) => {
+            let error = T::deserialize(value).err().unwrap_or(error);
             WireError::validation(format!("The request is not valid: {error}"))
         }
-        _ => WireError::validation(format!("The request body is not JSON: {error}")),
+        Err(error) => WireError::validation(format!("The request body is not JSON: {error}")),
     })
 }
 
