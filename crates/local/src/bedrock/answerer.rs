@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::passages::Passage;
 use super::sentences;
-use super::words::content_stems;
+use super::words::{asked_stems, content_stems};
 
 /// Share of the question's weighted content words that the best sentence, with its title, heading and the sentence
 /// before it, must cover for an answer to be given.
-pub(super) const SUPPORT_THRESHOLD: f64 = 0.5;
+pub(super) const SUPPORT_THRESHOLD: f64 = 0.42;
+/// Fewest of the question's content words that it must cover, if the question has as many.
+const MIN_WORDS: usize = 2;
 /// Most sentences of an answer.
 const MAX_SENTENCES: usize = 4;
 /// A further sentence needs this share of the best score, ...
@@ -45,7 +47,7 @@ struct Candidate<'a> {
 
 /// Chooses the sentences that answer `question`; an empty list means that no passage supports an answer.
 pub(super) fn answer(question: &str, passages: &[Passage]) -> Vec<Chosen> {
-    let asked = content_stems(question);
+    let asked = asked_stems(question);
     let candidates = candidates(passages);
     let weights = weights(&asked, &candidates);
     let total: f64 = weights.values().sum();
@@ -58,8 +60,10 @@ pub(super) fn answer(question: &str, passages: &[Passage]) -> Vec<Chosen> {
         .map(|candidate| (score(candidate, &asked, &weights, numeric), candidate))
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.order.cmp(&b.1.order)));
-    let supported =
-        |candidate: &Candidate| coverage(candidate, &weights) / total >= SUPPORT_THRESHOLD;
+    let enough = |(words, weight): (usize, f64)| {
+        words >= MIN_WORDS.min(weights.len()) && weight / total >= SUPPORT_THRESHOLD
+    };
+    let supported = |candidate: &Candidate| enough(coverage(candidate, &weights));
     let Some(&(best, first)) = scored
         .iter()
         .take(5)
@@ -127,17 +131,17 @@ fn worth(candidate: &Candidate, word: &String) -> f64 {
     }
 }
 
-/// Weight of the question's words that the candidate and its surroundings hold.
-fn coverage(candidate: &Candidate, weights: &BTreeMap<String, f64>) -> f64 {
-    let in_sentence = weights.keys().any(|word| candidate.stems.contains(word));
-    if !in_sentence {
-        return 0.0;
+/// The question's words that the candidate and its surroundings hold: how many, and their weight.
+fn coverage(candidate: &Candidate, weights: &BTreeMap<String, f64>) -> (usize, f64) {
+    if !weights.keys().any(|word| candidate.stems.contains(word)) {
+        return (0, 0.0);
     }
-    weights
+    let held = weights
         .iter()
-        .filter(|(word, _)| worth(candidate, word) > 0.0)
-        .map(|(_, weight)| weight)
-        .sum()
+        .filter(|(word, _)| worth(candidate, word) > 0.0);
+    held.fold((0, 0.0), |(words, sum), (_, weight)| {
+        (words + 1, sum + weight)
+    })
 }
 
 fn score(
@@ -312,6 +316,24 @@ mod tests {
         );
         check("what is it?", None);
         check("", None);
+    }
+
+    /// A name of several parts once weighed three times as much as a plain word.
+    #[test]
+    fn a_name_in_camel_case_counts_once() {
+        let shelf = [passage(
+            0,
+            "DynamoDB vectors",
+            "A DynamoDB vector index holds up to 4,096 dimensions. Queries against a vector index use the SearchVectors operation.",
+        )];
+        let chosen = answer(
+            "Which operation queries a vector index in DynamoDB?",
+            &shelf,
+        );
+        assert!(
+            chosen.iter().any(|c| c.text.contains("SearchVectors")),
+            "{chosen:?}"
+        );
     }
 
     #[test]

@@ -237,18 +237,28 @@ struct Numbered {
 
 static MARKER: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?m)^\[(\d{1,3})\][ \t]*(.*)$").ok());
-static QUESTION: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"(?is)(?:^|\n)\s*(?:<question>(.+?)</question>|question:\s*(.+?)\s*$)").ok()
-});
+static TAGGED: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?is)<question>(.+?)</question>").ok());
+static LABELLED: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?im)^[ \t]*question:[ \t]*").ok());
+
+/// A question that is marked as one, and where its mark begins. The last `Question:` counts: passages may hold others.
+fn marked_question(text: &str) -> Option<(usize, String)> {
+    let tagged = TAGGED.as_ref().and_then(|pattern| pattern.captures(text));
+    if let Some((whole, question)) = tagged.and_then(|found| found.get(0).zip(found.get(1))) {
+        return Some((whole.start(), question.as_str().trim().to_owned()));
+    }
+    let label = LABELLED
+        .as_ref()
+        .and_then(|pattern| pattern.find_iter(text).last())?;
+    let question = text[label.end()..].trim();
+    (!question.is_empty()).then(|| (label.start(), question.to_owned()))
+}
 
 /// Reads `[1] title` + text passages. The question is what stands after `Question:` (or in `<question>`), else what
 /// stands before the first marker, else a last paragraph that ends with a question mark.
 fn numbered(text: &str) -> Numbered {
-    let marked = QUESTION.as_ref().and_then(|pattern| pattern.captures(text));
-    let asked = marked
-        .as_ref()
-        .and_then(|found| found.get(1).or_else(|| found.get(2)))
-        .map(|m| m.as_str().trim().to_owned());
+    let marked = marked_question(text);
     let markers: Vec<_> = MARKER
         .iter()
         .flat_map(|pattern| pattern.captures_iter(text))
@@ -260,13 +270,13 @@ fn numbered(text: &str) -> Numbered {
         .collect();
     let Some((first, _)) = spans.first() else {
         return Numbered {
-            question: asked.unwrap_or_else(|| text.trim().to_owned()),
+            question: marked.map_or_else(|| text.trim().to_owned(), |(_, question)| question),
             passages: Vec::new(),
         };
     };
     let end_of_all = marked
-        .and_then(|found| found.get(0))
-        .map(|m| m.start())
+        .as_ref()
+        .map(|(start, _)| *start)
         .filter(|start| start >= first)
         .unwrap_or(text.len());
     let mut bodies: Vec<&str> = Vec::new();
@@ -275,8 +285,8 @@ fn numbered(text: &str) -> Numbered {
         bodies.push(text.get(*end..next.max(*end)).unwrap_or("").trim());
     }
     let before = text[..*first].trim();
-    let question = match asked {
-        Some(question) => question,
+    let question = match marked {
+        Some((_, question)) => question,
         None if !before.is_empty() => before.to_owned(),
         None => take_last_question(&mut bodies),
     };

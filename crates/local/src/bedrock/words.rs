@@ -7,7 +7,7 @@ const STOP_WORDS: &str = " a about after all also am an and any are as at be bee
  may me mean might more most much must my no nor not of on one only or other our out over own please said same she should \
  so some such tell than that the their them then there these they this those through to too under up upon us use used \
  using very want was we were what when where which while who whom whose why will with would you your explain describe \
- happen happens say says list need needs work works ";
+ happen happens possible say says list need needs work works ";
 
 pub(super) fn is_stop_word(word: &str) -> bool {
     let spaced = format!(" {word} ");
@@ -102,6 +102,15 @@ fn undouble(root: &str) -> &str {
 pub(super) fn content_stems(text: &str) -> Vec<String> {
     words(text)
         .into_iter()
+        .filter(|word| !is_stop_word(word))
+        .map(|word| stem(&word))
+        .collect()
+}
+
+/// Stemmed content words of a question: each name counts once, its parts do not.
+pub(super) fn asked_stems(text: &str) -> Vec<String> {
+    let whole = text.unicode_words().map(str::to_lowercase);
+    whole
         .filter(|word| !is_stop_word(word))
         .map(|word| stem(&word))
         .collect()
