@@ -1,1 +1,12 @@
+//! The laptop cloud: the AWS services that Outcrop uses, on loopback, so that the code that is deployed runs as it is.
+//!
+//! What was tried and why these parts: `docs/decisions/`. An operation or field that is not supported is refused by name.
+
+pub mod bedrock;
+pub mod cloud;
+mod dynamo;
+pub mod gateway;
+pub mod lambda;
+mod s3;
 pub mod states;
+pub mod template;

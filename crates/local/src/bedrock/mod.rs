@@ -1,0 +1,69 @@
+//! The Bedrock runtime on a laptop: AWS's wire (restJson1 and event streams) over an extractive answerer, a hashing
+//! embedder and a small guardrail, or over any OpenAI-compatible endpoint. What it cannot do it refuses by name.
+//!
+//! Files: `wire` errors and replies · `models` ids · `content`, `request` what comes in · `passages`, `sentences`,
+//! `words`, `answerer`, `extractive` the local text model · `openai` the endpoint · `reply`, `frames` what goes out ·
+//! `embed`, `invoke` embeddings · `pii`, `guardrail` · `cache` · `faults` · `converse`, `routes` the operations.
+mod answerer;
+mod cache;
+mod content;
+mod converse;
+mod embed;
+mod extractive;
+mod faults;
+mod frames;
+mod guardrail;
+mod invoke;
+mod models;
+mod openai;
+mod passages;
+mod pii;
+mod reply;
+mod request;
+mod routes;
+mod sentences;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod words;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use routes::router;
+
+/// What stands behind the model ids. The default is the local answerer and embedder.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Base of an OpenAI-compatible endpoint, such as `http://127.0.0.1:11434/v1`; without it text models are the
+    /// extractive answerer.
+    pub model_url: Option<String>,
+    /// The endpoint's name for its chat model; without it the Bedrock model id is sent.
+    pub model_name: Option<String>,
+    /// Bearer token for the endpoint.
+    pub model_key: Option<String>,
+    /// The endpoint's name for its embedding model; without it embeddings are the local embedder's.
+    pub embed_model: Option<String>,
+    /// Longest silence of the endpoint before ModelTimeoutException; two minutes if not given.
+    pub model_timeout: Option<Duration>,
+}
+
+/// The emulator's state: prompt cache, armed faults, the endpoint. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Bedrock {
+    cache: cache::PromptCache,
+    faults: faults::Faults,
+    endpoint: Option<Arc<openai::Endpoint>>,
+}
+
+impl Bedrock {
+    /// An emulator with nothing cached and no faults armed.
+    pub fn new(settings: Settings) -> Self {
+        let endpoint = openai::Endpoint::new(settings).map(Arc::new);
+        Self {
+            cache: cache::PromptCache::default(),
+            faults: faults::Faults::default(),
+            endpoint,
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The routes of the Bedrock runtime, and `/_local/faults` beside them. Handlers read, call and reply.
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::routing::{MethodRouter, get, post};
+use base64::Engine as _;
+use bytes::Bytes;
+use http::{HeaderValue, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::converse::{self, Speech};
+use super::guardrail::{self, ApplyRequest};
+use super::request::ConverseRequest;
+use super::wire::{ErrorName, WireError, json_reply, read_json};
+use super::{Bedrock, embed, frames, invoke, models, passages};
+
+/// Largest request body (bytes): Bedrock's 25 MB for InvokeModel.
+const MAX_BODY_BYTES: usize = 25_000_000;
+
+type Reply = Result<Response<Body>, WireError>;
+
+/// The router of the Bedrock runtime and of `/_local/faults`, for any port of the laptop cloud.
+pub fn router(bedrock: Bedrock) -> Router {
+    let faults = get(list_faults).post(arm_fault).delete(clear_faults);
+    let mut router = Router::new().route("/_local/faults", faults);
+    for (path, operation) in operations() {
+        // Some clients send a trailing slash.
+        router = router
+            .route(path, operation.clone())
+            .route(&format!("{path}/"), operation);
+    }
+    router
+        .fallback(unknown)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(bedrock)
+}
+
+fn operations() -> [(&'static str, MethodRouter<Bedrock>); 6] {
+    [
+        (
+            "/model/{model_id}/converse",
+            post(async |s, p, b| answer(converse_whole(s, p, b).await)),
+        ),
+        (
+            "/model/{model_id}/converse-stream",
+            post(async |s, p, b| answer(converse_stream(s, p, b).await)),
+        ),
+        (
+            "/model/{model_id}/invoke",
+            post(async |s, p, b| answer(invoke_model(s, p, b).await)),
+        ),
+        (
+            "/model/{model_id}/invoke-with-response-stream",
+            post(async |s| answer(invoke_stream(s).await)),
+        ),
+        (
+            "/model/{model_id}/count-tokens",
+            post(async |s, p, b| answer(count_tokens(s, p, b).await)),
+        ),
+        (
+            "/guardrail/{id}/version/{version}/apply",
+            post(async |s, p, b| answer(apply_guardrail(s, p, b).await)),
+        ),
+    ]
+}
+
+fn answer(reply: Reply) -> Response<Body> {
+    reply.unwrap_or_else(WireError::into_response)
+}
+
+async fn unknown(request: axum::extract::Request) -> Response<Body> {
+    let what = format!(
+        "{} {} is no operation of the laptop Bedrock",
+        request.method(),
+        request.uri().path()
+    );
+    WireError::new(ErrorName::UnknownOperation, what).into_response()
+}
+
+/// Delays and fails as the armed faults say; gives back what strikes later, in mid-stream.
+async fn strike(bedrock: &Bedrock, operation: &str) -> Result<Option<frames::Break>, WireError> {
+    let strike = bedrock.faults.strike(operation);
+    if !strike.delay.is_zero() {
+        tokio::time::sleep(strike.delay).await;
+    }
+    match (strike.error, strike.after_events) {
+        (None, _) => Ok(None),
+        (Some(error), Some(after_events)) => Ok(Some(frames::Break {
+            after_events,
+            error,
+        })),
+        (Some(error), None) => Err(error),
+    }
+}
+
+fn read_converse(model_id: &str, body: &Bytes) -> Result<ConverseRequest, WireError> {
+    models::resolve_text(model_id)?;
+    let request: ConverseRequest = read_json(body)?;
+    request.check()?;
+    Ok(request)
+}
+
+async fn converse_whole(
+    State(bedrock): State<Bedrock>,
+    Path(model_id): Path<String>,
+    body: Bytes,
+) -> Reply {
+    strike(&bedrock, "Converse").await?;
+    let request = read_converse(&model_id, &body)?;
+    if request
+        .guardrail_config
+        .as_ref()
+        .is_some_and(|config| config.stream_processing_mode.is_some())
+    {
+        return Err(WireError::validation(
+            "guardrailConfig.streamProcessingMode is only for ConverseStream.",
+        ));
+    }
+    let started = Instant::now();
+    let speech = Speech::begin(&bedrock, &model_id, request, started).await?;
+    Ok(json_reply(&speech.whole(started).await?))
+}
+
+async fn converse_stream(
+    State(bedrock): State<Bedrock>,
+    Path(model_id): Path<String>,
+    body: Bytes,
+) -> Reply {
+    let breaks = strike(&bedrock, "ConverseStream").await?;
+    let request = read_converse(&model_id, &body)?;
+    let started = Instant::now();
+    let speech = Speech::begin(&bedrock, &model_id, request, started).await?;
+    let (events, metadata) = speech.stream(started);
+    let frames = frames::converse_stream(events, metadata, breaks);
+    Ok(super::wire::reply(
+        http::StatusCode::OK,
+        frames::CONTENT_TYPE,
+        Body::from_stream(frames),
+    ))
+}
+
+async fn invoke_model(
+    State(bedrock): State<Bedrock>,
+    Path(model_id): Path<String>,
+    body: Bytes,
+) -> Reply {
+    strike(&bedrock, "InvokeModel").await?;
+    let started = Instant::now();
+    let request = invoke::read(models::resolve(&model_id)?, &body)?;
+    let upstream = bedrock
+        .endpoint
+        .as_ref()
+        .filter(|endpoint| endpoint.embeds());
+    let vectors = match upstream {
+        Some(endpoint) => endpoint.embed(&request.texts, request.dimensions).await?,
+        None => request
+            .texts
+            .iter()
+            .map(|text| embed::embed(text, request.dimensions, request.normalize))
+            .collect(),
+    };
+    let mut response = json_reply(&request.reply(&vectors));
+    let headers = response.headers_mut();
+    headers.insert(
+        "x-amzn-bedrock-input-token-count",
+        HeaderValue::from(request.tokens()),
+    );
+    headers.insert(
+        "x-amzn-bedrock-invocation-latency",
+        HeaderValue::from(converse::milliseconds(started)),
+    );
+    Ok(response)
+}
+
+async fn invoke_stream(State(bedrock): State<Bedrock>) -> Reply {
+    strike(&bedrock, "InvokeModelWithResponseStream").await?;
+    Err(WireError::unsupported(
+        "InvokeModelWithResponseStream (use ConverseStream)",
+    ))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CountTokensBody {
+    input: CountTokensInput,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum CountTokensInput {
+    Converse(Box<ConverseRequest>),
+    InvokeModel(InvokeModelInput),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InvokeModelInput {
+    body: String,
+}
+
+async fn count_tokens(
+    State(bedrock): State<Bedrock>,
+    Path(model_id): Path<String>,
+    body: Bytes,
+) -> Reply {
+    strike(&bedrock, "CountTokens").await?;
+    let model = models::resolve(&model_id)?;
+    let body: CountTokensBody = read_json(&body)?;
+    let tokens = match body.input {
+        CountTokensInput::Converse(request) => {
+            models::resolve_text(&model_id)?;
+            request.check()?;
+            passages::collect(&request)?;
+            // A cache of its own: counting leaves no trace.
+            super::cache::PromptCache::default()
+                .count(&model_id, &request, Instant::now())
+                .total()
+        }
+        CountTokensInput::InvokeModel(input) => {
+            let decoded = base64::engine::general_purpose::STANDARD.decode(&input.body);
+            let native = decoded
+                .map_err(|_| WireError::validation("input.invokeModel.body is not base64."))?;
+            invoke::read(model, &Bytes::from(native))?.tokens()
+        }
+    };
+    Ok(json_reply(&json!({"inputTokens": tokens})))
+}
+
+async fn apply_guardrail(
+    State(bedrock): State<Bedrock>,
+    Path((id, version)): Path<(String, String)>,
+    body: Bytes,
+) -> Reply {
+    strike(&bedrock, "ApplyGuardrail").await?;
+    let guardrail = guardrail::find(&id, &version)?;
+    let request: ApplyRequest = read_json(&body)?;
+    Ok(json_reply(&guardrail.apply(&request)?))
+}
+
+async fn arm_fault(State(bedrock): State<Bedrock>, body: Bytes) -> Response<Body> {
+    answer(
+        read_json(&body)
+            .and_then(|fault| bedrock.faults.arm(fault))
+            .map(|()| listed(&bedrock)),
+    )
+}
+
+async fn list_faults(State(bedrock): State<Bedrock>) -> Response<Body> {
+    listed(&bedrock)
+}
+
+async fn clear_faults(State(bedrock): State<Bedrock>) -> Response<Body> {
+    bedrock.faults.clear();
+    listed(&bedrock)
+}
+
+fn listed(bedrock: &Bedrock) -> Response<Body> {
+    json_reply(
+        &json!({"faults": serde_json::to_value(bedrock.faults.list()).unwrap_or(Value::Null)}),
+    )
+}
