@@ -1,0 +1,305 @@
+//! The laptop cloud as one: every AWS service on one port, the API on another, everything under one folder.
+
+mod aws_port;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::bedrock::{self, Bedrock};
+use crate::dynamo::Dynamo;
+use crate::gateway::Gateway;
+use crate::lambda::{FunctionConfig, Host, Invocation};
+use crate::s3::{KEY, S3};
+use crate::states::{Services, StateMachines, TaskError};
+use crate::template::{self, Template};
+
+/// Instances of one function at the most; a laptop has few cores.
+const INSTANCES: usize = 8;
+/// How long open requests may go on after the end was asked for.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(3);
+
+/// What to start.
+pub struct CloudConfig {
+    /// All state lives here; deleting the folder deletes it.
+    pub data: PathBuf,
+    /// 0: any free port.
+    pub api_port: u16,
+    pub aws_port: u16,
+    /// The program that runs a function: started with `__lambda` and the name of the function's binary.
+    pub program: PathBuf,
+    /// `template.yaml`.
+    pub template: &'static str,
+    /// Files that the template names, by path.
+    pub files: fn(&str) -> Option<&'static str>,
+    /// `infra/openapi.yaml`.
+    pub openapi: &'static str,
+    /// Template parameters other than their defaults.
+    pub parameters: BTreeMap<String, String>,
+    pub bedrock: bedrock::Settings,
+}
+
+/// Why the laptop cloud did not start. One line each, saying what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum CloudError {
+    #[error("DataFolderUnwritable: {} cannot be written ({detail}); choose another with --data", .path.display())]
+    DataFolderUnwritable { path: PathBuf, detail: String },
+    #[error("DataFolderInUse: another instance runs on {}; stop it, or choose another folder with --data", .path.display())]
+    DataFolderInUse { path: PathBuf },
+    #[error("PortInUse: 127.0.0.1:{port} is taken by another program; choose another with {flag}, 0 for any free one")]
+    PortInUse { port: u16, flag: &'static str },
+    #[error("StoreDamaged: {detail}; restore the file from a copy, or delete the folder {} to begin anew", .path.display())]
+    StoreDamaged { path: PathBuf, detail: String },
+    #[error("TemplateUnusable: {0}")]
+    Template(String),
+}
+
+impl CloudError {
+    /// The machine-readable name; the message begins with it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::DataFolderUnwritable { .. } => "DataFolderUnwritable",
+            Self::DataFolderInUse { .. } => "DataFolderInUse",
+            Self::PortInUse { .. } => "PortInUse",
+            Self::StoreDamaged { .. } => "StoreDamaged",
+            Self::Template(_) => "TemplateUnusable",
+        }
+    }
+}
+
+/// A running laptop cloud.
+pub struct RunningCloud {
+    /// `http://127.0.0.1:<port>` of the API and its page.
+    pub api: String,
+    /// `http://127.0.0.1:<port>` of every AWS service.
+    pub aws: String,
+    /// Resources of the template that the laptop does not run.
+    pub skipped: Vec<(String, String)>,
+    stop: watch::Sender<bool>,
+    serving: Vec<tokio::task::JoinHandle<()>>,
+    // Both end what they hold when dropped: the lock, and executions, which go on at the next start.
+    _lock: File,
+    _states: StateMachines,
+}
+
+impl RunningCloud {
+    /// Ends it: no new requests, open ones get a moment, processes end.
+    pub async fn shutdown(self) {
+        // Nobody listening means that it has ended already.
+        let _ = self.stop.send(true);
+        for serving in self.serving {
+            let _ = tokio::time::timeout(SHUTDOWN_TIME, serving).await;
+        }
+    }
+}
+
+/// Starts the laptop cloud.
+///
+/// # Errors
+/// [`CloudError`].
+pub async fn start(config: CloudConfig) -> Result<RunningCloud, CloudError> {
+    let lock = lock_folder(&config.data)?;
+    let aws_listener = bind(config.aws_port, "--aws-port").await?;
+    let api_listener = bind(config.api_port, "--port").await?;
+    let (aws, api) = (address(&aws_listener), address(&api_listener));
+    let template = template::read(config.template, &config.parameters, |path| {
+        (config.files)(path).map(str::to_owned)
+    })
+    .map_err(|error| CloudError::Template(format!("{}: {error}", error.name())))?;
+
+    let damaged = |detail: String| CloudError::StoreDamaged { path: config.data.clone(), detail };
+    let dynamo = Dynamo::start(&config.data.join("dynamodb.db")).await.map_err(|error| damaged(error.0))?;
+    for table in &template.tables {
+        let expiry = template.times_to_live.iter().find(|(name, _)| table["TableName"] == *name);
+        let expiry = expiry.map(|(_, attribute)| attribute.as_str());
+        dynamo.ensure_table(table, expiry).await.map_err(|error| damaged(error.0))?;
+    }
+    let s3_folder = config.data.join("s3");
+    let s3 = S3::open(&s3_folder, &template.buckets).map_err(|error| damaged(error.0))?;
+    let host = Host::new(functions(&config, &template, &aws), INSTANCES);
+    let states = open_states(&config.data.join("states"), &template, &host, &s3_folder)?;
+    let gateway = open_gateway(&config, &template, &host)?;
+
+    let (stop, stopped) = watch::channel(false);
+    let services = aws_port::Services {
+        dynamo,
+        s3,
+        states: states.clone(),
+        lambda: crate::lambda::router(host),
+        bedrock: bedrock::router(Bedrock::new(config.bedrock)),
+    };
+    let serving = vec![
+        serve(aws_listener, aws_port::router(services), stopped.clone()),
+        serve(api_listener, api_router(gateway), stopped),
+    ];
+    states.resume_interrupted();
+    write_record(&config.data, &api, &aws)?;
+    Ok(RunningCloud { api, aws, skipped: template.skipped, stop, serving, _lock: lock, _states: states })
+}
+
+fn lock_folder(data: &Path) -> Result<File, CloudError> {
+    let unwritable = |error: std::io::Error| CloudError::DataFolderUnwritable {
+        path: data.to_owned(),
+        detail: error.to_string(),
+    };
+    std::fs::create_dir_all(data).map_err(unwritable)?;
+    let lock = File::create(data.join("lock")).map_err(unwritable)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(CloudError::DataFolderInUse { path: data.to_owned() })
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(unwritable(error)),
+    }
+}
+
+async fn bind(port: u16, flag: &'static str) -> Result<TcpListener, CloudError> {
+    TcpListener::bind(("127.0.0.1", port)).await.map_err(|_| CloudError::PortInUse { port, flag })
+}
+
+fn address(listener: &TcpListener) -> String {
+    let port = listener.local_addr().map(|address| address.port()).unwrap_or_default();
+    format!("http://127.0.0.1:{port}")
+}
+
+/// Tells other programs where this instance answers.
+fn write_record(data: &Path, api: &str, aws: &str) -> Result<(), CloudError> {
+    let record = json!({ "api": api, "aws": aws, "pid": std::process::id() }).to_string();
+    let (beside, path) = (data.join("instance.json.part"), data.join("instance.json"));
+    std::fs::write(&beside, record).and_then(|()| std::fs::rename(&beside, &path)).map_err(|error| {
+        CloudError::DataFolderUnwritable { path: data.to_owned(), detail: error.to_string() }
+    })
+}
+
+fn functions(config: &CloudConfig, template: &Template, aws: &str) -> Vec<FunctionConfig> {
+    let with_endpoints = |environment: &BTreeMap<String, String>| {
+        let mut environment = environment.clone();
+        let fixed = [
+            ("AWS_ENDPOINT_URL", aws),
+            ("AWS_REGION", template::REGION),
+            ("AWS_DEFAULT_REGION", template::REGION),
+            ("AWS_ACCESS_KEY_ID", KEY),
+            ("AWS_SECRET_ACCESS_KEY", KEY),
+        ];
+        for (name, value) in fixed {
+            environment.insert(name.to_owned(), value.to_owned());
+        }
+        environment
+    };
+    template
+        .functions
+        .iter()
+        .map(|function| FunctionConfig {
+            name: function.name.clone(),
+            program: config.program.clone(),
+            arguments: vec!["__lambda".to_owned(), function.binary.clone()],
+            environment: with_endpoints(&function.environment),
+            timeout: Duration::from_secs(function.timeout_seconds),
+            memory_mb: function.memory_mb,
+        })
+        .collect()
+}
+
+fn open_states(
+    folder: &Path,
+    template: &Template,
+    host: &Host,
+    s3_folder: &Path,
+) -> Result<StateMachines, CloudError> {
+    let (host, s3_folder) = (host.clone(), s3_folder.to_owned());
+    let services = Services {
+        invoke_lambda: Arc::new(move |name, payload| {
+            let host = host.clone();
+            Box::pin(async move { invoke_task(&host, &name, &payload).await })
+        }),
+        read_object: Arc::new(move |bucket, key| {
+            let path = s3_folder.join(bucket).join(key);
+            Box::pin(async move { read_object(&path).await })
+        }),
+    };
+    let failed = |error: &dyn std::fmt::Display| CloudError::Template(error.to_string());
+    let states = StateMachines::open(folder, services).map_err(|error| {
+        let (path, detail) = (folder.to_owned(), error.to_string());
+        CloudError::StoreDamaged { path, detail }
+    })?;
+    for (name, definition) in &template.state_machines {
+        states.create(name, definition).map_err(|error| failed(&error))?;
+    }
+    Ok(states)
+}
+
+/// A task of a state machine, with the error names that Step Functions gives Lambda's failures.
+async fn invoke_task(host: &Host, name: &str, payload: &Value) -> Result<Value, TaskError> {
+    let failed = |error: &str, cause: String| TaskError { error: error.to_owned(), cause };
+    let invoked = host.invoke(name, Bytes::from(payload.to_string())).await;
+    let bytes = match invoked {
+        Ok(Invocation::Reply(bytes)) => bytes,
+        Ok(Invocation::FunctionError(bytes)) => {
+            let cause = String::from_utf8_lossy(&bytes).into_owned();
+            let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            let name = value["errorType"].as_str().unwrap_or("Lambda.Unknown").to_owned();
+            return Err(TaskError { error: name, cause });
+        }
+        Ok(Invocation::Stream(_)) => {
+            return Err(failed("Lambda.Unknown", "the function answered a step with a stream".into()));
+        }
+        Err(error) => {
+            return Err(failed(&format!("Lambda.{}", error.name()), error.to_string()));
+        }
+    };
+    serde_json::from_slice(&bytes)
+        .map_err(|error| failed("Lambda.Unknown", format!("the function's reply is not JSON: {error}")))
+}
+
+async fn read_object(path: &Path) -> Result<Bytes, TaskError> {
+    tokio::fs::read(path).await.map(Bytes::from).map_err(|error| TaskError {
+        error: "S3.NoSuchKeyException".into(),
+        cause: error.to_string(),
+    })
+}
+
+fn open_gateway(
+    config: &CloudConfig,
+    template: &Template,
+    host: &Host,
+) -> Result<Gateway, CloudError> {
+    let function_name = |id: &str| {
+        let found = template.functions.iter().find(|function| function.logical_id == id);
+        found.map(|function| function.name.clone())
+    };
+    Gateway::new(config.openapi, &function_name, host.clone())
+        .map_err(|error| CloudError::Template(error.to_string()))
+}
+
+fn api_router(gateway: Gateway) -> Router {
+    Router::new().fallback(move |request: Request<Body>| {
+        let gateway = gateway.clone();
+        async move { gateway.call(request).await }
+    })
+}
+
+fn serve(
+    listener: TcpListener,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        let until = async move {
+            // The sender is gone when the cloud was dropped: that is the end too.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(until).await {
+            tracing::error!(%error, "a listener ended");
+        }
+    })
+}
