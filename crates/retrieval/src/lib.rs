@@ -1,1 +1,23 @@
+//! Retrieval inside the process: passages, the segment file, hybrid search over what the caller may read.
+//!
+//! Pure: no async, no clock, no environment, no AWS. The byte layout of a segment is in this crate's `README.md`.
 
+mod bits;
+pub mod chunk;
+pub mod filter;
+mod fusion;
+mod index;
+mod lexical;
+pub mod measure;
+pub mod part;
+mod passage;
+pub mod segment;
+mod vector;
+
+pub use filter::Filter;
+pub use fusion::RECIPROCAL_RANK_K;
+pub use index::{Hit, Index, LiveSegment, Mask, Mode, Query, SearchError};
+pub use passage::{
+    EmbeddedPassage, Heading, Passage, SegmentDocument, parse_passage_id, passage_id,
+};
+pub use segment::{DocumentRecord, Segment, SegmentError, StoredPassage};

@@ -31,7 +31,7 @@ pub(super) async fn embed_batch(
         passage.vector = vectors.next().unwrap_or_default();
     }
     let part_key = objects::part(run_id, batch_id);
-    aws.bucket.put(&part_key, retrieval::part::encode(&documents)).await?;
+    aws.bucket.put(&part_key, retrieval::part::encode(&documents)?).await?;
     let batch_key = keys::batch(run_id, batch_id);
     let batch: Option<BatchRow> = aws.table.get(&batch_key).await?;
     let batch = batch.ok_or_else(|| AwsError::Missing { what: format!("batch {batch_id}") })?;

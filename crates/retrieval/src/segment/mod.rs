@@ -1,0 +1,77 @@
+//! The segment: an immutable file of passages, made once, mapped, searched in place. Its layout is in `README.md`.
+
+mod build;
+mod format;
+mod open;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+pub use build::build;
+pub use format::VERSION;
+pub use open::Segment;
+
+/// Why a segment was refused or could not be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SegmentError {
+    #[error("the file ends too early: {found} bytes where {expected} are needed; fetch it again")]
+    Truncated { expected: u64, found: u64 },
+    #[error("the file is not a segment")]
+    NotASegment,
+    #[error("the segment has format version {found}, this program reads up to {supported}; update it")]
+    NewerVersion { found: u32, supported: u32 },
+    #[error("the segment's section {section:?} is damaged; fetch the file again")]
+    Corrupt { section: &'static str },
+    #[error("a vector has {found} components where the segment has {expected}")]
+    DimensionMismatch { expected: usize, found: usize },
+    #[error("segments of the embedders {first:?} and {second:?} cannot be searched together; ingest one of them again")]
+    MixedEmbedders { first: String, second: String },
+    #[error("the segment cannot be made: {detail}")]
+    Build { detail: String },
+    #[error("the segment cannot be read: {detail}")]
+    Io { detail: String },
+}
+
+impl SegmentError {
+    /// The machine-readable name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Truncated { .. } => "SegmentTruncated",
+            Self::NotASegment => "NotASegment",
+            Self::NewerVersion { .. } => "SegmentVersion",
+            Self::Corrupt { .. } => "SegmentCorrupt",
+            Self::DimensionMismatch { .. } => "DimensionMismatch",
+            Self::MixedEmbedders { .. } => "MixedEmbedders",
+            Self::Build { .. } => "SegmentBuild",
+            Self::Io { .. } => "SegmentUnreadable",
+        }
+    }
+}
+
+/// A document as a segment holds it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DocumentRecord {
+    pub document_id: String,
+    pub title: String,
+    pub uri: String,
+    pub content_hash: String,
+    pub readers: Vec<String>,
+    pub metadata: BTreeMap<String, serde_json::Value>,
+    /// Ordinals of its passages within the segment.
+    pub passage_range: Range<u32>,
+}
+
+/// A passage as a segment holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPassage {
+    /// Byte range in the document's text.
+    pub start: u64,
+    pub end: u64,
+    pub heading_path: Vec<String>,
+    pub text: String,
+}
+
+#[cfg(test)]
+mod tests;
