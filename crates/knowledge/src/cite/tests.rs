@@ -1,4 +1,8 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use proptest::prelude::*;
+use retrieval::{EmbeddedPassage, LiveSegment, Passage, Segment, SegmentDocument};
 
 use super::*;
 
@@ -19,20 +23,111 @@ fn hit(start: u64, text: &str) -> Hit {
     }
 }
 
+const TEXT: &str =
+    "The lamp of the lighthouse burns all night. The keeper of the lighthouse sleeps by day.";
+
+/// An index of one document that Ada alone may read, and the id of its one passage.
+fn adas_index() -> (Index, String) {
+    let hash = "0123456789abcdef".repeat(4);
+    let passage = Passage {
+        ordinal: 0,
+        start: 7,
+        end: 7 + TEXT.len() as u64,
+        heading_path: Vec::new(),
+        text: TEXT.into(),
+    };
+    let document = SegmentDocument {
+        document_id: "default.1".into(),
+        title: "Lighthouse".into(),
+        uri: "s3://bucket/lighthouse.txt".into(),
+        content_hash: hash.clone(),
+        readers: vec!["user:ada".into()],
+        metadata: BTreeMap::new(),
+        passages: vec![EmbeddedPassage {
+            passage,
+            vector: vec![0.5; 8],
+        }],
+    };
+    let file = retrieval::segment::build(8, "m", &[document]).unwrap();
+    let segment = Arc::new(Segment::from_bytes(file).unwrap());
+    let live = LiveSegment {
+        segment,
+        dead_documents: BTreeSet::new(),
+    };
+    (
+        Index::new(vec![live]).unwrap(),
+        retrieval::passage_id("default.1", &hash, 0),
+    )
+}
+
+#[test]
+fn citations_get_their_markers_in_order_and_once() {
+    let (index, id) = adas_index();
+    let ada = Mask::Principals(vec!["user:ada".into()]);
+    let sources = [Source::new(index.passage(&id, &ada).unwrap())];
+    let mut citations = Citations::new(&sources, &index, &ada);
+    let mut check = |start: usize, end: usize, expected: Option<(&str, bool)>| {
+        let placed = citations.place(0, start, end);
+        let found = placed
+            .as_ref()
+            .map(|(citation, new)| (citation.marker.as_str(), *new));
+        assert_eq!(found, expected, "{start}..{end}");
+    };
+    check(1, 2, Some(("[1]", true)));
+    check(0, 2, Some(("[2]", true)));
+    check(1, 2, Some(("[1]", false)));
+    check(1, 3, None);
+    check(2, 2, None);
+    assert!(citations.place(1, 0, 1).is_none(), "there is one source");
+    assert_eq!(citations.unresolved, 3);
+    let claimed = citations
+        .place_claim(0, "By day the keeper sleeps")
+        .unwrap();
+    assert_eq!((claimed.0.marker.as_str(), claimed.1), ("[1]", false));
+    let placed = citations.into_placed();
+    assert_eq!(
+        placed[0].quote,
+        "The keeper of the lighthouse sleeps by day."
+    );
+    assert_eq!((placed[1].start, placed[1].end), (7, 7 + TEXT.len() as u64));
+}
+
+#[test]
+fn nobody_is_quoted_what_they_may_not_read() {
+    let (index, id) = adas_index();
+    let sources = [Source::new(index.passage(&id, &Mask::Everything).unwrap())];
+    let bob = Mask::Principals(vec!["user:bob".into(), "everyone".into()]);
+    let mut citations = Citations::new(&sources, &index, &bob);
+    assert!(citations.place(0, 0, 1).is_none());
+    assert_eq!(citations.unresolved, 1);
+}
+
 #[test]
 fn a_passage_is_cut_into_sentences() {
     let check = |text: &str, expected: &[&str]| {
-        let found: Vec<&str> = sentences(text).into_iter().map(|range| &text[range]).collect();
+        let found: Vec<&str> = sentences(text)
+            .into_iter()
+            .map(|range| &text[range])
+            .collect();
         assert_eq!(found, expected, "{text:?}");
     };
     check("", &[]);
     check("  \n ", &[]);
-    check("One sentence stands alone here.", &["One sentence stands alone here."]);
+    check(
+        "One sentence stands alone here.",
+        &["One sentence stands alone here."],
+    );
     check(
         "The first sentence is long enough. The second sentence is long enough.",
-        &["The first sentence is long enough.", "The second sentence is long enough."],
+        &[
+            "The first sentence is long enough.",
+            "The second sentence is long enough.",
+        ],
     );
-    check("This one is long enough to stand. So.", &["This one is long enough to stand. So."]);
+    check(
+        "This one is long enough to stand. So.",
+        &["This one is long enough to stand. So."],
+    );
     check(
         "A sentence that an editor wrapped at its margin\r\ngoes on here. The next one begins here.",
         &[
@@ -42,7 +137,10 @@ fn a_passage_is_cut_into_sentences() {
     );
     check(
         "- the first item of a list, long enough\n- the second item of a list, long enough",
-        &["- the first item of a list, long enough", "- the second item of a list, long enough"],
+        &[
+            "- the first item of a list, long enough",
+            "- the second item of a list, long enough",
+        ],
     );
     check(
         "# A heading\n\nThe text below the heading says more.",
@@ -55,7 +153,10 @@ fn markers_are_found_over_any_split() {
     let check = |deltas: &[&str], expected: &[Piece]| {
         let mut reader = MarkerReader::default();
         let mut pieces: Vec<Piece> = Vec::new();
-        let found = deltas.iter().flat_map(|delta| reader.push(delta)).collect::<Vec<_>>();
+        let found = deltas
+            .iter()
+            .flat_map(|delta| reader.push(delta))
+            .collect::<Vec<_>>();
         for piece in found.into_iter().chain(reader.finish()) {
             match piece {
                 Piece::Text(text) => push_text(&mut pieces, text),
@@ -66,9 +167,15 @@ fn markers_are_found_over_any_split() {
     };
     let text = |text: &str| Piece::Text(text.into());
     check(&["a [1] b"], &[text("a "), Piece::Marker(1), text(" b")]);
-    check(&["a [", "1", "2", "] b"], &[text("a "), Piece::Marker(12), text(" b")]);
+    check(
+        &["a [", "1", "2", "] b"],
+        &[text("a "), Piece::Marker(12), text(" b")],
+    );
     check(&["[1][2]"], &[Piece::Marker(1), Piece::Marker(2)]);
-    check(&["a [1, ", "2]"], &[text("a "), Piece::Marker(1), Piece::Marker(2)]);
+    check(
+        &["a [1, ", "2]"],
+        &[text("a "), Piece::Marker(1), Piece::Marker(2)],
+    );
     check(&["[1, x] [,] [ ]"], &[text("[1, x] [,] [ ]")]);
     check(&["see [note] and [", "x]"], &[text("see [note] and [x]")]);
     check(&["[1234]"], &[text("[1234]")]);
