@@ -277,7 +277,6 @@ async fn write(
     let begun = Instant::now();
     let native = capabilities(model).citations;
     let request = model_request(question, model, &sources, native);
-    let mut stream = aws.bedrock.answer(&request).await?;
     let mut writer = Writer {
         citations: Citations::new(&sources, &snapshot.index, mask),
         listener,
@@ -288,8 +287,12 @@ async fn write(
         written: Written::default(),
         begun,
     };
+    let reading = async {
+        let mut stream = aws.bedrock.answer(&request).await?;
+        writer.read(&mut stream).await
+    };
     let heard = tokio::select! {
-        heard = writer.read(&mut stream) => heard?,
+        heard = reading => heard?,
         () = hung_up(listener) => false,
     };
     if !heard {

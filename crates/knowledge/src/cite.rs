@@ -26,10 +26,13 @@ pub struct Citation {
 
 /// Shorter sentences join the one before: a heading or an abbreviation is no statement of its own.
 const SENTENCE_BYTES: usize = 24;
+/// A shorter line was ended by its author, not by an editor's margin.
+const WRAPPED_BYTES: usize = 40;
 
 /// The sentences of a passage as byte ranges: in order, without gaps in what they cover but white space, none empty.
 pub fn sentences(text: &str) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
+    let text = unwrapped(text);
     // A blank line ends a sentence even where no full stop does, as in headings and lists.
     let mut begin = 0;
     for block in text.split_inclusive("\n\n") {
@@ -50,6 +53,31 @@ pub fn sentences(text: &str) -> Vec<Range<usize>> {
     ranges
 }
 
+/// Part of a document: `text` stands at the bytes `start..end`.
+#[derive(Debug, PartialEq, Eq)]
+struct Quote<'a> {
+    start: u64,
+    end: u64,
+    text: &'a str,
+}
+
+/// The same bytes with spaces for the line ends at which an editor wrapped a sentence: after a long line, before a
+/// line that goes on in lowercase. Unicode ends a sentence at every line end.
+fn unwrapped(text: &str) -> String {
+    let mut copy = String::with_capacity(text.len());
+    let mut lines = text.split_inclusive('\n').peekable();
+    while let Some(line) = lines.next() {
+        let content = line.trim_end_matches(['\r', '\n']);
+        let goes_on = lines.peek().is_some_and(|next| next.starts_with(char::is_lowercase));
+        copy.push_str(content);
+        match content.len() >= WRAPPED_BYTES && goes_on {
+            true => copy.extend(std::iter::repeat_n(' ', line.len() - content.len())),
+            false => copy.push_str(&line[content.len()..]),
+        }
+    }
+    copy
+}
+
 /// A passage prepared for the model.
 pub struct Source {
     pub hit: Hit,
@@ -60,6 +88,16 @@ impl Source {
     pub fn new(hit: Hit) -> Self {
         let sentences = sentences(&hit.text);
         Self { hit, sentences }
+    }
+
+    /// Sentences `start..end` as bytes of the document; `None` when there are no such sentences, or `stored` does not
+    /// hold them where this passage does.
+    fn quote(&self, stored: &Hit, start: usize, end: usize) -> Option<Quote<'_>> {
+        let range = byte_range(&self.sentences, start, end)?;
+        let text = self.hit.text.get(range.clone())?;
+        let same = stored.start == self.hit.start && stored.text.get(range.clone()) == Some(text);
+        let at = |offset: usize| self.hit.start + offset as u64;
+        same.then(|| Quote { start: at(range.start), end: at(range.end), text })
     }
 
     /// The sentence that shares most words with `claim`, as an index; `None` for a passage without sentences.
@@ -117,15 +155,10 @@ impl<'a> Citations<'a> {
 
     fn resolve(&mut self, number: usize, start: usize, end: usize) -> Option<(Citation, bool)> {
         let source = self.sources.get(number)?;
-        let range = byte_range(&source.sentences, start, end)?;
         let hit = &source.hit;
-        let quote = hit.text.get(range.clone())?;
         // Checked against what is stored, over what the caller may read, not against what the model was given.
         let stored = self.index.passage(&hit.passage_id, self.mask)?;
-        if stored.text.get(range.clone()) != Some(quote) {
-            return None;
-        }
-        let (from, to) = (hit.start + range.start as u64, hit.start + range.end as u64);
+        let Quote { start: from, end: to, text: quote } = source.quote(&stored, start, end)?;
         let same = |citation: &&Citation| {
             citation.document_id == hit.document_id && (citation.start, citation.end) == (from, to)
         };
@@ -154,7 +187,7 @@ impl<'a> Citations<'a> {
 
 /// The bytes that sentences `start..end` cover; an empty range means the one sentence `start`.
 fn byte_range(sentences: &[Range<usize>], start: usize, end: usize) -> Option<Range<usize>> {
-    let last = end.max(start + 1) - 1;
+    let last = end.saturating_sub(1).max(start);
     Some(sentences.get(start)?.start..sentences.get(last)?.end)
 }
 
@@ -166,14 +199,20 @@ pub enum Piece {
     Marker(usize),
 }
 
-/// Finds `[n]` in streamed text, also where it is split over deltas.
+/// Finds `[n]` and `[n, m]` in streamed text, also where it is split over deltas.
 #[derive(Debug, Default)]
 pub struct MarkerReader {
     held: String,
 }
 
-/// No marker is longer: `[` and three digits and `]`.
-const MARKER_BYTES: usize = 5;
+/// No marker is longer: models write one number or a few, `[2]` or `[1, 2, 3]`.
+const MARKER_BYTES: usize = 24;
+
+/// The numbers of a marker, of three digits at the most each.
+fn numbers(inside: &str) -> Option<Vec<usize>> {
+    let number = |text: &str| text.parse().ok().filter(|_| text.len() <= 3);
+    inside.split(',').map(|text| number(text.trim())).collect()
+}
 
 impl MarkerReader {
     /// Takes a delta and gives what is certain by now.
@@ -182,20 +221,20 @@ impl MarkerReader {
         let mut pieces = Vec::new();
         while let Some(open) = self.held.find('[') {
             let rest = &self.held[open + 1..];
-            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            if digits == rest.len() && digits + 2 <= MARKER_BYTES {
+            let inside = rest.bytes().take_while(|byte| b"0123456789, ".contains(byte)).count();
+            if inside == rest.len() && inside + 2 <= MARKER_BYTES {
                 // Perhaps a marker that goes on in the next delta.
                 let text: String = self.held.drain(..open).collect();
                 push_text(&mut pieces, text);
                 return pieces;
             }
-            let number = rest[..digits].parse().ok().filter(|_| rest[digits..].starts_with(']'));
-            match number {
-                Some(number) if digits + 2 <= MARKER_BYTES => {
+            let closed = rest[inside..].starts_with(']') && inside + 2 <= MARKER_BYTES;
+            match numbers(&rest[..inside]).filter(|_| closed) {
+                Some(numbers) => {
                     let text: String = self.held.drain(..open).collect();
-                    self.held.drain(..digits + 2);
+                    self.held.drain(..inside + 2);
                     push_text(&mut pieces, text);
-                    pieces.push(Piece::Marker(number));
+                    pieces.extend(numbers.into_iter().map(Piece::Marker));
                 }
                 _ => {
                     let text: String = self.held.drain(..=open).collect();
@@ -224,92 +263,4 @@ fn push_text(pieces: &mut Vec<Piece>, text: String) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_passage_is_cut_into_sentences() {
-        let check = |text: &str, expected: &[&str]| {
-            let found: Vec<&str> = sentences(text).into_iter().map(|range| &text[range]).collect();
-            assert_eq!(found, expected, "{text:?}");
-        };
-        check("", &[]);
-        check("  \n ", &[]);
-        check("One sentence stands alone here.", &["One sentence stands alone here."]);
-        check(
-            "The first sentence is long enough. The second sentence is long enough.",
-            &["The first sentence is long enough.", "The second sentence is long enough."],
-        );
-        check("This one is long enough to stand. So.", &["This one is long enough to stand. So."]);
-        check(
-            "# A heading\n\nThe text below the heading says more.",
-            &["# A heading", "The text below the heading says more."],
-        );
-    }
-
-    #[test]
-    fn markers_are_found_over_any_split() {
-        let check = |deltas: &[&str], expected: &[Piece]| {
-            let mut reader = MarkerReader::default();
-            let mut pieces: Vec<Piece> = Vec::new();
-            let found = deltas.iter().flat_map(|delta| reader.push(delta)).collect::<Vec<_>>();
-            for piece in found.into_iter().chain(reader.finish()) {
-                match piece {
-                    Piece::Text(text) => push_text(&mut pieces, text),
-                    marker => pieces.push(marker),
-                }
-            }
-            assert_eq!(pieces, expected, "{deltas:?}");
-        };
-        let text = |text: &str| Piece::Text(text.into());
-        check(&["a [1] b"], &[text("a "), Piece::Marker(1), text(" b")]);
-        check(&["a [", "1", "2", "] b"], &[text("a "), Piece::Marker(12), text(" b")]);
-        check(&["[1][2]"], &[Piece::Marker(1), Piece::Marker(2)]);
-        check(&["see [note] and [", "x]"], &[text("see [note] and [x]")]);
-        check(&["[1234]"], &[text("[1234]")]);
-        check(&["open ["], &[text("open [")]);
-        check(&["open [1"], &[text("open [1")]);
-    }
-
-    proptest! {
-        #[test]
-        fn sentences_are_slices_in_order(text in "(?s).{0,400}") {
-            let mut last = 0;
-            let ranges = sentences(&text);
-            let kept: usize = ranges.iter().map(|range| text[range.clone()].split_whitespace().map(str::len).sum::<usize>()).sum();
-            for range in ranges {
-                prop_assert!(range.start >= last && range.end > range.start);
-                last = range.end;
-            }
-            let all: usize = text.split_whitespace().map(str::len).sum();
-            prop_assert_eq!(kept, all, "no text is lost");
-        }
-
-        #[test]
-        fn no_text_is_lost_to_the_marker_reader(deltas in prop::collection::vec("[a\\[\\]0-9]{0,6}", 0..12)) {
-            let mut reader = MarkerReader::default();
-            let mut back = String::new();
-            let mut pieces: Vec<Piece> = deltas.iter().flat_map(|delta| reader.push(delta)).collect();
-            pieces.extend(reader.finish());
-            for piece in pieces {
-                match piece {
-                    Piece::Text(text) => back.push_str(&text),
-                    Piece::Marker(number) => back.push_str(&format!("[{number}]")),
-                }
-            }
-            // A marker with leading zeros comes back without them.
-            let plain = |text: &str| text.replace('0', "");
-            prop_assert_eq!(plain(&back), plain(&deltas.concat()));
-        }
-
-        #[test]
-        fn byte_ranges_lie_in_the_text(text in "(?s).{1,300}", start in 0usize..20, end in 0usize..20) {
-            let ranges = sentences(&text);
-            if let Some(range) = byte_range(&ranges, start, end) {
-                prop_assert!(text.get(range).is_some_and(|quote| !quote.is_empty()));
-            }
-        }
-    }
-}
+mod tests;

@@ -45,8 +45,12 @@ mod tests {
             assert_eq!(capabilities(model).citations, citations, "{model}");
         };
         check("us.anthropic.claude-sonnet-4-5-20250929-v1:0", true);
+        check("anthropic.claude-3-haiku-20240307-v1:0", false);
         check("amazon.nova-lite-v1:0", false);
         check("arn:aws:bedrock:us-east-1:000000000000:application-inference-profile/abc", false);
+        let opaque = "arn:aws:bedrock:us-east-1:000000000000:application-inference-profile/abc";
+        assert!(!capabilities(opaque).temperature, "the least");
+        assert!(capabilities("amazon.nova-lite-v1:0").temperature);
         assert!(!TABLE.is_empty());
     }
 }

@@ -52,6 +52,11 @@ pub enum KnowledgeError {
     Interrupted,
     #[error("the index of space {space:?} cannot be read: {detail}")]
     IndexUnreadable { space: String, detail: String },
+    #[error(
+        "space {space:?} was embedded with {stored}, this service embeds with {configured}; set the model back or \
+         ingest the documents into a new space"
+    )]
+    EmbedderMismatch { space: String, stored: String, configured: String },
     #[error(transparent)]
     Aws(#[from] AwsError),
 }
@@ -82,6 +87,7 @@ impl KnowledgeError {
             Self::Model(error) => error.name(),
             Self::Interrupted => "AnswerInterrupted",
             Self::IndexUnreadable { .. } => "IndexUnreadable",
+            Self::EmbedderMismatch { .. } => "EmbedderMismatch",
             Self::Aws(error) => error.name(),
         }
     }
@@ -101,7 +107,10 @@ impl KnowledgeError {
             Self::Model(BedrockError::TimedOut { .. }) => 504,
             Self::Model(_) => 502,
             Self::Aws(AwsError::Busy { .. } | AwsError::Conflict { .. }) => 503,
-            Self::Aws(_) | Self::Interrupted | Self::IndexUnreadable { .. } => 500,
+            Self::Aws(_)
+            | Self::Interrupted
+            | Self::IndexUnreadable { .. }
+            | Self::EmbedderMismatch { .. } => 500,
             _ => 400,
         }
     }
@@ -208,6 +217,53 @@ mod tests {
         check(b"{\"question\": 1}", "InvalidRequest");
         check(b"{\"qestion\": \"a\", \"question\": \"b\"}", "UnknownField");
         check(b"[]", "InvalidRequest");
+    }
+
+    /// One of each, in the order of the declaration.
+    fn all() -> Vec<KnowledgeError> {
+        use KnowledgeError as E;
+        let (space, detail) = ("legal".to_owned(), "(detail)".to_owned());
+        let model = || "m".to_owned();
+        vec![
+            E::NotJson { detail: detail.clone() },
+            E::InvalidUtf8,
+            E::UnknownField { field: "qestion".into() },
+            E::InvalidRequest { detail: detail.clone() },
+            E::EmptyQuestion,
+            E::QuestionTooLong { characters: 4_001, limit: 4_000 },
+            E::InvalidFilter { detail: detail.clone() },
+            E::InvalidBase64,
+            E::InvalidDocumentName { name: "..".into(), problem: "it is a path" },
+            E::DocumentNameTaken { name: "a.txt".into() },
+            E::InvalidSpaceName { space: "No Space".into() },
+            E::UnknownSpace { space: space.clone() },
+            E::DocumentNotFound { document_id: "legal.1".into() },
+            E::RunNotFound { run_id: "legal.2".into() },
+            E::UnknownRoute { path: "/v2".into(), hint: String::new() },
+            E::MethodNotAllowed { method: "PUT".into(), path: "/v1/ask".into(), allowed: "POST".into() },
+            E::UnsupportedMediaType { content_type: "text/plain".into(), expected: "application/json" },
+            E::PayloadTooLarge { bytes: 5_000_000, limit: 4_500_000 },
+            E::TooManyDocuments { count: 1_001, limit: 1_000 },
+            BedrockError::Throttled { model: model(), detail: detail.clone() }.into(),
+            BedrockError::Unavailable { model: model(), detail: detail.clone() }.into(),
+            BedrockError::TimedOut { model: model(), detail: detail.clone() }.into(),
+            BedrockError::StreamBroken { model: model(), detail: detail.clone() }.into(),
+            BedrockError::Refused { model: model(), detail: detail.clone() }.into(),
+            E::Interrupted,
+            E::IndexUnreadable { space: space.clone(), detail: detail.clone() },
+            E::EmbedderMismatch { space, stored: "a/256".into(), configured: "b/1024".into() },
+            AwsError::Busy { service: "S3", detail: detail.clone() }.into(),
+            AwsError::Conflict { detail: detail.clone() }.into(),
+            AwsError::Missing { what: detail.clone() }.into(),
+            AwsError::Damaged { detail: detail.clone() }.into(),
+            AwsError::Refused { service: "S3", detail }.into(),
+        ]
+    }
+
+    #[test]
+    fn every_problem_says_what_to_do() {
+        let told: Vec<Value> = all().iter().map(KnowledgeError::to_problem).collect();
+        insta::assert_json_snapshot!(told);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::KnowledgeError;
 use crate::access::Caller;
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::spaces;
+use crate::sync::embedder_identity;
 
 /// The most results of one search. Bedrock's Retrieve has the same bound.
 pub const SEARCH_LIMIT: usize = 100;
@@ -137,19 +138,17 @@ pub(crate) async fn find(
 ) -> Result<Found, KnowledgeError> {
     spaces::require(aws, space).await?;
     let mut cost = SearchCost::default();
-    let Some(snapshot) = snapshots.current(aws, space).await? else {
+    // The index is brought up to date while the model embeds; the lexical ranking takes less than either.
+    let (snapshot, vector) =
+        tokio::join!(snapshots.current(aws, space), embed(aws, wanted, &mut cost));
+    // A space without documents needs no vector: its embedding may fail unheard.
+    let Some(snapshot) = snapshot? else {
         return Ok(Found { hits: Vec::new(), snapshot: None, cost });
     };
-    let vector = if wanted.mode == SearchMode::Lexical {
-        None
-    } else {
-        let begun = Instant::now();
-        let texts = [wanted.text.to_owned()];
-        let embedded = aws.bedrock.embed(&texts, EmbedPurpose::Query).await?;
-        cost.embed_ms = milliseconds(begun);
-        cost.embedding_tokens = embedded.tokens;
-        embedded.vectors.into_iter().next()
-    };
+    if wanted.mode != SearchMode::Lexical {
+        check_embedder(aws, space, &snapshot)?;
+    }
+    let vector = vector?;
     let begun = Instant::now();
     let mask = Mask::Principals(caller.principals.clone());
     let query = Query {
@@ -170,6 +169,32 @@ pub(crate) async fn find(
     })?;
     cost.search_ms = milliseconds(begun);
     Ok(Found { hits, snapshot: Some(snapshot), cost })
+}
+
+async fn embed(
+    aws: &Aws,
+    wanted: &Wanted<'_>,
+    cost: &mut SearchCost,
+) -> Result<Option<Vec<f32>>, KnowledgeError> {
+    if wanted.mode == SearchMode::Lexical {
+        return Ok(None);
+    }
+    let begun = Instant::now();
+    let texts = [wanted.text.to_owned()];
+    let embedded = aws.bedrock.embed(&texts, EmbedPurpose::Query).await?;
+    cost.embed_ms = milliseconds(begun);
+    cost.embedding_tokens = embedded.tokens;
+    Ok(embedded.vectors.into_iter().next())
+}
+
+/// Vectors of two models can be multiplied and mean nothing: refuses to rank a space by another model's.
+fn check_embedder(aws: &Aws, space: &str, snapshot: &Snapshot) -> Result<(), KnowledgeError> {
+    let stored = embedder_identity(&snapshot.embedder, snapshot.dimension);
+    let configured = embedder_identity(&aws.settings.embed_model, aws.settings.embed_dimensions);
+    if stored == configured {
+        return Ok(());
+    }
+    Err(KnowledgeError::EmbedderMismatch { space: space.to_owned(), stored, configured })
 }
 
 /// Reads a filter in Bedrock's language.

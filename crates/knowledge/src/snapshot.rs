@@ -16,7 +16,11 @@ use crate::manifest::{self, Manifest, ManifestSegment};
 /// An index at one version of its manifest.
 pub struct Snapshot {
     pub version: u64,
+    /// The model and the components of the vectors that the segments hold.
+    pub embedder: String,
+    pub dimension: u32,
     pub index: Index,
+    files: BTreeSet<PathBuf>,
 }
 
 /// The snapshots of this process, one for each space that was asked.
@@ -57,7 +61,9 @@ impl Snapshots {
         match (self.load(aws, space).await, kept) {
             (Ok(Some(snapshot)), _) => {
                 let snapshot = Arc::new(snapshot);
-                live.insert(space.to_owned(), snapshot.clone());
+                if let Some(replaced) = live.insert(space.to_owned(), snapshot.clone()) {
+                    forget(&replaced.files, &snapshot.files);
+                }
                 Ok(Some(snapshot))
             }
             (Ok(None), _) => Ok(None),
@@ -71,16 +77,18 @@ impl Snapshots {
 
     async fn load(&self, aws: &Aws, space: &str) -> Result<Option<Snapshot>, KnowledgeError> {
         let Some(manifest) = manifest::current(aws, space).await? else { return Ok(None) };
-        let Manifest { version, segments, .. } = manifest;
+        let Manifest { version, segments, embedder, dimension, .. } = manifest;
+        let mut files = BTreeSet::new();
         let mut opened = Vec::with_capacity(segments.len());
         for segment in &segments {
             let path = self.fetch(aws, space, segment).await?;
             let file = Segment::open(&path).map_err(|error| unreadable(space, &error))?;
             let dead_documents: BTreeSet<u32> = segment.dead_documents.iter().copied().collect();
+            files.insert(path);
             opened.push(LiveSegment { segment: Arc::new(file), dead_documents });
         }
         let index = Index::new(opened).map_err(|error| unreadable(space, &error))?;
-        Ok(Some(Snapshot { version, index }))
+        Ok(Some(Snapshot { version, embedder, dimension, index, files }))
     }
 
     /// The segment's file, downloaded and checked unless it is there already.
@@ -104,6 +112,16 @@ impl Snapshots {
             detail: format!("{}: {error}", path.display()),
         })?;
         Ok(path)
+    }
+}
+
+/// Removes segment files that no longer serve, for Lambda's `/tmp` is small. A query that still reads one keeps its
+/// mapping. A file that cannot be removed costs room and nothing else.
+fn forget(replaced: &BTreeSet<PathBuf>, live: &BTreeSet<PathBuf>) {
+    for path in replaced.difference(live) {
+        if let Err(error) = std::fs::remove_file(path) {
+            tracing::warn!(%error, "an old segment file stays");
+        }
     }
 }
 

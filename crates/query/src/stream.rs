@@ -52,18 +52,26 @@ fn streamed(reply: Reply) -> Reply {
     Reply::Stream { head, body: receiver }
 }
 
-/// Waits for the first event, so that a question that cannot be asked gets its problem and status; then streams.
 async fn events(service: Arc<Service>, caller: Caller, wanted: AskRequest) -> Reply {
-    let (events, mut received) = mpsc::channel(EVENTS_WAITING);
+    let (events, received) = mpsc::channel(EVENTS_WAITING);
     let answering = tokio::spawn(async move {
         ask::ask(&service.aws, &service.snapshots, &caller, &wanted, Some(events)).await
     });
+    open(received, answering, HEARTBEAT).await
+}
+
+/// Waits for the first event, so that a question that cannot be asked gets its problem and status; then streams.
+async fn open(
+    mut received: mpsc::Receiver<AskEvent>,
+    answering: Answering,
+    heartbeat: Duration,
+) -> Reply {
     let Some(first) = received.recv().await else {
         return streamed(web::problem(&ended(answering).await));
     };
     let (out, body) = mpsc::channel(EVENTS_WAITING);
     tokio::spawn(async move {
-        forward(first, received, answering, &out).await;
+        forward(first, received, answering, &out, heartbeat).await;
     });
     Reply::Stream { head: web::head(StatusCode::OK, "text/event-stream"), body }
 }
@@ -77,13 +85,14 @@ async fn forward(
     mut received: mpsc::Receiver<AskEvent>,
     answering: Answering,
     out: &mpsc::Sender<Bytes>,
+    heartbeat: Duration,
 ) {
     if out.send(frame(first.name(), &first)).await.is_err() {
         return;
     }
     loop {
         let next = tokio::select! {
-            next = tokio::time::timeout(HEARTBEAT, received.recv()) => next,
+            next = tokio::time::timeout(heartbeat, received.recv()) => next,
             () = out.closed() => return,
         };
         let piece = match next {
@@ -124,3 +133,6 @@ fn frame<T: Serialize>(name: &str, data: &T) -> Bytes {
     let data = serde_json::to_string(data).unwrap_or_default();
     Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
 }
+
+#[cfg(test)]
+mod tests;

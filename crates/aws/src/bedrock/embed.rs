@@ -82,7 +82,12 @@ impl Bedrock {
             EmbedPurpose::Query => "search_query",
             EmbedPurpose::Document => "search_document",
         };
-        let body = json!({ "texts": texts, "input_type": input_type, "truncate": "END" });
+        let mut body = json!({ "texts": texts, "input_type": input_type, "truncate": "END" });
+        if self.embed_model.contains("cohere.embed-v4") {
+            // From version 4 on the dimension is chosen; its default of 1,536 is none of the settings'.
+            body["output_dimension"] = json!(self.embed_dimensions);
+            body["embedding_types"] = json!(["float"]);
+        }
         let reply = self.invoke(&body).await?;
         // With `embedding_types` the vectors stand by type, without it plainly.
         let rows = reply["embeddings"].as_array().or(reply["embeddings"]["float"].as_array());

@@ -77,6 +77,12 @@ where
     let message = error.message().map(str::to_owned);
     let transport = !matches!(error, SdkError::ServiceError(_));
     let detail = message.unwrap_or_else(|| DisplayErrorContext(&error).to_string());
+    if code == "AccessDeniedException" {
+        // Its message names the account and the role, which are no caller's business.
+        tracing::error!(model, detail, "the model refuses this function");
+        let detail = "the service has no access to it; its log says more".to_owned();
+        return by_code(model, &code, detail, transport);
+    }
     by_code(model, &code, detail, transport)
 }
 

@@ -1,6 +1,6 @@
 //! An answer as a stream of events. Dropping the stream ends the request.
 
-use aws_sdk_bedrockruntime::error::ProvideErrorMetadata;
+use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::primitives::event_stream::EventReceiver;
 use aws_sdk_bedrockruntime::types::error::ConverseStreamOutputError;
 use aws_sdk_bedrockruntime::types::{
@@ -51,6 +51,8 @@ pub enum ModelEvent {
 /// The events of an answer, in order.
 pub struct AnswerStream {
     model: String,
+    /// Whether the model said why it stopped. A stream that ends before was cut off.
+    stopped: bool,
     receiver: EventReceiver<ConverseStreamOutput, ConverseStreamOutputError>,
 }
 
@@ -85,7 +87,7 @@ impl Bedrock {
             .send()
             .await
             .map_err(|error| classify(&request.model, error))?;
-        Ok(AnswerStream { model: request.model.clone(), receiver: reply.stream })
+        Ok(AnswerStream { model: request.model.clone(), stopped: false, receiver: reply.stream })
     }
 }
 
@@ -109,17 +111,36 @@ impl AnswerStream {
     /// What Bedrock reported in mid-stream, or [`BedrockError::StreamBroken`] when the connection ended early.
     pub async fn next(&mut self) -> Result<Option<ModelEvent>, BedrockError> {
         loop {
-            let received = self.receiver.recv().await.map_err(|error| {
-                let code = error.code().unwrap_or("ModelStreamErrorException").to_owned();
-                let detail = error.message().unwrap_or("the connection ended early").to_owned();
-                by_code(&self.model, &code, detail, true)
-            })?;
-            let Some(output) = received else { return Ok(None) };
+            let received = self.receiver.recv().await;
+            let Some(output) = received.map_err(|error| mid_stream(&self.model, &error))? else {
+                return if self.stopped { Ok(None) } else { Err(cut_off(&self.model)) };
+            };
             if let Some(event) = event(output) {
+                self.stopped |= matches!(event, ModelEvent::Stop(_));
                 return Ok(Some(event));
             }
         }
     }
+}
+
+/// Sorts what arrives in mid-stream. The frame's own type decides: its payload holds a message and no code.
+fn mid_stream<R>(model: &str, error: &SdkError<ConverseStreamOutputError, R>) -> BedrockError {
+    use ConverseStreamOutputError as Mid;
+    let Some(service) = error.as_service_error() else { return cut_off(model) };
+    let code = match service {
+        Mid::ThrottlingException(_) => "ThrottlingException",
+        Mid::ValidationException(_) => "ValidationException",
+        Mid::ServiceUnavailableException(_) => "ServiceUnavailableException",
+        Mid::InternalServerException(_) => "InternalServerException",
+        Mid::ModelStreamErrorException(_) => "ModelStreamErrorException",
+        other => other.code().unwrap_or("ModelStreamErrorException"),
+    };
+    let detail = service.message().unwrap_or("it gave no reason").to_owned();
+    by_code(model, code, detail, false)
+}
+
+fn cut_off(model: &str) -> BedrockError {
+    BedrockError::StreamBroken { model: model.to_owned(), detail: "the connection ended early".into() }
 }
 
 /// Our event for one of Bedrock's; `None` for those that carry nothing for an answer (reasoning, block starts).
@@ -153,4 +174,33 @@ fn located(location: CitationLocation) -> Option<ModelEvent> {
         start: at(location.start)?,
         end: at(location.end)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_bedrockruntime::types::error::{
+        ModelStreamErrorException, ServiceUnavailableException, ThrottlingException,
+        ValidationException,
+    };
+
+    use super::*;
+
+    #[test]
+    fn errors_in_mid_stream_are_named_by_their_frame() {
+        use ConverseStreamOutputError as Mid;
+        let check = |error: Mid, name: &str, retry: bool| {
+            let error = mid_stream("m", &SdkError::service_error(error, ()));
+            assert_eq!((error.name(), error.retry()), (name, retry), "{error}");
+        };
+        let throttled = ThrottlingException::builder().message("slow down").build();
+        check(Mid::ThrottlingException(throttled), "ModelThrottled", true);
+        let invalid = ValidationException::builder().message("too long").build();
+        check(Mid::ValidationException(invalid), "ModelRefused", false);
+        let away = ServiceUnavailableException::builder().build();
+        check(Mid::ServiceUnavailableException(away), "ModelUnavailable", true);
+        let broken = ModelStreamErrorException::builder().build();
+        check(Mid::ModelStreamErrorException(broken), "ModelStreamBroken", true);
+        let cut: SdkError<Mid, ()> = SdkError::timeout_error("nothing came");
+        assert_eq!(mid_stream("m", &cut).name(), "ModelStreamBroken");
+    }
 }

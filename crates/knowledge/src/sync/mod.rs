@@ -133,7 +133,7 @@ fn batch_id(items: &[PlannedDocument]) -> String {
 }
 
 /// `<model>/<dimensions>`: what a segment says about its vectors.
-fn embedder_identity(model: &str, dimensions: u32) -> String {
+pub(crate) fn embedder_identity(model: &str, dimensions: u32) -> String {
     format!("{model}/{dimensions}")
 }
 

@@ -1,0 +1,350 @@
+//! Holds `infra/openapi.yaml` and the code together: routes, integrations, and the fields of replies.
+
+#![expect(clippy::unwrap_used, reason = "clippy knows a test's helpers only inside #[cfg(test)]")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use knowledge::ask::{Answer, AnswerSource, Timings, Usage};
+use knowledge::cite::Citation;
+use knowledge::documents::{Document, DocumentPage, DocumentText};
+use knowledge::http::Route;
+use knowledge::runs::{Counts, Failure, Run, RunPage};
+use knowledge::search::{SearchReply, SearchResult};
+use knowledge::sync::rows::{DocumentStatus, RunStatus};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+fn description() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/openapi.yaml");
+    serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// Every operation as `METHOD path`.
+fn operations(api: &Value) -> BTreeMap<String, &Value> {
+    let paths = api["paths"].as_object().unwrap();
+    let methods = paths.iter().flat_map(|(path, item)| {
+        let item = item.as_object().unwrap();
+        item.iter().map(move |(method, operation)| {
+            (format!("{} {path}", method.to_uppercase()), operation)
+        })
+    });
+    methods.collect()
+}
+
+fn names(routes: &[Route]) -> BTreeSet<String> {
+    routes
+        .iter()
+        .map(|route| format!("{} {}", route.method, route.path))
+        .collect()
+}
+
+#[test]
+fn the_routes_are_the_functions_routes() {
+    let api = description();
+    let described: BTreeSet<String> = operations(&api).into_keys().collect();
+    let (query, ingest) = (names(query::ROUTES), names(ingest::ROUTES));
+    assert!(query.is_disjoint(&ingest), "a route has two functions");
+    assert_eq!(described, &query | &ingest);
+}
+
+#[test]
+fn each_route_reaches_its_function_in_its_way() {
+    let api = description();
+    let query = names(query::ROUTES);
+    for (name, operation) in operations(&api) {
+        let integration = &operation["x-amazon-apigateway-integration"];
+        let function = if query.contains(&name) {
+            "QueryFunction"
+        } else {
+            "IngestFunction"
+        };
+        let streams = name == "POST /v1/ask";
+        let call = match streams {
+            true => ("2021-11-15", "response-streaming-invocations"),
+            false => ("2015-03-31", "invocations"),
+        };
+        let uri = format!(
+            "arn:${{AWS::Partition}}:apigateway:${{AWS::Region}}:lambda:path/{}/functions/${{{function}.Arn}}/{}",
+            call.0, call.1
+        );
+        assert_eq!(integration["uri"], json!({ "Fn::Sub": uri }), "{name}");
+        assert_eq!(integration["type"], "aws_proxy", "{name}");
+        assert_eq!(integration["httpMethod"], "POST", "{name}");
+        assert_eq!(
+            integration["responseTransferMode"] == "STREAM",
+            streams,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn each_operation_is_whole() {
+    let api = description();
+    assert_eq!(api["openapi"], "3.0.3");
+    assert_eq!(
+        api["security"],
+        json!([{ "sigv4": [] }]),
+        "no route is open by oversight"
+    );
+    let mut ids = BTreeSet::new();
+    for (name, operation) in operations(&api) {
+        assert!(
+            operation.get("security").is_none(),
+            "{name} has rules of its own"
+        );
+        assert!(
+            ids.insert(operation["operationId"].as_str().unwrap().to_owned()),
+            "{name}"
+        );
+        let problem = "/responses/default/content/application~1problem+json/schema/$ref";
+        assert_eq!(
+            operation.pointer(problem).unwrap(),
+            "#/components/schemas/Problem",
+            "{name}"
+        );
+        let parameters = operation["parameters"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let described: BTreeSet<String> = parameters
+            .iter()
+            .filter(|parameter| parameter["in"] == "path")
+            .map(|parameter| format!("{{{}}}", parameter["name"].as_str().unwrap()))
+            .collect();
+        let in_path = name
+            .split('/')
+            .filter(|part| part.starts_with('{'))
+            .map(str::to_owned);
+        assert_eq!(described, in_path.collect(), "{name}");
+    }
+}
+
+fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
+    match value {
+        Value::Object(fields) => {
+            found.extend(fields.get("$ref").and_then(Value::as_str));
+            fields.values().for_each(|field| references(field, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_schema_is_there_and_used() {
+    let api = description();
+    let mut found = BTreeSet::new();
+    references(&api, &mut found);
+    let there: BTreeSet<String> = api["components"]["schemas"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(|name| format!("#/components/schemas/{name}"))
+        .collect();
+    assert_eq!(there, found.into_iter().map(str::to_owned).collect());
+}
+
+/// What `full` holds is what the schema describes, and what `least` holds is what it requires.
+fn check<T: Serialize>(api: &Value, schema: &str, full: &T, least: &T) {
+    let described = &api["components"]["schemas"][schema];
+    let fields = |value: &T| -> BTreeSet<String> {
+        serde_json::to_value(value)
+            .unwrap()
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect()
+    };
+    let properties: BTreeSet<String> = described["properties"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect();
+    let required: BTreeSet<String> = described["required"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(fields(full), properties, "properties of {schema}");
+    assert_eq!(fields(least), required, "required of {schema}");
+}
+
+fn text() -> String {
+    "x".into()
+}
+
+#[test]
+fn answers_and_searches_have_the_fields_described() {
+    let api = description();
+    let citation = Citation {
+        marker: text(),
+        document_id: text(),
+        title: text(),
+        uri: text(),
+        passage_id: text(),
+        start: 0,
+        end: 1,
+        quote: text(),
+    };
+    let source = AnswerSource {
+        document_id: text(),
+        title: text(),
+        uri: text(),
+        passage_id: text(),
+        heading_path: Vec::new(),
+        start: 0,
+        end: 1,
+        score: 0.5,
+        text: text(),
+    };
+    let result = SearchResult {
+        passage_id: text(),
+        document_id: text(),
+        title: text(),
+        uri: text(),
+        heading_path: Vec::new(),
+        text: text(),
+        score: 0.5,
+        start: 0,
+        end: 1,
+    };
+    let answer = Answer {
+        answer_id: text(),
+        answer: text(),
+        answered: true,
+        citations: vec![citation.clone()],
+        sources: vec![source.clone()],
+        usage: Usage::default(),
+        timings_ms: Timings::default(),
+        stop_reason: text(),
+    };
+    check(&api, "Citation", &citation, &citation);
+    check(&api, "AnswerSource", &source, &source);
+    check(&api, "SearchResult", &result, &result);
+    let reply = SearchReply {
+        results: Vec::new(),
+        took_ms: 1.0,
+    };
+    check(&api, "SearchReply", &reply, &reply);
+    check(&api, "Usage", &answer.usage, &answer.usage);
+    check(&api, "Timings", &answer.timings_ms, &answer.timings_ms);
+    check(&api, "Answer", &answer, &answer);
+}
+
+#[test]
+fn documents_have_the_fields_described() {
+    let api = description();
+    let least = Document {
+        document_id: text(),
+        name: text(),
+        title: text(),
+        uri: text(),
+        status: DocumentStatus::Published,
+        error: None,
+        reason: None,
+        passages: 1,
+        bytes: 1,
+        content_hash: None,
+        metadata: BTreeMap::new(),
+        run_id: None,
+        updated_at: text(),
+    };
+    let full = Document {
+        error: Some(text()),
+        reason: Some(text()),
+        content_hash: Some(text()),
+        metadata: BTreeMap::from([(text(), json!(1))]),
+        run_id: Some(text()),
+        ..least.clone()
+    };
+    check(&api, "Document", &full, &least);
+    let page = |next_cursor| DocumentPage {
+        documents: Vec::new(),
+        next_cursor,
+    };
+    check(&api, "DocumentPage", &page(Some(text())), &page(None));
+    let read = DocumentText {
+        document_id: text(),
+        title: text(),
+        uri: text(),
+        content_hash: text(),
+        text: text(),
+    };
+    check(&api, "DocumentText", &read, &read);
+}
+
+#[test]
+fn runs_have_the_fields_described() {
+    let api = description();
+    let failure = Failure {
+        document_id: text(),
+        name: text(),
+        status: DocumentStatus::Failed,
+        error: text(),
+        reason: text(),
+    };
+    let least = Run {
+        run_id: text(),
+        space: text(),
+        status: RunStatus::Running,
+        counts: None,
+        error: None,
+        reason: None,
+        failures: Vec::new(),
+        more_failures: false,
+        embedding_tokens: 0,
+        started_at: text(),
+        finished_at: None,
+    };
+    let full = Run {
+        counts: Some(Counts::default()),
+        error: Some(text()),
+        reason: Some(text()),
+        failures: vec![failure.clone()],
+        more_failures: true,
+        finished_at: Some(text()),
+        ..least.clone()
+    };
+    check(&api, "Run", &full, &least);
+    check(&api, "Failure", &failure, &failure);
+    check(&api, "Counts", &Counts::default(), &Counts::default());
+    let page = |next_cursor| RunPage {
+        runs: Vec::new(),
+        next_cursor,
+    };
+    check(&api, "RunPage", &page(Some(text())), &page(None));
+}
+
+#[test]
+fn the_statuses_are_the_ones_described() {
+    let api = description();
+    let statuses = |pointer: &str| api.pointer(pointer).unwrap().clone();
+    let document = [
+        DocumentStatus::Pending,
+        DocumentStatus::Embedding,
+        DocumentStatus::Published,
+        DocumentStatus::Refused,
+        DocumentStatus::Failed,
+        DocumentStatus::Deleted,
+    ];
+    assert_eq!(
+        statuses("/components/schemas/DocumentStatus/enum"),
+        json!(document)
+    );
+    let run = [
+        RunStatus::Queued,
+        RunStatus::Running,
+        RunStatus::Succeeded,
+        RunStatus::Partial,
+        RunStatus::Failed,
+        RunStatus::Stopped,
+    ];
+    assert_eq!(
+        statuses("/components/schemas/Run/properties/status/enum"),
+        json!(run)
+    );
+}
