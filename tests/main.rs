@@ -4,5 +4,4 @@ mod bad_input;
 mod durability;
 mod instance;
 mod journey;
-mod lambda_binaries;
 mod streaming;

@@ -15,3 +15,15 @@ pub fn start(level: Level) {
         tracing::debug!("logging was started before");
     }
 }
+
+/// Starts logging for people, on standard error: for the command line.
+pub fn start_plain(level: Level) {
+    let started = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .try_init();
+    if started.is_err() {
+        tracing::debug!("logging was started before");
+    }
+}

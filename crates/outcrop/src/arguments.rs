@@ -1,0 +1,138 @@
+//! What may stand on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not answered, or some documents were refused.";
+
+/// Outcrop: documents in, grounded answers with checkable citations out.
+#[derive(Debug, Parser)]
+#[command(name = "outcrop", version, about, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the laptop cloud with its page (what `outcrop` alone does)
+    #[command(after_help = "Example: outcrop dev --port 0 --data /tmp/try --no-sample")]
+    Dev(DevArguments),
+    /// Ingest files and folders, and wait until they can be asked
+    #[command(after_help = "Example: outcrop ingest handbook/ notes.md --readers everyone")]
+    Ingest(IngestArguments),
+    /// Ask a question and read the answer as it is made
+    #[command(after_help = "Example: outcrop ask \"How many ingestion jobs may run at a time?\"")]
+    Ask(AskArguments),
+    /// Search passages
+    #[command(after_help = "Example: outcrop search \"ingestion quota\" --mode lexical --limit 5")]
+    Search(SearchArguments),
+    /// List ingestion runs, or show one
+    #[command(after_help = "Example: outcrop runs default.01k9zq6v3x8e4m2n7p5r1s0t9w")]
+    Runs(RunsArguments),
+    /// List documents, or show one
+    #[command(after_help = "Example: outcrop documents --json")]
+    Documents(DocumentsArguments),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DevArguments {
+    /// Port of the API and the page; 0 for any free one
+    #[arg(long, default_value_t = 8787)]
+    pub port: u16,
+    /// Port of the AWS services; 0 for any free one
+    #[arg(long, default_value_t = 4566)]
+    pub aws_port: u16,
+    /// Folder of everything that is stored
+    #[arg(long, default_value = ".outcrop")]
+    pub data: PathBuf,
+    /// Do not ingest the sample handbook into an empty folder
+    #[arg(long)]
+    pub no_sample: bool,
+    /// Answer with an OpenAI-compatible server (Ollama, vLLM, llama.cpp), for example http://127.0.0.1:11434/v1
+    #[arg(long)]
+    pub model_url: Option<String>,
+    /// The model's name on that server
+    #[arg(long, requires = "model_url")]
+    pub model_name: Option<String>,
+    /// Log what the functions say
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+impl Default for DevArguments {
+    fn default() -> Self {
+        Self {
+            port: 8787,
+            aws_port: 4566,
+            data: PathBuf::from(".outcrop"),
+            no_sample: false,
+            model_url: None,
+            model_name: None,
+            verbose: false,
+        }
+    }
+}
+
+/// Where the instance is and how to print.
+#[derive(Debug, Clone, Args)]
+pub struct Connection {
+    /// A running instance; without it the one at http://127.0.0.1:8787, else one on ./.outcrop for this command only
+    #[arg(long)]
+    pub url: Option<String>,
+    /// The space to work in
+    #[arg(long, default_value = "default")]
+    pub space: String,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct IngestArguments {
+    /// Files and folders
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Who may read the documents besides you, separated by commas: everyone, user:NAME, group:NAME
+    #[arg(long, value_delimiter = ',')]
+    pub readers: Vec<String>,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub struct AskArguments {
+    pub question: String,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub struct SearchArguments {
+    pub query: String,
+    /// hybrid, lexical or vector
+    #[arg(long, default_value = "hybrid", value_parser = ["hybrid", "lexical", "vector"])]
+    pub mode: String,
+    /// Results, 1 to 100
+    #[arg(long, default_value_t = 10)]
+    pub limit: usize,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub struct RunsArguments {
+    /// Show this run with its counts and failures
+    pub run_id: Option<String>,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub struct DocumentsArguments {
+    /// Show this document
+    pub document_id: Option<String>,
+    #[command(flatten)]
+    pub connection: Connection,
+}

@@ -1,0 +1,179 @@
+//! `outcrop dev`: the laptop cloud, its sample corpus, and three commands to try.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use futures_util::{StreamExt, stream};
+use include_dir::{Dir, include_dir};
+use local::bedrock;
+use local::cloud::{self, CloudConfig, RunningCloud};
+
+use crate::arguments::DevArguments;
+use crate::client::{Api, Failure};
+use crate::commands::ingest_documents;
+use crate::output::{self, DONE, FAILED};
+
+static SAMPLE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sample/documents");
+
+/// What the answers are asked of when an OpenAI-compatible server stands behind the local Bedrock: a model id without
+/// citations of its own, so that passages are numbered and `[n]` is read from the text.
+const OPEN_MODEL: &str = "openai.gpt-oss-20b-1:0";
+/// Components of the laptop's embeddings: enough for the hashing embedder, and a fourth of the work.
+const LAPTOP_DIMENSIONS: &str = "256";
+
+/// Runs a function's own loop: what its bootstrap does on Lambda.
+pub fn run_function(name: &str) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = match (runtime, name) {
+        (Ok(runtime), "query") => runtime.block_on(query::run()),
+        (Ok(runtime), "ingest") => runtime.block_on(ingest::run()),
+        (Ok(_), other) => Err(format!("there is no function {other:?}").into()),
+        (Err(error), _) => Err(error.into()),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error_line(&error.to_string());
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// An instance for one command, on `.outcrop` and free ports.
+pub struct Embedded {
+    pub api: String,
+    cloud: RunningCloud,
+}
+
+impl Embedded {
+    pub async fn shutdown(self) {
+        self.cloud.shutdown().await;
+    }
+}
+
+/// Starts an instance for one command.
+pub async fn embedded() -> Result<Embedded, Failure> {
+    let arguments = DevArguments { port: 0, aws_port: 0, no_sample: true, ..DevArguments::default() };
+    let cloud = start(&arguments).await?;
+    Ok(Embedded { api: cloud.api.clone(), cloud })
+}
+
+async fn start(arguments: &DevArguments) -> Result<RunningCloud, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure(format!("the program cannot find itself: {error}")))?;
+    let mut parameters: BTreeMap<String, String> =
+        [("EmbedDimensions".to_owned(), LAPTOP_DIMENSIONS.to_owned())].into();
+    if arguments.model_url.is_some() {
+        parameters.insert("AnswerModel".to_owned(), OPEN_MODEL.to_owned());
+    }
+    let config = CloudConfig {
+        data: arguments.data.clone(),
+        api_port: arguments.port,
+        aws_port: arguments.aws_port,
+        program,
+        template: include_str!("../../../template.yaml"),
+        files,
+        openapi: include_str!("../../../infra/openapi.yaml"),
+        parameters,
+        bedrock: bedrock::Settings {
+            model_url: arguments.model_url.clone(),
+            model_name: arguments.model_name.clone(),
+            ..bedrock::Settings::default()
+        },
+    };
+    cloud::start(config).await.map_err(|error| Failure(error.to_string()))
+}
+
+fn files(path: &str) -> Option<&'static str> {
+    (path == "infra/ingest.asl.json").then_some(include_str!("../../../infra/ingest.asl.json"))
+}
+
+/// Runs until Ctrl-C.
+pub async fn run(arguments: DevArguments) -> Result<u8, Failure> {
+    let level = if arguments.verbose { tracing::Level::INFO } else { tracing::Level::WARN };
+    aws::telemetry::start_plain(level);
+    let fresh = is_fresh(&arguments.data);
+    let cloud = start(&arguments).await?;
+    output::line(&format!("Outcrop {} runs.", env!("CARGO_PKG_VERSION")));
+    output::line(&format!("  page and API   {}", cloud.api));
+    output::line(&format!("  AWS services   {}   (access key and secret: outcrop)", cloud.aws));
+    output::line(&format!("  data           {}", arguments.data.display()));
+    for (id, kind) in &cloud.skipped {
+        tracing::info!(id, kind, "the laptop does not run this resource");
+    }
+    let begun = async {
+        let api = Api::new(&cloud.api, "default")?;
+        if fresh && !arguments.no_sample {
+            ingest_sample(&api).await?;
+        }
+        print_hints(&cloud.api);
+        Ok::<(), Failure>(())
+    };
+    tokio::select! {
+        begun = begun => if let Err(Failure(words)) = begun {
+            // The instance is of use without its sample.
+            output::error_line(&format!("the sample handbook could not be ingested: {words}"));
+        },
+        () = asked_to_end() => {
+            cloud.shutdown().await;
+            return Ok(DONE);
+        }
+    }
+    asked_to_end().await;
+    output::note("ending; what was stored stays");
+    cloud.shutdown().await;
+    Ok(DONE)
+}
+
+/// Ctrl-C, or the signal that a supervisor sends.
+async fn asked_to_end() {
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Whether nothing was ever stored in this folder.
+fn is_fresh(data: &Path) -> bool {
+    !data.join("dynamodb.db").exists()
+}
+
+async fn ingest_sample(api: &Api) -> Result<(), Failure> {
+    let files: Vec<_> = SAMPLE.files().collect();
+    let bar = output::progress(files.len() as u64, "sample");
+    let uploads: Vec<_> = files
+        .iter()
+        .filter_map(|file| Some((file.path().to_str()?, file.contents())))
+        .map(|(name, content)| async move {
+            api.upload_bytes(&format!("bedrock-handbook/{name}"), content, &["everyone"]).await
+        })
+        .collect();
+    let mut uploads = stream::iter(uploads).buffered(8);
+    let mut ids = Vec::new();
+    while let Some(id) = uploads.next().await {
+        ids.push(id?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    for run in ingest_documents(api, &ids).await? {
+        let (status, published) = (&run["status"], &run["counts"]["published"]);
+        output::line(&format!("  sample         {published} documents, {}", status.as_str().unwrap_or_default()));
+    }
+    Ok(())
+}
+
+fn print_hints(api: &str) {
+    output::line("\nTry:");
+    output::line(&format!(
+        "  curl -s {api}/v1/ask -H 'content-type: application/json' -d '{{\"question\": \"How many ingestion jobs can a knowledge base run at once?\"}}'"
+    ));
+    let url = if api.ends_with(":8787") { String::new() } else { format!(" --url {api}") };
+    output::line(&format!("  cargo run --release -- ask \"What does the guardrail do with an e-mail address?\"{url}"));
+    output::line(&format!("  cargo run --release -- ingest README.md{url}"));
+    output::line("\nCtrl-C ends it.");
+}
