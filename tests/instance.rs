@@ -40,7 +40,16 @@ impl Instance {
         let _ = std::fs::remove_file(&record);
         let log = std::fs::File::create(data.join("test.log")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_outcrop"))
-            .args(["dev", "--port", "0", "--aws-port", "0", "--no-sample", "--data"])
+            .args([
+                "dev",
+                "--port",
+                "0",
+                "--aws-port",
+                "0",
+                "--no-sample",
+                "--verbose",
+                "--data",
+            ])
             .arg(data)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -57,7 +66,11 @@ impl Instance {
             if let Ok(Some(status)) = child.try_wait() {
                 panic!("the instance ended with {status}: {}", read_log(data));
             }
-            assert!(begun.elapsed() < PATIENCE, "the instance did not start: {}", read_log(data));
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "the instance did not start: {}",
+                read_log(data)
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
         Self {
@@ -81,7 +94,10 @@ impl Instance {
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
-        let reply = request.send().await.unwrap_or_else(|error| panic!("{error}: {}", self.log()));
+        let reply = request
+            .send()
+            .await
+            .unwrap_or_else(|error| panic!("{error}: {}", self.log()));
         let status = reply.status();
         let content_type = reply
             .headers()
@@ -91,7 +107,11 @@ impl Instance {
             .to_owned();
         let text = reply.text().await.unwrap();
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Reply { status, content_type, body }
+        Reply {
+            status,
+            content_type,
+            body,
+        }
     }
 
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
@@ -108,7 +128,9 @@ impl Instance {
 
     /// Uploads one document and waits until its run has ended; answers the document's id and the run.
     pub async fn ingest(&self, name: &str, content: &str) -> (String, Value) {
-        let reply = self.post("/v1/documents", &json!({"name": name, "content": content})).await;
+        let reply = self
+            .post("/v1/documents", &json!({"name": name, "content": content}))
+            .await;
         assert_eq!(reply.status, 202, "{} {}", reply.body, self.log());
         let run = self.finished(reply.body["run_id"].as_str().unwrap()).await;
         (reply.body["document_id"].as_str().unwrap().to_owned(), run)
@@ -124,14 +146,24 @@ impl Instance {
             if !matches!(status, "QUEUED" | "RUNNING") {
                 return reply.body;
             }
-            assert!(begun.elapsed() < PATIENCE, "{} did not end: {}", reply.body, self.log());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{} did not end: {}",
+                reply.body,
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     /// Makes the local Bedrock fail as told.
     pub async fn fault(&self, fault: &Value) {
-        let reply = self.client.post(format!("{}/_local/faults", self.aws)).json(fault).send().await;
+        let reply = self
+            .client
+            .post(format!("{}/_local/faults", self.aws))
+            .json(fault)
+            .send()
+            .await;
         assert!(reply.unwrap().status().is_success());
     }
 }

@@ -42,7 +42,10 @@ async fn events_come_in_order_and_the_last_holds_the_whole_answer() {
     let names: Vec<&str> = events.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names.first(), Some(&"sources"), "{names:?}");
     assert_eq!(names.last(), Some(&"done"), "{names:?} {}", instance.log());
-    assert!(names.contains(&"citation") && names.contains(&"usage"), "{names:?}");
+    assert!(
+        names.contains(&"citation") && names.contains(&"usage"),
+        "{names:?}"
+    );
     let streamed: String = events
         .iter()
         .filter(|(name, _)| name == "delta")
@@ -57,7 +60,7 @@ async fn events_come_in_order_and_the_last_holds_the_whole_answer() {
 async fn pieces_arrive_as_the_model_makes_them() {
     let instance = Instance::start().await;
     instance.ingest("story.txt", STORY).await;
-    let slow = json!({"operation": "ConverseStream", "delay_ms": 150, "times": 1});
+    let slow = json!({"operation": "ConverseStream", "every_ms": 60, "times": 1});
     instance.fault(&slow).await;
     let mut body = ask(&instance).send().await.unwrap().bytes_stream();
     let begun = Instant::now();
@@ -67,7 +70,10 @@ async fn pieces_arrive_as_the_model_makes_them() {
         arrivals.push(begun.elapsed());
     }
     let spread = *arrivals.last().unwrap() - arrivals[0];
-    assert!(arrivals.len() > 3 && spread > Duration::from_millis(300), "{arrivals:?}");
+    assert!(
+        arrivals.len() > 3 && spread > Duration::from_millis(300),
+        "{arrivals:?}"
+    );
 }
 
 #[tokio::test]
@@ -81,7 +87,10 @@ async fn a_model_that_breaks_off_ends_the_stream_with_an_error_event() {
     let events = parse(&ask(&instance).send().await.unwrap().text().await.unwrap());
     let (name, problem) = events.last().unwrap();
     assert_eq!(name, "error", "{events:?}");
-    assert!(problem["name"].is_string() && problem["retry"].is_boolean(), "{problem}");
+    assert!(
+        problem["name"].is_string() && problem["retry"].is_boolean(),
+        "{problem}"
+    );
     let events = parse(&ask(&instance).send().await.unwrap().text().await.unwrap());
     assert_eq!(events.last().unwrap().0, "done", "the next answer is whole");
 }
@@ -90,7 +99,9 @@ async fn a_model_that_breaks_off_ends_the_stream_with_an_error_event() {
 async fn a_client_that_hangs_up_stops_the_model() {
     let instance = Instance::start().await;
     instance.ingest("story.txt", STORY).await;
-    instance.fault(&json!({"operation": "ConverseStream", "delay_ms": 200, "times": 1})).await;
+    instance
+        .fault(&json!({"operation": "ConverseStream", "every_ms": 200, "times": 1}))
+        .await;
     let mut body = ask(&instance).send().await.unwrap().bytes_stream();
     body.next().await.unwrap().unwrap();
     drop(body);
@@ -100,7 +111,10 @@ async fn a_client_that_hangs_up_stops_the_model() {
         if log.contains("converse_stream_abandoned") {
             break;
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "the model went on: {log}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "the model went on: {log}"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

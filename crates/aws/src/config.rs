@@ -67,7 +67,10 @@ impl Settings {
     ///
     /// # Errors
     /// The first variable that is missing or malformed.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
@@ -84,11 +87,13 @@ impl Settings {
     /// The first variable that is missing or malformed.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let required = |variable: &'static str, example: &'static str| {
-            lookup(variable).filter(|value| !value.trim().is_empty()).ok_or(ConfigError {
-                variable,
-                problem: "is not set".into(),
-                example,
-            })
+            lookup(variable)
+                .filter(|value| !value.trim().is_empty())
+                .ok_or(ConfigError {
+                    variable,
+                    problem: "is not set".into(),
+                    example,
+                })
         };
         let endpoint = lookup("AWS_ENDPOINT_URL").filter(|value| !value.is_empty());
         Ok(Self {
@@ -119,11 +124,14 @@ impl Settings {
 }
 
 fn dimensions(text: &str) -> Result<u32, ConfigError> {
-    text.parse().ok().filter(|value| (1..=4096).contains(value)).ok_or(ConfigError {
-        variable: "OUTCROP_EMBED_DIMENSIONS",
-        problem: format!("is {text:?}, not a whole number from 1 to 4096"),
-        example: "1024",
-    })
+    text.parse()
+        .ok()
+        .filter(|value| (1..=4096).contains(value))
+        .ok_or(ConfigError {
+            variable: "OUTCROP_EMBED_DIMENSIONS",
+            problem: format!("is {text:?}, not a whole number from 1 to 4096"),
+            example: "1024",
+        })
 }
 
 fn log_level(text: Option<String>) -> Result<tracing::Level, ConfigError> {
@@ -149,7 +157,9 @@ pub(crate) fn sdk_config(settings: &Settings) -> SdkConfig {
         .sleep_impl(TokioSleep::new())
         .time_source(SystemTimeSource::new())
         .timeout_config(
-            TimeoutConfig::builder().connect_timeout(Duration::from_secs(3)).build(),
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(3))
+                .build(),
         )
         .retry_config(RetryConfig::standard().with_max_attempts(settings.sdk_retries + 1))
         .http_client(http_client(settings));
@@ -166,12 +176,16 @@ fn http_client(settings: &Settings) -> aws_smithy_runtime_api::client::http::Sha
     if settings.local {
         return Builder::new().build_http();
     }
-    let bundle = settings.ca_bundle.as_ref().and_then(|path| std::fs::read(path).ok());
+    let bundle = settings
+        .ca_bundle
+        .as_ref()
+        .and_then(|path| std::fs::read(path).ok());
     let roots = tls::TrustStore::empty()
         .with_native_roots(false)
         .with_pem_certificate(bundle.unwrap_or_else(|| AMAZON_ROOTS.to_vec()));
-    let builder = Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring));
+    let builder = Builder::new().tls_provider(tls::Provider::Rustls(
+        tls::rustls_provider::CryptoMode::Ring,
+    ));
     match tls::TlsContext::builder().with_trust_store(roots).build() {
         Ok(context) => builder.tls_context(context).build_https(),
         Err(_) => builder.build_https(),

@@ -19,7 +19,10 @@ use config::Settings;
 pub enum AwsError {
     /// The service asked us to slow down, or was briefly out of reach. Doing the same again later is right.
     #[error("{service} is throttling or briefly unavailable: {detail}")]
-    Busy { service: &'static str, detail: String },
+    Busy {
+        service: &'static str,
+        detail: String,
+    },
     /// A conditional write met another writer's version.
     #[error("another writer was first: {detail}")]
     Conflict { detail: String },
@@ -31,7 +34,10 @@ pub enum AwsError {
     Damaged { detail: String },
     /// Anything else the service refused: permissions, limits, invalid arguments.
     #[error("{service} refused the call: {detail}")]
-    Refused { service: &'static str, detail: String },
+    Refused {
+        service: &'static str,
+        detail: String,
+    },
 }
 
 impl AwsError {
@@ -98,9 +104,9 @@ where
         format!("{code}: {message}")
     };
     match code.as_str() {
-        "ConditionalCheckFailedException" | "TransactionConflictException" | "PreconditionFailed" => {
-            AwsError::Conflict { detail }
-        }
+        "ConditionalCheckFailedException"
+        | "TransactionConflictException"
+        | "PreconditionFailed" => AwsError::Conflict { detail },
         "NoSuchKey" | "NotFound" | "ExecutionDoesNotExist" => AwsError::Missing { what: detail },
         "ThrottlingException"
         | "ThrottledException"

@@ -37,7 +37,10 @@ impl Bucket {
         let config = aws_sdk_s3::config::Builder::from(sdk)
             .force_path_style(sdk.endpoint_url().is_some())
             .build();
-        Self { client: Client::from_conf(config), name: name.to_owned() }
+        Self {
+            client: Client::from_conf(config),
+            name: name.to_owned(),
+        }
     }
 
     /// The bucket's name, for the state machine's item reader.
@@ -50,7 +53,13 @@ impl Bucket {
     /// # Errors
     /// [`AwsError::Missing`] when there is none.
     pub async fn get(&self, key: &str) -> Result<Bytes, AwsError> {
-        let reply = self.client.get_object().bucket(&self.name).key(key).send().await;
+        let reply = self
+            .client
+            .get_object()
+            .bucket(&self.name)
+            .key(key)
+            .send()
+            .await;
         let reply = reply.map_err(|error| missing(key, classify(SERVICE, error)))?;
         let body = reply.body.collect().await.map_err(|error| AwsError::Busy {
             service: SERVICE,
@@ -64,7 +73,14 @@ impl Bucket {
     /// # Errors
     /// The service's error.
     pub async fn head(&self, key: &str) -> Result<Option<Listed>, AwsError> {
-        match self.client.head_object().bucket(&self.name).key(key).send().await {
+        match self
+            .client
+            .head_object()
+            .bucket(&self.name)
+            .key(key)
+            .send()
+            .await
+        {
             Ok(reply) => Ok(Some(Listed {
                 key: key.to_owned(),
                 bytes: reply.content_length().unwrap_or_default().max(0) as u64,
@@ -132,10 +148,21 @@ impl Bucket {
             }));
             token = reply.next_continuation_token().map(str::to_owned);
             if token.is_none() {
+                self.fill_etags(&mut objects).await?;
                 objects.sort_by(|left, right| left.key.cmp(&right.key));
                 return Ok(objects);
             }
         }
+    }
+
+    /// S3 lists ETags; a store that does not (the laptop's) is asked object by object.
+    async fn fill_etags(&self, objects: &mut [Listed]) -> Result<(), AwsError> {
+        for object in objects.iter_mut().filter(|object| object.etag.is_empty()) {
+            if let Some(found) = self.head(&object.key).await? {
+                object.etag = found.etag;
+            }
+        }
+        Ok(())
     }
 
     /// A link that takes one PUT of the object, without credentials, for [`UPLOAD_LINK_SECONDS`].
@@ -143,11 +170,17 @@ impl Bucket {
     /// # Errors
     /// When the link cannot be signed.
     pub async fn upload_link(&self, key: &str) -> Result<String, AwsError> {
-        let refused = |detail: String| AwsError::Refused { service: SERVICE, detail };
+        let refused = |detail: String| AwsError::Refused {
+            service: SERVICE,
+            detail,
+        };
         let expires = PresigningConfig::expires_in(Duration::from_secs(UPLOAD_LINK_SECONDS))
             .map_err(|error| refused(error.to_string()))?;
         let request = self.client.put_object().bucket(&self.name).key(key);
-        let signed = request.presigned(expires).await.map_err(|error| classify(SERVICE, error))?;
+        let signed = request
+            .presigned(expires)
+            .await
+            .map_err(|error| classify(SERVICE, error))?;
         Ok(signed.uri().to_owned())
     }
 }
@@ -158,7 +191,9 @@ fn clean_etag(etag: Option<&str>) -> String {
 
 fn missing(key: &str, error: AwsError) -> AwsError {
     match error {
-        AwsError::Missing { .. } => AwsError::Missing { what: format!("object {key}") },
+        AwsError::Missing { .. } => AwsError::Missing {
+            what: format!("object {key}"),
+        },
         other => other,
     }
 }

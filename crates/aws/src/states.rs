@@ -26,7 +26,10 @@ pub struct Execution {
 
 impl StateMachine {
     pub(crate) fn new(sdk: &SdkConfig, arn: &str) -> Self {
-        Self { client: Client::new(sdk), arn: arn.to_owned() }
+        Self {
+            client: Client::new(sdk),
+            arn: arn.to_owned(),
+        }
     }
 
     /// Starts an execution named `name`. Starting the same name with the same input again changes nothing.
@@ -44,7 +47,9 @@ impl StateMachine {
             .await;
         match started.map_err(|error| classify(SERVICE, error)) {
             Ok(_) => Ok(()),
-            Err(AwsError::Refused { detail, .. }) if detail.starts_with("ExecutionAlreadyExists") => {
+            Err(AwsError::Refused { detail, .. })
+                if detail.starts_with("ExecutionAlreadyExists") =>
+            {
                 Err(AwsError::Conflict { detail })
             }
             Err(other) => Err(other),
@@ -56,8 +61,17 @@ impl StateMachine {
     /// # Errors
     /// The service's error.
     pub async fn execution(&self, name: &str) -> Result<Option<Execution>, AwsError> {
-        let arn = format!("{}:{name}", self.arn.replacen(":stateMachine:", ":execution:", 1));
-        match self.client.describe_execution().execution_arn(arn).send().await {
+        let arn = format!(
+            "{}:{name}",
+            self.arn.replacen(":stateMachine:", ":execution:", 1)
+        );
+        match self
+            .client
+            .describe_execution()
+            .execution_arn(arn)
+            .send()
+            .await
+        {
             Ok(reply) => Ok(Some(Execution {
                 status: reply.status().as_str().to_owned(),
                 error: reply.error().map(str::to_owned),

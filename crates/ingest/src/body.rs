@@ -62,7 +62,9 @@ pub(crate) fn json_upload(body: &[u8]) -> Result<Uploads, KnowledgeError> {
     let content = match (form.content, form.content_base64) {
         (Some(text), None) => Bytes::from(text),
         (None, Some(encoded)) => Bytes::from(
-            STANDARD.decode(encoded.trim()).map_err(|_| KnowledgeError::InvalidBase64)?,
+            STANDARD
+                .decode(encoded.trim())
+                .map_err(|_| KnowledgeError::InvalidBase64)?,
         ),
         _ => {
             return Err(KnowledgeError::InvalidRequest {
@@ -70,9 +72,15 @@ pub(crate) fn json_upload(body: &[u8]) -> Result<Uploads, KnowledgeError> {
             });
         }
     };
-    let document =
-        NewDocument { name: form.name, metadata: form.metadata, readers: form.readers };
-    Ok(Uploads { space: form.space, uploads: vec![Upload { document, content }] })
+    let document = NewDocument {
+        name: form.name,
+        metadata: form.metadata,
+        readers: form.readers,
+    };
+    Ok(Uploads {
+        space: form.space,
+        uploads: vec![Upload { document, content }],
+    })
 }
 
 /// Reads `POST /v1/documents` with files: each part with a file name is a document; the fields `space`, `readers`
@@ -81,25 +89,35 @@ pub(crate) async fn multipart_upload(
     body: Bytes,
     content_type: &str,
 ) -> Result<Uploads, KnowledgeError> {
-    let malformed =
-        |error: multer::Error| KnowledgeError::InvalidRequest { detail: format!("multipart: {error}") };
+    let malformed = |error: multer::Error| KnowledgeError::InvalidRequest {
+        detail: format!("multipart: {error}"),
+    };
     let boundary = multer::parse_boundary(content_type).map_err(malformed)?;
     let stream = futures_util::stream::iter([Ok::<_, std::io::Error>(body)]);
     let mut parts = multer::Multipart::new(stream, boundary);
     let (mut files, mut space) = (Vec::new(), None);
     let (mut readers, mut metadata) = (Vec::new(), BTreeMap::new());
     while let Some(part) = parts.next_field().await.map_err(malformed)? {
-        let (field, file) =
-            (part.name().unwrap_or_default().to_owned(), part.file_name().map(str::to_owned));
+        let (field, file) = (
+            part.name().unwrap_or_default().to_owned(),
+            part.file_name().map(str::to_owned),
+        );
         let content = part.bytes().await.map_err(malformed)?;
         match (file, field.as_str()) {
             (Some(name), _) => files.push((name, content)),
             (None, "space") => space = Some(text(&content)?),
             (None, "readers") => {
-                readers = text(&content)?.split(',').map(|name| name.trim().to_owned()).collect();
+                readers = text(&content)?
+                    .split(',')
+                    .map(|name| name.trim().to_owned())
+                    .collect();
             }
             (None, "metadata") => metadata = knowledge::problem::parse_json(&content)?,
-            (None, other) => return Err(KnowledgeError::UnknownField { field: other.to_owned() }),
+            (None, other) => {
+                return Err(KnowledgeError::UnknownField {
+                    field: other.to_owned(),
+                });
+            }
         }
     }
     if files.is_empty() {
@@ -109,7 +127,11 @@ pub(crate) async fn multipart_upload(
     let uploads = files
         .into_iter()
         .map(|(name, content)| Upload {
-            document: NewDocument { name, metadata: metadata.clone(), readers: readers.clone() },
+            document: NewDocument {
+                name,
+                metadata: metadata.clone(),
+                readers: readers.clone(),
+            },
             content,
         })
         .collect();

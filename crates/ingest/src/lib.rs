@@ -22,7 +22,10 @@ pub struct Service {
 impl Service {
     pub fn new(settings: aws::config::Settings) -> Arc<Self> {
         let steps = Aws::new(settings.clone().with_sdk_retries(0));
-        Arc::new(Self { steps, http: Aws::new(settings) })
+        Arc::new(Self {
+            steps,
+            http: Aws::new(settings),
+        })
     }
 }
 
@@ -44,7 +47,10 @@ async fn step(aws: &Aws, payload: Value) -> Result<Value, StepFailure> {
 
 fn failure(error: sync::StepError) -> StepFailure {
     tracing::warn!(error = error.name(), detail = %error, "a step failed");
-    StepFailure { name: error.name().to_owned(), message: error.to_string() }
+    StepFailure {
+        name: error.name().to_owned(),
+        message: error.to_string(),
+    }
 }
 
 /// Reads the settings and serves invocations until Lambda stops the process.

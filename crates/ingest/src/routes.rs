@@ -14,12 +14,30 @@ use crate::body::{self, LinkForm, RunForm, Uploads};
 
 /// What this function serves; `infra/openapi.yaml` says the same, and a test holds the two together.
 pub const ROUTES: &[Route] = &[
-    Route { method: "POST", path: "/v1/documents" },
-    Route { method: "DELETE", path: "/v1/documents/{document_id}" },
-    Route { method: "POST", path: "/v1/uploads" },
-    Route { method: "POST", path: "/v1/runs" },
-    Route { method: "GET", path: "/v1/runs" },
-    Route { method: "GET", path: "/v1/runs/{run_id}" },
+    Route {
+        method: "POST",
+        path: "/v1/documents",
+    },
+    Route {
+        method: "DELETE",
+        path: "/v1/documents/{document_id}",
+    },
+    Route {
+        method: "POST",
+        path: "/v1/uploads",
+    },
+    Route {
+        method: "POST",
+        path: "/v1/runs",
+    },
+    Route {
+        method: "GET",
+        path: "/v1/runs",
+    },
+    Route {
+        method: "GET",
+        path: "/v1/runs/{run_id}",
+    },
 ];
 
 pub(crate) async fn route(aws: &Aws, request: &HttpRequest) -> Reply {
@@ -30,23 +48,27 @@ pub(crate) async fn route(aws: &Aws, request: &HttpRequest) -> Reply {
 }
 
 async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeError> {
-    let (number, filled) = web::find(ROUTES, request)?;
+    let number = web::find(ROUTES, request)?;
     if request.body.len() > BODY_BYTES {
         let (bytes, limit) = (request.body.len() as u64, BODY_BYTES as u64);
         return Err(KnowledgeError::PayloadTooLarge { bytes, limit });
     }
     let caller = web::caller(request);
     let Route { method, path } = ROUTES[number];
-    match (method, path, filled.as_slice()) {
-        ("POST", "/v1/documents", _) => upload(aws, &caller, request).await,
-        ("DELETE", _, [document_id]) => delete(aws, &caller, document_id).await,
-        ("POST", "/v1/uploads", _) => announce(aws, &caller, request).await,
-        ("POST", "/v1/runs", _) => start(aws, &caller, request).await,
-        ("GET", "/v1/runs/{run_id}", [run_id]) => {
-            Ok(web::json(StatusCode::OK, &runs::get(aws, run_id, &caller).await?))
-        }
+    match (method, path) {
+        ("POST", "/v1/documents") => upload(aws, &caller, request).await,
+        ("DELETE", _) => delete(aws, &caller, web::parameter(request, "document_id")).await,
+        ("POST", "/v1/uploads") => announce(aws, &caller, request).await,
+        ("POST", "/v1/runs") => start(aws, &caller, request).await,
+        ("GET", "/v1/runs/{run_id}") => Ok(web::json(
+            StatusCode::OK,
+            &runs::get(aws, web::parameter(request, "run_id"), &caller).await?,
+        )),
         _ => {
-            let space = request.query.get("space").map_or(spaces::DEFAULT, String::as_str);
+            let space = request
+                .query
+                .get("space")
+                .map_or(spaces::DEFAULT, String::as_str);
             spaces::require(aws, space).await?;
             let limit = web::limit(request, 20, 100)?;
             let cursor = request.query.get("cursor").map(String::as_str);
@@ -65,7 +87,11 @@ async fn upload(
     caller: &Caller,
     request: &HttpRequest,
 ) -> Result<Reply, KnowledgeError> {
-    let content_type = request.headers.get("content-type").map(String::as_str).unwrap_or_default();
+    let content_type = request
+        .headers
+        .get("content-type")
+        .map(String::as_str)
+        .unwrap_or_default();
     let Uploads { space, uploads } = if content_type.starts_with("multipart/form-data") {
         body::multipart_upload(request.body.clone(), content_type).await?
     } else {
@@ -89,14 +115,18 @@ async fn upload(
         .map(|(document_id, name)| json!({ "document_id": document_id, "name": name }))
         .collect();
     let first = stored.first().map(|(id, _)| id);
-    Ok(accepted(&json!({ "document_id": first, "documents": listed, "run_id": run_id })))
+    Ok(accepted(
+        &json!({ "document_id": first, "documents": listed, "run_id": run_id }),
+    ))
 }
 
 async fn delete(aws: &Aws, caller: &Caller, document_id: &str) -> Result<Reply, KnowledgeError> {
     documents::remove(aws, document_id, caller).await?;
     let space = aws::dynamo::keys::space_of(document_id).unwrap_or(spaces::DEFAULT);
     let run_id = runs::start(aws, space, caller, Some(vec![document_id.to_owned()])).await?;
-    Ok(accepted(&json!({ "document_id": document_id, "run_id": run_id })))
+    Ok(accepted(
+        &json!({ "document_id": document_id, "run_id": run_id }),
+    ))
 }
 
 async fn announce(
@@ -107,8 +137,11 @@ async fn announce(
     web::require_json(request)?;
     let form: LinkForm = parse_json(&request.body)?;
     let space = form.space.as_deref().unwrap_or(spaces::DEFAULT);
-    let document =
-        NewDocument { name: form.name, metadata: form.metadata, readers: form.readers };
+    let document = NewDocument {
+        name: form.name,
+        metadata: form.metadata,
+        readers: form.readers,
+    };
     let (document_id, upload_url) =
         documents::upload_link(aws, space, caller, &document, form.bytes).await?;
     let body = json!({ "document_id": document_id, "upload_url": upload_url });
@@ -120,10 +153,15 @@ async fn start(aws: &Aws, caller: &Caller, request: &HttpRequest) -> Result<Repl
     let form: RunForm = parse_json(&request.body)?;
     let space = form.space.as_deref().unwrap_or(spaces::DEFAULT);
     spaces::require(aws, space).await?;
-    if let Some(foreign) = form.documents.iter().flatten().find(|id| {
-        aws::dynamo::keys::space_of(id) != Some(space)
-    }) {
-        return Err(KnowledgeError::DocumentNotFound { document_id: foreign.clone() });
+    if let Some(foreign) = form
+        .documents
+        .iter()
+        .flatten()
+        .find(|id| aws::dynamo::keys::space_of(id) != Some(space))
+    {
+        return Err(KnowledgeError::DocumentNotFound {
+            document_id: foreign.clone(),
+        });
     }
     let run_id = runs::start(aws, space, caller, form.documents).await?;
     Ok(accepted(&json!({ "run_id": run_id })))

@@ -21,12 +21,17 @@ impl Caller {
 
     /// The principal that owns what this caller makes.
     pub fn owner(&self) -> Option<&str> {
-        self.principals.iter().find(|principal| principal.starts_with("user:")).map(String::as_str)
+        self.principals
+            .iter()
+            .find(|principal| principal.starts_with("user:"))
+            .map(String::as_str)
     }
 
     /// Whether one of `readers` stands for this caller. A document without readers is read by nobody.
     pub fn may_read(&self, readers: &[String]) -> bool {
-        readers.iter().any(|reader| self.principals.contains(reader))
+        readers
+            .iter()
+            .any(|reader| self.principals.contains(reader))
     }
 }
 

@@ -100,9 +100,16 @@ pub struct Answer {
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum AskEvent {
-    Sources { answer_id: String, sources: Vec<AnswerSource> },
-    Delta { text: String },
-    Citation { citation: Citation },
+    Sources {
+        answer_id: String,
+        sources: Vec<AnswerSource>,
+    },
+    Delta {
+        text: String,
+    },
+    Citation {
+        citation: Citation,
+    },
     Usage(Usage),
     Done(Box<Answer>),
 }
@@ -160,7 +167,10 @@ pub async fn ask(
     let found = search::find(aws, snapshots, caller, space, &wanted).await?;
     let draft = Draft {
         answer_id: format!("{space}.{}", chance::ulid(clock::now_ms())),
-        model: request.model.clone().unwrap_or_else(|| aws.settings.answer_model.clone()),
+        model: request
+            .model
+            .clone()
+            .unwrap_or_else(|| aws.settings.answer_model.clone()),
         sources: found.hits.iter().map(source).collect(),
         cost: found.cost,
         begun,
@@ -177,7 +187,16 @@ pub async fn ask(
         Some(snapshot) if !found.hits.is_empty() => {
             let sources = found.hits.into_iter().map(Source::new).collect();
             let mask = Mask::Principals(caller.principals.clone());
-            write(aws, &request.question, &draft.model, sources, &snapshot, &mask, &listener).await?
+            write(
+                aws,
+                &request.question,
+                &draft.model,
+                sources,
+                &snapshot,
+                &mask,
+                &listener,
+            )
+            .await?
         }
         _ => nothing_published(&listener).await,
     };
@@ -188,7 +207,9 @@ pub async fn ask(
     let answer = draft.finish(written);
     let last = async {
         listener.tell(AskEvent::Usage(answer.usage.clone())).await?;
-        listener.tell(AskEvent::Done(Box::new(answer.clone()))).await
+        listener
+            .tell(AskEvent::Done(Box::new(answer.clone())))
+            .await
     };
     Ok(last.await.ok().map(|()| answer))
 }
@@ -218,7 +239,11 @@ struct Written {
 impl Draft {
     fn finish(self, written: Written) -> Answer {
         if written.unresolved > 0 {
-            tracing::warn!(answer_id = self.answer_id, unresolved = written.unresolved, "citations did not resolve");
+            tracing::warn!(
+                answer_id = self.answer_id,
+                unresolved = written.unresolved,
+                "citations did not resolve"
+            );
         }
         Answer {
             answer_id: self.answer_id,
@@ -260,8 +285,15 @@ fn source(hit: &Hit) -> AnswerSource {
 
 async fn nothing_published(listener: &Listener) -> Option<Written> {
     let text = NOTHING_PUBLISHED.to_owned();
-    listener.tell(AskEvent::Delta { text: text.clone() }).await.ok()?;
-    Some(Written { text, stop_reason: "end_turn".into(), ..Written::default() })
+    listener
+        .tell(AskEvent::Delta { text: text.clone() })
+        .await
+        .ok()?;
+    Some(Written {
+        text,
+        stop_reason: "end_turn".into(),
+        ..Written::default()
+    })
 }
 
 /// Asks the model and reads its stream to the end; `None` when the listener hung up.
@@ -312,10 +344,20 @@ async fn hung_up(listener: &Listener) {
 fn model_request(question: &str, model: &str, sources: &[Source], native: bool) -> AnswerRequest {
     let temperature = capabilities(model).temperature.then_some(0.0);
     let (system, search_results, message) = if native {
-        (prompt::CITING, sources.iter().map(model_source).collect(), question.to_owned())
+        (
+            prompt::CITING,
+            sources.iter().map(model_source).collect(),
+            question.to_owned(),
+        )
     } else {
-        let passages = sources.iter().map(|source| (source.hit.title.as_str(), source.hit.text.as_str()));
-        (prompt::NUMBERED, Vec::new(), prompt::numbered_message(passages, question))
+        let passages = sources
+            .iter()
+            .map(|source| (source.hit.title.as_str(), source.hit.text.as_str()));
+        (
+            prompt::NUMBERED,
+            Vec::new(),
+            prompt::numbered_message(passages, question),
+        )
     };
     AnswerRequest {
         model: model.to_owned(),
@@ -330,14 +372,22 @@ fn model_request(question: &str, model: &str, sources: &[Source], native: bool) 
 fn model_source(source: &Source) -> ModelSource {
     let hit = &source.hit;
     let mut title = hit.title.clone();
-    for heading in hit.heading_path.iter().filter(|heading| **heading != hit.title) {
+    for heading in hit
+        .heading_path
+        .iter()
+        .filter(|heading| **heading != hit.title)
+    {
         title.push_str(" > ");
         title.push_str(heading);
     }
     ModelSource {
         source: hit.passage_id.clone(),
         title,
-        sentences: source.sentences.iter().map(|range| hit.text[range.clone()].to_owned()).collect(),
+        sentences: source
+            .sentences
+            .iter()
+            .map(|range| hit.text[range.clone()].to_owned())
+            .collect(),
     }
 }
 
@@ -384,7 +434,11 @@ impl Writer<'_> {
                 let pieces = self.markers.push(&text);
                 self.pieces(pieces).await
             }
-            ModelEvent::Citation { search_result, start, end } => {
+            ModelEvent::Citation {
+                search_result,
+                start,
+                end,
+            } => {
                 self.waiting.push((search_result, start, end));
                 Ok(())
             }
@@ -393,7 +447,10 @@ impl Writer<'_> {
                 self.written.stop_reason = reason;
                 Ok(())
             }
-            ModelEvent::Usage { input_tokens, output_tokens } => {
+            ModelEvent::Usage {
+                input_tokens,
+                output_tokens,
+            } => {
                 self.written.input_tokens = input_tokens;
                 self.written.output_tokens = output_tokens;
                 Ok(())
@@ -447,8 +504,13 @@ impl Writer<'_> {
     }
 
     async fn mark(&mut self, placed: Option<(Citation, bool)>) -> Result<(), HungUp> {
-        let Some((citation, new)) = placed else { return Ok(()) };
-        let touching = self.written.text.ends_with(|last: char| last.is_whitespace() || last == ']');
+        let Some((citation, new)) = placed else {
+            return Ok(());
+        };
+        let touching = self
+            .written
+            .text
+            .ends_with(|last: char| last.is_whitespace() || last == ']');
         let marker = match touching {
             true => citation.marker.clone(),
             false => format!(" {}", citation.marker),
@@ -463,6 +525,10 @@ impl Writer<'_> {
 
     fn finish(self) -> Written {
         let unresolved = self.citations.unresolved;
-        Written { citations: self.citations.into_placed(), unresolved, ..self.written }
+        Written {
+            citations: self.citations.into_placed(),
+            unresolved,
+            ..self.written
+        }
     }
 }

@@ -68,7 +68,9 @@ fn unwrapped(text: &str) -> String {
     let mut lines = text.split_inclusive('\n').peekable();
     while let Some(line) = lines.next() {
         let content = line.trim_end_matches(['\r', '\n']);
-        let goes_on = lines.peek().is_some_and(|next| next.starts_with(char::is_lowercase));
+        let goes_on = lines
+            .peek()
+            .is_some_and(|next| next.starts_with(char::is_lowercase));
         copy.push_str(content);
         match content.len() >= WRAPPED_BYTES && goes_on {
             true => copy.extend(std::iter::repeat_n(' ', line.len() - content.len())),
@@ -97,7 +99,11 @@ impl Source {
         let text = self.hit.text.get(range.clone())?;
         let same = stored.start == self.hit.start && stored.text.get(range.clone()) == Some(text);
         let at = |offset: usize| self.hit.start + offset as u64;
-        same.then(|| Quote { start: at(range.start), end: at(range.end), text })
+        same.then(|| Quote {
+            start: at(range.start),
+            end: at(range.end),
+            text,
+        })
     }
 
     /// The sentence that shares most words with `claim`, as an index; `None` for a passage without sentences.
@@ -108,7 +114,9 @@ impl Source {
             words(&self.hit.text[range]).intersection(&wanted).count()
         };
         // On a tie the earlier sentence counts: `max_by_key` keeps the last, so the walk goes backwards.
-        (0..self.sentences.len()).rev().max_by_key(|index| shared(*index))
+        (0..self.sentences.len())
+            .rev()
+            .max_by_key(|index| shared(*index))
     }
 }
 
@@ -128,7 +136,13 @@ pub struct Citations<'a> {
 
 impl<'a> Citations<'a> {
     pub fn new(sources: &'a [Source], index: &'a Index, mask: &'a Mask) -> Self {
-        Self { sources, index, mask, placed: Vec::new(), unresolved: 0 }
+        Self {
+            sources,
+            index,
+            mask,
+            placed: Vec::new(),
+            unresolved: 0,
+        }
     }
 
     /// Sentences `start..end` of source `number`. Answers the citation and whether it is new; `None` when it does not
@@ -143,7 +157,10 @@ impl<'a> Citations<'a> {
 
     /// The sentence of source `number` that `claim` rests on.
     pub fn place_claim(&mut self, number: usize, claim: &str) -> Option<(Citation, bool)> {
-        let best = self.sources.get(number).and_then(|source| source.best_sentence(claim));
+        let best = self
+            .sources
+            .get(number)
+            .and_then(|source| source.best_sentence(claim));
         match best {
             Some(sentence) => self.place(number, sentence, sentence + 1),
             None => {
@@ -158,7 +175,11 @@ impl<'a> Citations<'a> {
         let hit = &source.hit;
         // Checked against what is stored, over what the caller may read, not against what the model was given.
         let stored = self.index.passage(&hit.passage_id, self.mask)?;
-        let Quote { start: from, end: to, text: quote } = source.quote(&stored, start, end)?;
+        let Quote {
+            start: from,
+            end: to,
+            text: quote,
+        } = source.quote(&stored, start, end)?;
         let same = |citation: &&Citation| {
             citation.document_id == hit.document_id && (citation.start, citation.end) == (from, to)
         };
@@ -221,7 +242,10 @@ impl MarkerReader {
         let mut pieces = Vec::new();
         while let Some(open) = self.held.find('[') {
             let rest = &self.held[open + 1..];
-            let inside = rest.bytes().take_while(|byte| b"0123456789, ".contains(byte)).count();
+            let inside = rest
+                .bytes()
+                .take_while(|byte| b"0123456789, ".contains(byte))
+                .count();
             if inside == rest.len() && inside + 2 <= MARKER_BYTES {
                 // Perhaps a marker that goes on in the next delta.
                 let text: String = self.held.drain(..open).collect();

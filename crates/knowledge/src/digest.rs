@@ -4,7 +4,10 @@ use sha2::{Digest, Sha256};
 
 /// SHA-256 of `bytes`, 64 lowercase hex digits.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// The first `digits` hex digits of the SHA-256 over `parts`, each ended by a zero byte so that parts cannot run
@@ -15,6 +18,10 @@ pub fn short_id(parts: &[&str], digits: usize) -> String {
         hasher.update(part.as_bytes());
         hasher.update([0]);
     }
-    let hex: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     hex[..digits.min(64)].to_owned()
 }

@@ -106,7 +106,9 @@ pub async fn store(
 ) -> Result<String, KnowledgeError> {
     let bytes = content.len() as u64;
     let id = announce(aws, space, caller, document, bytes).await?;
-    aws.bucket.put(&names::source_key(space, &document.name), content).await?;
+    aws.bucket
+        .put(&names::source_key(space, &document.name), content)
+        .await?;
     Ok(id)
 }
 
@@ -122,7 +124,10 @@ pub async fn upload_link(
     bytes: u64,
 ) -> Result<(String, String), KnowledgeError> {
     let id = announce(aws, space, caller, document, bytes).await?;
-    let link = aws.bucket.upload_link(&names::source_key(space, &document.name)).await?;
+    let link = aws
+        .bucket
+        .upload_link(&names::source_key(space, &document.name))
+        .await?;
     Ok((id, link))
 }
 
@@ -145,24 +150,34 @@ async fn announce(
         && row.status != DocumentStatus::Deleted
         && !caller.may_read(&row.readers)
     {
-        return Err(KnowledgeError::DocumentNameTaken { name: document.name.clone() });
+        return Err(KnowledgeError::DocumentNameTaken {
+            name: document.name.clone(),
+        });
     }
     let sidecar = Sidecar {
         metadata_attributes: document.metadata.clone(),
         readers: document.readers.clone(),
         owner: caller.owner().map(str::to_owned),
     };
-    let body = serde_json::to_vec(&sidecar)
-        .map_err(|error| AwsError::Damaged { detail: error.to_string() })?;
+    let body = serde_json::to_vec(&sidecar).map_err(|error| AwsError::Damaged {
+        detail: error.to_string(),
+    })?;
     let source_key = names::source_key(space, &document.name);
-    aws.bucket.put(&names::sidecar_key(&source_key), body).await?;
+    aws.bucket
+        .put(&names::sidecar_key(&source_key), body)
+        .await?;
     let now_ms = clock::now_ms();
     let fresh = stored.is_none();
     let row = stored
         .unwrap_or_else(|| DocumentRow::new(id.clone(), document.name.clone(), now_ms))
         .with_status(DocumentStatus::Pending, None, now_ms);
     let expires_at = fresh.then_some(now_ms / 1000 + ANNOUNCED_SECONDS);
-    let row = DocumentRow { readers: sidecar.effective_readers(), bytes, expires_at, ..row };
+    let row = DocumentRow {
+        readers: sidecar.effective_readers(),
+        bytes,
+        expires_at,
+        ..row
+    };
     aws.table.put(&key, &row).await?;
     Ok(id)
 }
@@ -184,7 +199,11 @@ pub async fn remove(aws: &Aws, document_id: &str, caller: &Caller) -> Result<(),
 ///
 /// # Errors
 /// [`KnowledgeError::DocumentNotFound`].
-pub async fn get(aws: &Aws, document_id: &str, caller: &Caller) -> Result<Document, KnowledgeError> {
+pub async fn get(
+    aws: &Aws,
+    document_id: &str,
+    caller: &Caller,
+) -> Result<Document, KnowledgeError> {
     Ok(readable_row(aws, document_id, caller).await?.into())
 }
 
@@ -199,11 +218,17 @@ pub async fn text(
 ) -> Result<DocumentText, KnowledgeError> {
     let row = readable_row(aws, document_id, caller).await?;
     let Some(live) = row.published else {
-        return Err(KnowledgeError::DocumentNotFound { document_id: document_id.to_owned() });
+        return Err(KnowledgeError::DocumentNotFound {
+            document_id: document_id.to_owned(),
+        });
     };
-    let body = aws.bucket.get(&names::text_key(document_id, &live.content_hash)).await?;
-    let text = String::from_utf8(body.to_vec())
-        .map_err(|error| AwsError::Damaged { detail: format!("text of {document_id}: {error}") })?;
+    let body = aws
+        .bucket
+        .get(&names::text_key(document_id, &live.content_hash))
+        .await?;
+    let text = String::from_utf8(body.to_vec()).map_err(|error| AwsError::Damaged {
+        detail: format!("text of {document_id}: {error}"),
+    })?;
     Ok(DocumentText {
         document_id: row.document_id,
         title: live.title,
@@ -241,9 +266,13 @@ pub async fn list(
         .filter(|row| row.status != DocumentStatus::Deleted && caller.may_read(&row.readers))
         .map(Document::from)
         .collect();
-    let next_cursor =
-        page.next.and_then(|key| key.strip_prefix(DOCUMENT_PREFIX).map(str::to_owned));
-    Ok(DocumentPage { documents, next_cursor })
+    let next_cursor = page
+        .next
+        .and_then(|key| key.strip_prefix(DOCUMENT_PREFIX).map(str::to_owned));
+    Ok(DocumentPage {
+        documents,
+        next_cursor,
+    })
 }
 
 async fn readable_row(
@@ -251,7 +280,9 @@ async fn readable_row(
     document_id: &str,
     caller: &Caller,
 ) -> Result<DocumentRow, KnowledgeError> {
-    let missing = || KnowledgeError::DocumentNotFound { document_id: document_id.to_owned() };
+    let missing = || KnowledgeError::DocumentNotFound {
+        document_id: document_id.to_owned(),
+    };
     if keys::space_of(document_id).is_none() {
         return Err(missing());
     }

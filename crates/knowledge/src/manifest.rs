@@ -77,8 +77,9 @@ pub async fn current(aws: &Aws, space: &str) -> Result<Option<Manifest>, AwsErro
         let detail = format!("manifest body {} does not match its checksum", row.body_key);
         return Err(AwsError::Damaged { detail });
     }
-    let manifest = serde_json::from_slice(&body)
-        .map_err(|error| AwsError::Damaged { detail: format!("manifest body: {error}") })?;
+    let manifest = serde_json::from_slice(&body).map_err(|error| AwsError::Damaged {
+        detail: format!("manifest body: {error}"),
+    })?;
     Ok(Some(manifest))
 }
 
@@ -89,11 +90,22 @@ pub async fn current(aws: &Aws, space: &str) -> Result<Option<Manifest>, AwsErro
 pub async fn replace(aws: &Aws, space: &str, next: &mut Manifest) -> Result<(), AwsError> {
     let excess = next.recent_runs.len().saturating_sub(RECENT_RUNS);
     next.recent_runs.drain(..excess);
-    let body = serde_json::to_vec(next)
-        .map_err(|error| AwsError::Damaged { detail: error.to_string() })?;
+    let body = serde_json::to_vec(next).map_err(|error| AwsError::Damaged {
+        detail: error.to_string(),
+    })?;
     let sha256 = sha256_hex(&body);
-    let body_key = format!("manifests/{space}/{:012}-{}.json", next.version, &sha256[..16]);
+    let body_key = format!(
+        "manifests/{space}/{:012}-{}.json",
+        next.version,
+        &sha256[..16]
+    );
     aws.bucket.put(&body_key, body).await?;
-    let row = ManifestRow { version: next.version, body_key, body_sha256: sha256 };
-    aws.table.replace(&keys::manifest(space), next.version - 1, &row).await
+    let row = ManifestRow {
+        version: next.version,
+        body_key,
+        body_sha256: sha256,
+    };
+    aws.table
+        .replace(&keys::manifest(space), next.version - 1, &row)
+        .await
 }

@@ -18,7 +18,10 @@ pub struct Capabilities {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
-    #[expect(dead_code, reason = "for readers of the file; this code reads version 1 only")]
+    #[expect(
+        dead_code,
+        reason = "for readers of the file; this code reads version 1 only"
+    )]
     version: u32,
     models: Vec<Capabilities>,
 }
@@ -31,8 +34,16 @@ static TABLE: LazyLock<Vec<Capabilities>> = LazyLock::new(|| {
 
 /// The capabilities of a model, profile or router; of an id that says nothing about its model, the least.
 pub fn capabilities(model: &str) -> Capabilities {
-    let least = Capabilities { contains: String::new(), citations: false, temperature: false };
-    TABLE.iter().find(|row| model.contains(&row.contains)).cloned().unwrap_or(least)
+    let least = Capabilities {
+        contains: String::new(),
+        citations: false,
+        temperature: false,
+    };
+    TABLE
+        .iter()
+        .find(|row| model.contains(&row.contains))
+        .cloned()
+        .unwrap_or(least)
 }
 
 #[cfg(test)]
@@ -47,7 +58,10 @@ mod tests {
         check("us.anthropic.claude-sonnet-4-5-20250929-v1:0", true);
         check("anthropic.claude-3-haiku-20240307-v1:0", false);
         check("amazon.nova-lite-v1:0", false);
-        check("arn:aws:bedrock:us-east-1:000000000000:application-inference-profile/abc", false);
+        check(
+            "arn:aws:bedrock:us-east-1:000000000000:application-inference-profile/abc",
+            false,
+        );
         let opaque = "arn:aws:bedrock:us-east-1:000000000000:application-inference-profile/abc";
         assert!(!capabilities(opaque).temperature, "the least");
         assert!(capabilities("amazon.nova-lite-v1:0").temperature);

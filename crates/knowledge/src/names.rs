@@ -84,7 +84,10 @@ pub fn name_problem(name: &str) -> Option<&'static str> {
     if name.chars().any(char::is_control) || name.contains('\\') {
         return Some("the name holds a control character or a backslash");
     }
-    if name.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
+    if name
+        .split('/')
+        .any(|part| part.is_empty() || part == "." || part == "..")
+    {
         return Some("the name has an empty, '.' or '..' path component");
     }
     // A file system, on which the laptop keeps its objects, allows 255 bytes for each component.
@@ -122,7 +125,10 @@ mod tests {
             owner: Some("user:a".into()),
             ..Sidecar::default()
         };
-        assert_eq!(sidecar.effective_readers(), ["everyone", "group:b", "user:a"]);
+        assert_eq!(
+            sidecar.effective_readers(),
+            ["everyone", "group:b", "user:a"]
+        );
         assert!(Sidecar::default().effective_readers().is_empty());
     }
 }

@@ -8,11 +8,15 @@ use serde_json::{Value, json};
 /// A problem that is told to the caller.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum KnowledgeError {
-    #[error("the body is not JSON ({detail}); send a JSON object with content-type application/json")]
+    #[error(
+        "the body is not JSON ({detail}); send a JSON object with content-type application/json"
+    )]
     NotJson { detail: String },
     #[error("the body is not valid UTF-8; encode it as UTF-8")]
     InvalidUtf8,
-    #[error("the field {field:?} is not known here; see the API's description for the fields of this request")]
+    #[error(
+        "the field {field:?} is not known here; see the API's description for the fields of this request"
+    )]
     UnknownField { field: String },
     #[error("{detail}")]
     InvalidRequest { detail: String },
@@ -20,7 +24,9 @@ pub enum KnowledgeError {
     EmptyQuestion,
     #[error("the question has {characters} characters, the limit is {limit}; shorten it")]
     QuestionTooLong { characters: usize, limit: usize },
-    #[error("the filter cannot be read: {detail}; use Bedrock's filter language, {{\"equals\": {{\"key\": …, \"value\": …}}}}")]
+    #[error(
+        "the filter cannot be read: {detail}; use Bedrock's filter language, {{\"equals\": {{\"key\": …, \"value\": …}}}}"
+    )]
     InvalidFilter { detail: String },
     #[error("the content is not base64; encode it with the standard alphabet")]
     InvalidBase64,
@@ -39,10 +45,19 @@ pub enum KnowledgeError {
     #[error("there is nothing at {path}; the routes are listed in the API's description{hint}")]
     UnknownRoute { path: String, hint: String },
     #[error("{method} is not served at {path}; use {allowed}")]
-    MethodNotAllowed { method: String, path: String, allowed: String },
+    MethodNotAllowed {
+        method: String,
+        path: String,
+        allowed: String,
+    },
     #[error("the content type {content_type:?} is not taken here; send {expected}")]
-    UnsupportedMediaType { content_type: String, expected: &'static str },
-    #[error("the request has {bytes} bytes, the limit is {limit}; use POST /v1/uploads for large files")]
+    UnsupportedMediaType {
+        content_type: String,
+        expected: &'static str,
+    },
+    #[error(
+        "the request has {bytes} bytes, the limit is {limit}; use POST /v1/uploads for large files"
+    )]
     PayloadTooLarge { bytes: u64, limit: u64 },
     #[error("{count} documents were named, one run takes {limit}; start several runs")]
     TooManyDocuments { count: usize, limit: usize },
@@ -56,7 +71,11 @@ pub enum KnowledgeError {
         "space {space:?} was embedded with {stored}, this service embeds with {configured}; set the model back or \
          ingest the documents into a new space"
     )]
-    EmbedderMismatch { space: String, stored: String, configured: String },
+    EmbedderMismatch {
+        space: String,
+        stored: String,
+        configured: String,
+    },
     #[error(transparent)]
     Aws(#[from] AwsError),
 }
@@ -131,9 +150,7 @@ impl KnowledgeError {
             Self::Aws(AwsError::Busy { .. }) => {
                 "a service that this depends on is busy; try again in a moment".into()
             }
-            Self::Aws(AwsError::Conflict { .. }) => {
-                "another writer was first; try again".into()
-            }
+            Self::Aws(AwsError::Conflict { .. }) => "another writer was first; try again".into(),
             Self::Aws(_) | Self::IndexUnreadable { .. } => {
                 "something inside the service failed; its log says what".into()
             }
@@ -178,13 +195,21 @@ fn spaced(name: &str) -> String {
 /// [`KnowledgeError::InvalidRequest`].
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, KnowledgeError> {
     let text = std::str::from_utf8(body).map_err(|_| KnowledgeError::InvalidUtf8)?;
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| KnowledgeError::NotJson { detail: error.to_string() })?;
+    let value: Value = serde_json::from_str(text).map_err(|error| KnowledgeError::NotJson {
+        detail: error.to_string(),
+    })?;
     serde_json::from_value(value).map_err(|error| {
         let words = error.to_string();
-        match words.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
-            Some((field, _)) => KnowledgeError::UnknownField { field: field.to_owned() },
-            None => KnowledgeError::InvalidRequest { detail: format!("the request does not fit: {words}") },
+        match words
+            .strip_prefix("unknown field `")
+            .and_then(|rest| rest.split_once('`'))
+        {
+            Some((field, _)) => KnowledgeError::UnknownField {
+                field: field.to_owned(),
+            },
+            None => KnowledgeError::InvalidRequest {
+                detail: format!("the request does not fit: {words}"),
+            },
         }
     })
 }
@@ -225,38 +250,122 @@ mod tests {
         let (space, detail) = ("legal".to_owned(), "(detail)".to_owned());
         let model = || "m".to_owned();
         vec![
-            E::NotJson { detail: detail.clone() },
+            E::NotJson {
+                detail: detail.clone(),
+            },
             E::InvalidUtf8,
-            E::UnknownField { field: "qestion".into() },
-            E::InvalidRequest { detail: detail.clone() },
+            E::UnknownField {
+                field: "qestion".into(),
+            },
+            E::InvalidRequest {
+                detail: detail.clone(),
+            },
             E::EmptyQuestion,
-            E::QuestionTooLong { characters: 4_001, limit: 4_000 },
-            E::InvalidFilter { detail: detail.clone() },
+            E::QuestionTooLong {
+                characters: 4_001,
+                limit: 4_000,
+            },
+            E::InvalidFilter {
+                detail: detail.clone(),
+            },
             E::InvalidBase64,
-            E::InvalidDocumentName { name: "..".into(), problem: "it is a path" },
-            E::DocumentNameTaken { name: "a.txt".into() },
-            E::InvalidSpaceName { space: "No Space".into() },
-            E::UnknownSpace { space: space.clone() },
-            E::DocumentNotFound { document_id: "legal.1".into() },
-            E::RunNotFound { run_id: "legal.2".into() },
-            E::UnknownRoute { path: "/v2".into(), hint: String::new() },
-            E::MethodNotAllowed { method: "PUT".into(), path: "/v1/ask".into(), allowed: "POST".into() },
-            E::UnsupportedMediaType { content_type: "text/plain".into(), expected: "application/json" },
-            E::PayloadTooLarge { bytes: 5_000_000, limit: 4_500_000 },
-            E::TooManyDocuments { count: 1_001, limit: 1_000 },
-            BedrockError::Throttled { model: model(), detail: detail.clone() }.into(),
-            BedrockError::Unavailable { model: model(), detail: detail.clone() }.into(),
-            BedrockError::TimedOut { model: model(), detail: detail.clone() }.into(),
-            BedrockError::StreamBroken { model: model(), detail: detail.clone() }.into(),
-            BedrockError::Refused { model: model(), detail: detail.clone() }.into(),
+            E::InvalidDocumentName {
+                name: "..".into(),
+                problem: "it is a path",
+            },
+            E::DocumentNameTaken {
+                name: "a.txt".into(),
+            },
+            E::InvalidSpaceName {
+                space: "No Space".into(),
+            },
+            E::UnknownSpace {
+                space: space.clone(),
+            },
+            E::DocumentNotFound {
+                document_id: "legal.1".into(),
+            },
+            E::RunNotFound {
+                run_id: "legal.2".into(),
+            },
+            E::UnknownRoute {
+                path: "/v2".into(),
+                hint: String::new(),
+            },
+            E::MethodNotAllowed {
+                method: "PUT".into(),
+                path: "/v1/ask".into(),
+                allowed: "POST".into(),
+            },
+            E::UnsupportedMediaType {
+                content_type: "text/plain".into(),
+                expected: "application/json",
+            },
+            E::PayloadTooLarge {
+                bytes: 5_000_000,
+                limit: 4_500_000,
+            },
+            E::TooManyDocuments {
+                count: 1_001,
+                limit: 1_000,
+            },
+            BedrockError::Throttled {
+                model: model(),
+                detail: detail.clone(),
+            }
+            .into(),
+            BedrockError::Unavailable {
+                model: model(),
+                detail: detail.clone(),
+            }
+            .into(),
+            BedrockError::TimedOut {
+                model: model(),
+                detail: detail.clone(),
+            }
+            .into(),
+            BedrockError::StreamBroken {
+                model: model(),
+                detail: detail.clone(),
+            }
+            .into(),
+            BedrockError::Refused {
+                model: model(),
+                detail: detail.clone(),
+            }
+            .into(),
             E::Interrupted,
-            E::IndexUnreadable { space: space.clone(), detail: detail.clone() },
-            E::EmbedderMismatch { space, stored: "a/256".into(), configured: "b/1024".into() },
-            AwsError::Busy { service: "S3", detail: detail.clone() }.into(),
-            AwsError::Conflict { detail: detail.clone() }.into(),
-            AwsError::Missing { what: detail.clone() }.into(),
-            AwsError::Damaged { detail: detail.clone() }.into(),
-            AwsError::Refused { service: "S3", detail }.into(),
+            E::IndexUnreadable {
+                space: space.clone(),
+                detail: detail.clone(),
+            },
+            E::EmbedderMismatch {
+                space,
+                stored: "a/256".into(),
+                configured: "b/1024".into(),
+            },
+            AwsError::Busy {
+                service: "S3",
+                detail: detail.clone(),
+            }
+            .into(),
+            AwsError::Conflict {
+                detail: detail.clone(),
+            }
+            .into(),
+            AwsError::Missing {
+                what: detail.clone(),
+            }
+            .into(),
+            AwsError::Damaged {
+                detail: detail.clone(),
+            }
+            .into(),
+            AwsError::Refused {
+                service: "S3",
+                detail,
+            }
+            .into(),
         ]
     }
 

@@ -37,7 +37,10 @@ mod tests {
     /// Whoever accepts a changed snapshot raises [`VERSION`], which is part of it.
     #[test]
     fn the_words_are_the_versions() {
-        let passages = [("Limits > Quotas", "Ten requests per second."), ("Prices", "Free.\n\nOf charge.")];
+        let passages = [
+            ("Limits > Quotas", "Ten requests per second."),
+            ("Prices", "Free.\n\nOf charge."),
+        ];
         let message = numbered_message(passages.into_iter(), "How many requests?");
         insta::assert_snapshot!(format!(
             "version {VERSION}\n\n== citing\n{CITING}\n\n== numbered\n{NUMBERED}\n\n== message\n{message}"

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use aws::dynamo::keys::{self, BATCH_PREFIX};
 use aws::dynamo::Range;
+use aws::dynamo::keys::{self, BATCH_PREFIX};
 use aws::{Aws, AwsError, chance, clock};
 use serde::Serialize;
 use serde_json::json;
@@ -84,7 +84,10 @@ pub async fn start(
     if let Some(ids) = &documents
         && ids.len() > RUN_DOCUMENTS
     {
-        return Err(KnowledgeError::TooManyDocuments { count: ids.len(), limit: RUN_DOCUMENTS });
+        return Err(KnowledgeError::TooManyDocuments {
+            count: ids.len(),
+            limit: RUN_DOCUMENTS,
+        });
     }
     let now_ms = clock::now_ms();
     let run_id = format!("{space}.{}", chance::ulid(now_ms));
@@ -105,7 +108,9 @@ pub async fn start(
     };
     // The row comes first: a run that starts without one could not say what it does.
     aws.table.create(&keys::run(&run_id), &row).await?;
-    aws.states.start(&run_id, &json!({ "run_id": run_id })).await?;
+    aws.states
+        .start(&run_id, &json!({ "run_id": run_id }))
+        .await?;
     Ok(run_id)
 }
 
@@ -114,7 +119,9 @@ pub async fn start(
 /// # Errors
 /// [`KnowledgeError::RunNotFound`] when there is none, or it is another's.
 pub async fn get(aws: &Aws, run_id: &str, caller: &Caller) -> Result<Run, KnowledgeError> {
-    let missing = || KnowledgeError::RunNotFound { run_id: run_id.to_owned() };
+    let missing = || KnowledgeError::RunNotFound {
+        run_id: run_id.to_owned(),
+    };
     if keys::space_of(run_id).is_none() {
         return Err(missing());
     }
@@ -158,11 +165,16 @@ pub async fn list(
     for row in page.items.into_iter().filter(|row| may_see(row, caller)) {
         runs.push(view(settle_dead_execution(aws, row).await?));
     }
-    Ok(RunPage { runs, next_cursor: page.next })
+    Ok(RunPage {
+        runs,
+        next_cursor: page.next,
+    })
 }
 
 fn may_see(row: &RunRow, caller: &Caller) -> bool {
-    row.owner.as_ref().is_some_and(|owner| caller.principals.contains(owner))
+    row.owner
+        .as_ref()
+        .is_some_and(|owner| caller.principals.contains(owner))
 }
 
 fn view(row: RunRow) -> Run {
@@ -182,7 +194,10 @@ fn view(row: RunRow) -> Run {
 }
 
 fn failure(document: BatchDocument) -> Option<Failure> {
-    let failed = matches!(document.status, DocumentStatus::Refused | DocumentStatus::Failed);
+    let failed = matches!(
+        document.status,
+        DocumentStatus::Refused | DocumentStatus::Failed
+    );
     failed.then(|| Failure {
         document_id: document.document_id,
         name: document.name,
@@ -208,21 +223,30 @@ async fn settle_dead_execution(aws: &Aws, row: RunRow) -> Result<RunRow, AwsErro
     Ok(RunRow {
         status,
         error: execution.error.or(Some("ExecutionEnded".into())),
-        reason: execution.cause.or(Some("the execution ended before its report".into())),
+        reason: execution
+            .cause
+            .or(Some("the execution ended before its report".into())),
         ..row
     })
 }
 
 pub(crate) async fn row(aws: &Aws, run_id: &str) -> Result<RunRow, AwsError> {
     let row: Option<RunRow> = aws.table.get(&keys::run(run_id)).await?;
-    row.ok_or_else(|| AwsError::Missing { what: format!("run {run_id}") })
+    row.ok_or_else(|| AwsError::Missing {
+        what: format!("run {run_id}"),
+    })
 }
 
 /// Replaces the row of a run as it was read.
 pub(crate) async fn replace(aws: &Aws, row: RunRow) -> Result<(), AwsError> {
     let (expected, run_id) = (row.version, row.run_id.clone());
-    let next = RunRow { version: expected + 1, ..row };
-    aws.table.replace(&keys::run(&run_id), expected, &next).await
+    let next = RunRow {
+        version: expected + 1,
+        ..row
+    };
+    aws.table
+        .replace(&keys::run(&run_id), expected, &next)
+        .await
 }
 
 /// Counts of a run from its batches, with the documents and embedding tokens behind them.
@@ -230,8 +254,10 @@ pub(crate) async fn books(
     aws: &Aws,
     row: &RunRow,
 ) -> Result<(Counts, (Vec<BatchDocument>, u64)), AwsError> {
-    let batches: Vec<BatchRow> =
-        aws.table.query_all(&keys::run_partition(&row.run_id), BATCH_PREFIX).await?;
+    let batches: Vec<BatchRow> = aws
+        .table
+        .query_all(&keys::run_partition(&row.run_id), BATCH_PREFIX)
+        .await?;
     let tokens = batches.iter().map(|batch| batch.embedding_tokens).sum();
     // A document stands in one batch; should the work list ever name it twice, the last word counts.
     let documents: BTreeMap<String, BatchDocument> = batches

@@ -114,7 +114,12 @@ pub async fn search(
     let filter = parse_filter(request.filter.as_ref())?;
     check_question(&request.query)?;
     let space = request.space.as_deref().unwrap_or(spaces::DEFAULT);
-    let wanted = Wanted { text: &request.query, mode: request.mode, limit, filter: filter.as_ref() };
+    let wanted = Wanted {
+        text: &request.query,
+        mode: request.mode,
+        limit,
+        filter: filter.as_ref(),
+    };
     let found = find(aws, snapshots, caller, space, &wanted).await?;
     Ok(SearchReply {
         results: found.hits.into_iter().map(SearchResult::from).collect(),
@@ -143,7 +148,11 @@ pub(crate) async fn find(
         tokio::join!(snapshots.current(aws, space), embed(aws, wanted, &mut cost));
     // A space without documents needs no vector: its embedding may fail unheard.
     let Some(snapshot) = snapshot? else {
-        return Ok(Found { hits: Vec::new(), snapshot: None, cost });
+        return Ok(Found {
+            hits: Vec::new(),
+            snapshot: None,
+            cost,
+        });
     };
     if wanted.mode != SearchMode::Lexical {
         check_embedder(aws, space, &snapshot)?;
@@ -163,12 +172,19 @@ pub(crate) async fn find(
         filter: wanted.filter,
         mask: &mask,
     };
-    let hits = snapshot.index.search(&query).map_err(|error| KnowledgeError::IndexUnreadable {
-        space: space.to_owned(),
-        detail: format!("{}: {error}", error.name()),
-    })?;
+    let hits = snapshot
+        .index
+        .search(&query)
+        .map_err(|error| KnowledgeError::IndexUnreadable {
+            space: space.to_owned(),
+            detail: format!("{}: {error}", error.name()),
+        })?;
     cost.search_ms = milliseconds(begun);
-    Ok(Found { hits, snapshot: Some(snapshot), cost })
+    Ok(Found {
+        hits,
+        snapshot: Some(snapshot),
+        cost,
+    })
 }
 
 async fn embed(
@@ -194,15 +210,23 @@ fn check_embedder(aws: &Aws, space: &str, snapshot: &Snapshot) -> Result<(), Kno
     if stored == configured {
         return Ok(());
     }
-    Err(KnowledgeError::EmbedderMismatch { space: space.to_owned(), stored, configured })
+    Err(KnowledgeError::EmbedderMismatch {
+        space: space.to_owned(),
+        stored,
+        configured,
+    })
 }
 
 /// Reads a filter in Bedrock's language.
 pub(crate) fn parse_filter(value: Option<&Value>) -> Result<Option<Filter>, KnowledgeError> {
-    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
+    let Some(value) = value.filter(|value| !value.is_null()) else {
+        return Ok(None);
+    };
     serde_json::from_value(value.clone())
         .map(Some)
-        .map_err(|error| KnowledgeError::InvalidFilter { detail: error.to_string() })
+        .map_err(|error| KnowledgeError::InvalidFilter {
+            detail: error.to_string(),
+        })
 }
 
 /// Refuses empty and overlong questions.
@@ -212,7 +236,10 @@ pub(crate) fn check_question(text: &str) -> Result<(), KnowledgeError> {
     }
     let characters = text.chars().count();
     if characters > QUESTION_CHARACTERS {
-        return Err(KnowledgeError::QuestionTooLong { characters, limit: QUESTION_CHARACTERS });
+        return Err(KnowledgeError::QuestionTooLong {
+            characters,
+            limit: QUESTION_CHARACTERS,
+        });
     }
     Ok(())
 }

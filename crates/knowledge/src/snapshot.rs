@@ -35,7 +35,10 @@ impl Snapshots {
     /// # Errors
     /// When the folder cannot be made.
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self { folder: tempfile::tempdir()?, live: Mutex::new(HashMap::new()) })
+        Ok(Self {
+            folder: tempfile::tempdir()?,
+            live: Mutex::new(HashMap::new()),
+        })
     }
 
     /// The live snapshot of a space; `None` when nothing was published. Running queries keep the one they have.
@@ -68,7 +71,12 @@ impl Snapshots {
             }
             (Ok(None), _) => Ok(None),
             (Err(error), Some(kept)) => {
-                tracing::error!(space, version, error = error.name(), "the older snapshot goes on serving");
+                tracing::error!(
+                    space,
+                    version,
+                    error = error.name(),
+                    "the older snapshot goes on serving"
+                );
                 Ok(Some(kept))
             }
             (Err(error), None) => Err(error),
@@ -76,8 +84,16 @@ impl Snapshots {
     }
 
     async fn load(&self, aws: &Aws, space: &str) -> Result<Option<Snapshot>, KnowledgeError> {
-        let Some(manifest) = manifest::current(aws, space).await? else { return Ok(None) };
-        let Manifest { version, segments, embedder, dimension, .. } = manifest;
+        let Some(manifest) = manifest::current(aws, space).await? else {
+            return Ok(None);
+        };
+        let Manifest {
+            version,
+            segments,
+            embedder,
+            dimension,
+            ..
+        } = manifest;
         let mut files = BTreeSet::new();
         let mut opened = Vec::with_capacity(segments.len());
         for segment in &segments {
@@ -85,10 +101,19 @@ impl Snapshots {
             let file = Segment::open(&path).map_err(|error| unreadable(space, &error))?;
             let dead_documents: BTreeSet<u32> = segment.dead_documents.iter().copied().collect();
             files.insert(path);
-            opened.push(LiveSegment { segment: Arc::new(file), dead_documents });
+            opened.push(LiveSegment {
+                segment: Arc::new(file),
+                dead_documents,
+            });
         }
         let index = Index::new(opened).map_err(|error| unreadable(space, &error))?;
-        Ok(Some(Snapshot { version, embedder, dimension, index, files }))
+        Ok(Some(Snapshot {
+            version,
+            embedder,
+            dimension,
+            index,
+            files,
+        }))
     }
 
     /// The segment's file, downloaded and checked unless it is there already.
@@ -105,7 +130,10 @@ impl Snapshots {
         let bytes = aws.bucket.get(&segment.key).await?;
         if sha256_hex(&bytes) != segment.sha256 {
             let detail = format!("{} does not match its checksum", segment.key);
-            return Err(KnowledgeError::IndexUnreadable { space: space.to_owned(), detail });
+            return Err(KnowledgeError::IndexUnreadable {
+                space: space.to_owned(),
+                detail,
+            });
         }
         store(&path, &bytes).map_err(|error| AwsError::Refused {
             service: "file system",

@@ -23,7 +23,9 @@ pub async fn require(aws: &Aws, space: &str) -> Result<(), KnowledgeError> {
     if space == DEFAULT {
         return Ok(());
     }
-    let unknown = || KnowledgeError::UnknownSpace { space: space.to_owned() };
+    let unknown = || KnowledgeError::UnknownSpace {
+        space: space.to_owned(),
+    };
     if !keys::is_space_name(space) {
         return Err(unknown());
     }
@@ -37,12 +39,17 @@ pub async fn require(aws: &Aws, space: &str) -> Result<(), KnowledgeError> {
 /// [`KnowledgeError::InvalidSpaceName`] for a name that cannot be a space's.
 pub async fn ensure(aws: &Aws, space: &str) -> Result<(), KnowledgeError> {
     if !keys::is_space_name(space) {
-        return Err(KnowledgeError::InvalidSpaceName { space: space.to_owned() });
+        return Err(KnowledgeError::InvalidSpaceName {
+            space: space.to_owned(),
+        });
     }
     if space == DEFAULT {
         return Ok(());
     }
-    let row = SettingsRow { space: space.to_owned(), created_at_ms: clock::now_ms() };
+    let row = SettingsRow {
+        space: space.to_owned(),
+        created_at_ms: clock::now_ms(),
+    };
     match aws.table.create(&keys::settings(space), &row).await {
         Ok(()) | Err(AwsError::Conflict { .. }) => Ok(()),
         Err(error) => Err(error.into()),

@@ -56,7 +56,9 @@ pub enum CloudError {
     DataFolderUnwritable { path: PathBuf, detail: String },
     #[error("DataFolderInUse: another instance runs on {}; stop it, or choose another folder with --data", .path.display())]
     DataFolderInUse { path: PathBuf },
-    #[error("PortInUse: 127.0.0.1:{port} is taken by another program; choose another with {flag}, 0 for any free one")]
+    #[error(
+        "PortInUse: 127.0.0.1:{port} is taken by another program; choose another with {flag}, 0 for any free one"
+    )]
     PortInUse { port: u16, flag: &'static str },
     #[error("StoreDamaged: {detail}; restore the file from a copy, or delete the folder {} to begin anew", .path.display())]
     StoreDamaged { path: PathBuf, detail: String },
@@ -117,12 +119,23 @@ pub async fn start(config: CloudConfig) -> Result<RunningCloud, CloudError> {
     })
     .map_err(|error| CloudError::Template(format!("{}: {error}", error.name())))?;
 
-    let damaged = |detail: String| CloudError::StoreDamaged { path: config.data.clone(), detail };
-    let dynamo = Dynamo::start(&config.data.join("dynamodb.db")).await.map_err(|error| damaged(error.0))?;
+    let damaged = |detail: String| CloudError::StoreDamaged {
+        path: config.data.clone(),
+        detail,
+    };
+    let dynamo = Dynamo::start(&config.data.join("dynamodb.db"))
+        .await
+        .map_err(|error| damaged(error.0))?;
     for table in &template.tables {
-        let expiry = template.times_to_live.iter().find(|(name, _)| table["TableName"] == *name);
+        let expiry = template
+            .times_to_live
+            .iter()
+            .find(|(name, _)| table["TableName"] == *name);
         let expiry = expiry.map(|(_, attribute)| attribute.as_str());
-        dynamo.ensure_table(table, expiry).await.map_err(|error| damaged(error.0))?;
+        dynamo
+            .ensure_table(table, expiry)
+            .await
+            .map_err(|error| damaged(error.0))?;
     }
     let s3_folder = config.data.join("s3");
     let s3 = S3::open(&s3_folder, &template.buckets).map_err(|error| damaged(error.0))?;
@@ -144,7 +157,15 @@ pub async fn start(config: CloudConfig) -> Result<RunningCloud, CloudError> {
     ];
     states.resume_interrupted();
     write_record(&config.data, &api, &aws)?;
-    Ok(RunningCloud { api, aws, skipped: template.skipped, stop, serving, _lock: lock, _states: states })
+    Ok(RunningCloud {
+        api,
+        aws,
+        skipped: template.skipped,
+        stop,
+        serving,
+        _lock: lock,
+        _states: states,
+    })
 }
 
 fn lock_folder(data: &Path) -> Result<File, CloudError> {
@@ -156,19 +177,24 @@ fn lock_folder(data: &Path) -> Result<File, CloudError> {
     let lock = File::create(data.join("lock")).map_err(unwritable)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(CloudError::DataFolderInUse { path: data.to_owned() })
-        }
+        Err(std::fs::TryLockError::WouldBlock) => Err(CloudError::DataFolderInUse {
+            path: data.to_owned(),
+        }),
         Err(std::fs::TryLockError::Error(error)) => Err(unwritable(error)),
     }
 }
 
 async fn bind(port: u16, flag: &'static str) -> Result<TcpListener, CloudError> {
-    TcpListener::bind(("127.0.0.1", port)).await.map_err(|_| CloudError::PortInUse { port, flag })
+    TcpListener::bind(("127.0.0.1", port))
+        .await
+        .map_err(|_| CloudError::PortInUse { port, flag })
 }
 
 fn address(listener: &TcpListener) -> String {
-    let port = listener.local_addr().map(|address| address.port()).unwrap_or_default();
+    let port = listener
+        .local_addr()
+        .map(|address| address.port())
+        .unwrap_or_default();
     format!("http://127.0.0.1:{port}")
 }
 
@@ -176,9 +202,12 @@ fn address(listener: &TcpListener) -> String {
 fn write_record(data: &Path, api: &str, aws: &str) -> Result<(), CloudError> {
     let record = json!({ "api": api, "aws": aws, "pid": std::process::id() }).to_string();
     let (beside, path) = (data.join("instance.json.part"), data.join("instance.json"));
-    std::fs::write(&beside, record).and_then(|()| std::fs::rename(&beside, &path)).map_err(|error| {
-        CloudError::DataFolderUnwritable { path: data.to_owned(), detail: error.to_string() }
-    })
+    std::fs::write(&beside, record)
+        .and_then(|()| std::fs::rename(&beside, &path))
+        .map_err(|error| CloudError::DataFolderUnwritable {
+            path: data.to_owned(),
+            detail: error.to_string(),
+        })
 }
 
 fn functions(config: &CloudConfig, template: &Template, aws: &str) -> Vec<FunctionConfig> {
@@ -233,39 +262,60 @@ fn open_states(
         CloudError::StoreDamaged { path, detail }
     })?;
     for (name, definition) in &template.state_machines {
-        states.create(name, definition).map_err(|error| failed(&error))?;
+        states
+            .create(name, definition)
+            .map_err(|error| failed(&error))?;
     }
     Ok(states)
 }
 
 /// A task of a state machine, with the error names that Step Functions gives Lambda's failures.
 async fn invoke_task(host: &Host, name: &str, payload: &Value) -> Result<Value, TaskError> {
-    let failed = |error: &str, cause: String| TaskError { error: error.to_owned(), cause };
+    let failed = |error: &str, cause: String| TaskError {
+        error: error.to_owned(),
+        cause,
+    };
     let invoked = host.invoke(name, Bytes::from(payload.to_string())).await;
     let bytes = match invoked {
         Ok(Invocation::Reply(bytes)) => bytes,
         Ok(Invocation::FunctionError(bytes)) => {
             let cause = String::from_utf8_lossy(&bytes).into_owned();
             let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-            let name = value["errorType"].as_str().unwrap_or("Lambda.Unknown").to_owned();
+            let name = value["errorType"]
+                .as_str()
+                .unwrap_or("Lambda.Unknown")
+                .to_owned();
             return Err(TaskError { error: name, cause });
         }
         Ok(Invocation::Stream(_)) => {
-            return Err(failed("Lambda.Unknown", "the function answered a step with a stream".into()));
+            return Err(failed(
+                "Lambda.Unknown",
+                "the function answered a step with a stream".into(),
+            ));
         }
         Err(error) => {
-            return Err(failed(&format!("Lambda.{}", error.name()), error.to_string()));
+            return Err(failed(
+                &format!("Lambda.{}", error.name()),
+                error.to_string(),
+            ));
         }
     };
-    serde_json::from_slice(&bytes)
-        .map_err(|error| failed("Lambda.Unknown", format!("the function's reply is not JSON: {error}")))
+    serde_json::from_slice(&bytes).map_err(|error| {
+        failed(
+            "Lambda.Unknown",
+            format!("the function's reply is not JSON: {error}"),
+        )
+    })
 }
 
 async fn read_object(path: &Path) -> Result<Bytes, TaskError> {
-    tokio::fs::read(path).await.map(Bytes::from).map_err(|error| TaskError {
-        error: "S3.NoSuchKeyException".into(),
-        cause: error.to_string(),
-    })
+    tokio::fs::read(path)
+        .await
+        .map(Bytes::from)
+        .map_err(|error| TaskError {
+            error: "S3.NoSuchKeyException".into(),
+            cause: error.to_string(),
+        })
 }
 
 fn open_gateway(
@@ -274,7 +324,10 @@ fn open_gateway(
     host: &Host,
 ) -> Result<Gateway, CloudError> {
     let function_name = |id: &str| {
-        let found = template.functions.iter().find(|function| function.logical_id == id);
+        let found = template
+            .functions
+            .iter()
+            .find(|function| function.logical_id == id);
         found.map(|function| function.name.clone())
     };
     Gateway::new(config.openapi, &function_name, host.clone())
@@ -298,7 +351,10 @@ fn serve(
             // The sender is gone when the cloud was dropped: that is the end too.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(until).await {
+        if let Err(error) = axum::serve(listener, router)
+            .with_graceful_shutdown(until)
+            .await
+        {
             tracing::error!(%error, "a listener ended");
         }
     })

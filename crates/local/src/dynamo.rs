@@ -36,14 +36,25 @@ impl Dynamo {
     /// # Errors
     /// A file that is no database, or cannot be written.
     pub async fn start(file: &Path) -> Result<Self, DynamoError> {
-        let failed = |error: &dyn std::fmt::Display| DynamoError(format!("{}: {error}", file.display()));
-        let database = dynoxide::Database::new(&file.display().to_string()).map_err(|error| failed(&error))?;
+        let failed =
+            |error: &dyn std::fmt::Display| DynamoError(format!("{}: {error}", file.display()));
+        let database =
+            dynoxide::Database::new(&file.display().to_string()).map_err(|error| failed(&error))?;
         // The only public way to `synchronous=NORMAL`: fifty times the batch writes, safe against a killed process; a
         // power cut may take the last commits. See docs/decisions/003-laptop-durability.md.
-        database.enable_bulk_loading().map_err(|error| failed(&error))?;
-        database.disable_bulk_loading().map_err(|error| failed(&error))?;
-        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| failed(&error))?;
-        let address = listener.local_addr().map_err(|error| failed(&error))?.to_string();
+        database
+            .enable_bulk_loading()
+            .map_err(|error| failed(&error))?;
+        database
+            .disable_bulk_loading()
+            .map_err(|error| failed(&error))?;
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .map_err(|error| failed(&error))?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| failed(&error))?
+            .to_string();
         let sweeping = database.clone();
         tokio::spawn(async move {
             loop {
@@ -54,7 +65,10 @@ impl Dynamo {
             }
         });
         tokio::spawn(dynoxide::server::serve_on(listener, database));
-        Ok(Self { address, client: Client::builder(TokioExecutor::new()).build_http() })
+        Ok(Self {
+            address,
+            client: Client::builder(TokioExecutor::new()).build_http(),
+        })
     }
 
     /// Passes a request on as it came.
@@ -65,11 +79,18 @@ impl Dynamo {
             Err(error) => return failure(StatusCode::PAYLOAD_TOO_LARGE, &error.to_string()),
         };
         let Ok(uri) = format!("http://{}/", self.address).parse() else {
-            return failure(StatusCode::INTERNAL_SERVER_ERROR, "the store has no address");
+            return failure(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the store has no address",
+            );
         };
         parts.uri = uri;
         parts.headers.remove("host");
-        match self.client.request(Request::from_parts(parts, Full::new(body))).await {
+        match self
+            .client
+            .request(Request::from_parts(parts, Full::new(body)))
+            .await
+        {
             Ok(reply) => reply.map(Body::new),
             Err(error) => failure(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
         }
@@ -79,7 +100,11 @@ impl Dynamo {
     ///
     /// # Errors
     /// What the store says against it.
-    pub async fn ensure_table(&self, table: &Value, expiry: Option<&str>) -> Result<(), DynamoError> {
+    pub async fn ensure_table(
+        &self,
+        table: &Value,
+        expiry: Option<&str>,
+    ) -> Result<(), DynamoError> {
         let name = json!({ "TableName": table["TableName"] });
         if self.call("DescribeTable", &name).await.is_ok() {
             return Ok(());
@@ -108,11 +133,24 @@ impl Dynamo {
             )
             .body(Full::new(Bytes::from(body.to_string())))
             .map_err(|error| failed(&error))?;
-        let reply = self.client.request(request).await.map_err(|error| failed(&error))?;
+        let reply = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| failed(&error))?;
         let status = reply.status();
-        let bytes = reply.into_body().collect().await.map_err(|error| failed(&error))?.to_bytes();
+        let bytes = reply
+            .into_body()
+            .collect()
+            .await
+            .map_err(|error| failed(&error))?
+            .to_bytes();
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| failed(&error))?;
-        if status.is_success() { Ok(value) } else { Err(failed(&value)) }
+        if status.is_success() {
+            Ok(value)
+        } else {
+            Err(failed(&value))
+        }
     }
 }
 

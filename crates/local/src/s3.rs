@@ -28,7 +28,8 @@ impl S3 {
     /// # Errors
     /// A folder that cannot be written.
     pub fn open(folder: &Path, buckets: &[String]) -> Result<Self, S3Error> {
-        let failed = |error: &dyn std::fmt::Display| S3Error(format!("{}: {error}", folder.display()));
+        let failed =
+            |error: &dyn std::fmt::Display| S3Error(format!("{}: {error}", folder.display()));
         std::fs::create_dir_all(folder).map_err(|error| failed(&error))?;
         for bucket in buckets {
             std::fs::create_dir_all(folder.join(bucket)).map_err(|error| failed(&error))?;
@@ -36,7 +37,9 @@ impl S3 {
         let files = FileSystem::new(folder).map_err(|error| failed(&format!("{error:?}")))?;
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(KEY, KEY));
-        Ok(Self { service: builder.build() })
+        Ok(Self {
+            service: builder.build(),
+        })
     }
 
     /// Answers a request.

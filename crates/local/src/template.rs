@@ -72,11 +72,16 @@ pub fn read(
     overrides: &BTreeMap<String, String>,
     file: impl Fn(&str) -> Option<String>,
 ) -> Result<Template, TemplateError> {
-    let root: Value = serde_saphyr::from_str(&long_forms(text))
-        .map_err(|error| TemplateError::NotYaml { detail: error.to_string() })?;
+    let root: Value =
+        serde_saphyr::from_str(&long_forms(text)).map_err(|error| TemplateError::NotYaml {
+            detail: error.to_string(),
+        })?;
     let resources = object(&root, "Resources")?;
     let names = Names::new(&root, resources, overrides)?;
-    let globals = root.pointer("/Globals/Function").cloned().unwrap_or_default();
+    let globals = root
+        .pointer("/Globals/Function")
+        .cloned()
+        .unwrap_or_default();
     let mut template = Template {
         functions: Vec::new(),
         tables: Vec::new(),
@@ -89,7 +94,9 @@ pub fn read(
         let kind = resource["Type"].as_str().unwrap_or_default();
         match kind {
             "AWS::Serverless::Function" => {
-                template.functions.push(function(id, resource, &globals, &names)?);
+                template
+                    .functions
+                    .push(function(id, resource, &globals, &names)?);
             }
             "AWS::DynamoDB::Table" => table(id, resource, &names, &mut template)?,
             "AWS::S3::Bucket" => template.buckets.push(names.reference(id, id)?),
@@ -109,7 +116,9 @@ pub fn read(
 fn long_forms(text: &str) -> String {
     static SHORT: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r#"!(Ref|GetAtt|Sub)\s+("[^"]*"|[^\s,\]\}]+)"#).ok());
-    let Some(short) = SHORT.as_ref() else { return text.to_owned() };
+    let Some(short) = SHORT.as_ref() else {
+        return text.to_owned();
+    };
     let long = |found: &regex::Captures<'_>| match &found[1] {
         "Ref" => format!("{{ Ref: {} }}", &found[2]),
         other => format!("{{ \"Fn::{other}\": {} }}", &found[2]),
@@ -118,7 +127,11 @@ fn long_forms(text: &str) -> String {
 }
 
 fn object<'a>(value: &'a Value, field: &str) -> Result<&'a Map<String, Value>, TemplateError> {
-    value[field].as_object().ok_or_else(|| TemplateError::Missing { place: field.to_owned() })
+    value[field]
+        .as_object()
+        .ok_or_else(|| TemplateError::Missing {
+            place: field.to_owned(),
+        })
 }
 
 /// What references resolve to.
@@ -144,11 +157,17 @@ impl Names {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
         for (name, parameter) in root["Parameters"].as_object().into_iter().flatten() {
-            let value = overrides.get(name).cloned().or_else(|| plain(&parameter["Default"]));
+            let value = overrides
+                .get(name)
+                .cloned()
+                .or_else(|| plain(&parameter["Default"]));
             let place = format!("Parameters.{name}.Default");
             values.insert(name.clone(), value.ok_or(TemplateError::Missing { place })?);
         }
-        let mut names = Self { values, kinds: BTreeMap::new() };
+        let mut names = Self {
+            values,
+            kinds: BTreeMap::new(),
+        };
         for (id, resource) in resources {
             let kind = resource["Type"].as_str().unwrap_or_default();
             let field = match kind {
@@ -161,7 +180,11 @@ impl Names {
             let given = &resource["Properties"][field];
             // CloudFormation makes a name of stack and logical id up where none is given.
             let made_up = format!("{STACK}-{}", id.to_lowercase());
-            let name = if given.is_null() { made_up } else { names.text(given, id)? };
+            let name = if given.is_null() {
+                made_up
+            } else {
+                names.text(given, id)?
+            };
             names.values.insert(id.clone(), name);
             names.kinds.insert(id.clone(), kind.to_owned());
         }
@@ -169,10 +192,13 @@ impl Names {
     }
 
     fn reference(&self, name: &str, place: &str) -> Result<String, TemplateError> {
-        self.values.get(name).cloned().ok_or_else(|| TemplateError::Unresolved {
-            place: place.to_owned(),
-            detail: format!("Ref {name} names nothing in this template"),
-        })
+        self.values
+            .get(name)
+            .cloned()
+            .ok_or_else(|| TemplateError::Unresolved {
+                place: place.to_owned(),
+                detail: format!("Ref {name} names nothing in this template"),
+            })
     }
 
     fn attribute(&self, path: &str, place: &str) -> Result<String, TemplateError> {
@@ -190,9 +216,9 @@ impl Names {
                 Ok(format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"))
             }
             (Some("AWS::S3::Bucket"), "Arn") => Ok(format!("arn:aws:s3:::{name}")),
-            (Some("AWS::Serverless::StateMachine"), "Arn") => {
-                Ok(format!("arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"))
-            }
+            (Some("AWS::Serverless::StateMachine"), "Arn") => Ok(format!(
+                "arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
+            )),
             _ => Err(unresolved()),
         }
     }
@@ -202,15 +228,22 @@ impl Names {
         if let Some(text) = plain(value) {
             return Ok(text);
         }
-        let only = value.as_object().filter(|fields| fields.len() == 1).and_then(|fields| fields.iter().next());
+        let only = value
+            .as_object()
+            .filter(|fields| fields.len() == 1)
+            .and_then(|fields| fields.iter().next());
         match only {
             Some((name, Value::String(target))) if name == "Ref" => self.reference(target, place),
-            Some((name, Value::String(path))) if name == "Fn::GetAtt" => self.attribute(path, place),
+            Some((name, Value::String(path))) if name == "Fn::GetAtt" => {
+                self.attribute(path, place)
+            }
             Some((name, Value::Array(path))) if name == "Fn::GetAtt" => {
                 let parts: Vec<&str> = path.iter().filter_map(Value::as_str).collect();
                 self.attribute(&parts.join("."), place)
             }
-            Some((name, Value::String(pattern))) if name == "Fn::Sub" => self.substitute(pattern, place),
+            Some((name, Value::String(pattern))) if name == "Fn::Sub" => {
+                self.substitute(pattern, place)
+            }
             _ => Err(TemplateError::Unresolved {
                 place: place.to_owned(),
                 detail: format!("{value} is no text and no function that the laptop knows"),
@@ -243,7 +276,12 @@ impl Names {
     /// A structure with every intrinsic function in it resolved.
     fn resolve(&self, value: &Value, place: &str) -> Result<Value, TemplateError> {
         Ok(match value {
-            Value::Object(fields) if fields.len() == 1 && fields.keys().all(|name| name == "Ref" || name.starts_with("Fn::")) => {
+            Value::Object(fields)
+                if fields.len() == 1
+                    && fields
+                        .keys()
+                        .all(|name| name == "Ref" || name.starts_with("Fn::")) =>
+            {
                 Value::String(self.text(value, place)?)
             }
             Value::Object(fields) => Value::Object(
@@ -253,7 +291,10 @@ impl Names {
                     .collect::<Result<_, TemplateError>>()?,
             ),
             Value::Array(items) => Value::Array(
-                items.iter().map(|item| self.resolve(item, place)).collect::<Result<_, _>>()?,
+                items
+                    .iter()
+                    .map(|item| self.resolve(item, place))
+                    .collect::<Result<_, _>>()?,
             ),
             other => other.clone(),
         })
@@ -278,16 +319,28 @@ fn function(
     let properties = &resource["Properties"];
     let mut environment = BTreeMap::new();
     for source in [globals, properties] {
-        let variables = source.pointer("/Environment/Variables").and_then(Value::as_object);
+        let variables = source
+            .pointer("/Environment/Variables")
+            .and_then(Value::as_object);
         for (name, value) in variables.into_iter().flatten() {
-            environment.insert(name.clone(), names.text(value, &format!("{id}.Environment.{name}"))?);
+            environment.insert(
+                name.clone(),
+                names.text(value, &format!("{id}.Environment.{name}"))?,
+            );
         }
     }
     let number = |field: &str, default: u64| {
-        properties[field].as_u64().or(globals[field].as_u64()).unwrap_or(default)
+        properties[field]
+            .as_u64()
+            .or(globals[field].as_u64())
+            .unwrap_or(default)
     };
-    let binary = resource.pointer("/Metadata/BuildProperties/Binary").and_then(Value::as_str);
-    let missing = || TemplateError::Missing { place: format!("{id}.Metadata.BuildProperties.Binary") };
+    let binary = resource
+        .pointer("/Metadata/BuildProperties/Binary")
+        .and_then(Value::as_str);
+    let missing = || TemplateError::Missing {
+        place: format!("{id}.Metadata.BuildProperties.Binary"),
+    };
     Ok(FunctionResource {
         logical_id: id.to_owned(),
         name: names.reference(id, id)?,
@@ -309,16 +362,21 @@ fn table(
     let name = names.reference(id, id)?;
     let mut request = Map::new();
     request.insert("TableName".into(), Value::String(name.clone()));
-    for field in
-        ["AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode", "VectorIndexes"]
-    {
+    for field in [
+        "AttributeDefinitions",
+        "KeySchema",
+        "GlobalSecondaryIndexes",
+        "BillingMode",
+        "VectorIndexes",
+    ] {
         if !properties[field].is_null() {
             request.insert(field.into(), properties[field].clone());
         }
     }
     template.tables.push(Value::Object(request));
-    if let Some(attribute) =
-        properties.pointer("/TimeToLiveSpecification/AttributeName").and_then(Value::as_str)
+    if let Some(attribute) = properties
+        .pointer("/TimeToLiveSpecification/AttributeName")
+        .and_then(Value::as_str)
     {
         template.times_to_live.push((name, attribute.to_owned()));
     }
@@ -333,7 +391,9 @@ fn state_machine(
 ) -> Result<(String, String), TemplateError> {
     let properties = &resource["Properties"];
     let path = properties["DefinitionUri"].as_str().unwrap_or_default();
-    let missing = || TemplateError::Missing { place: format!("{id}.DefinitionUri {path:?}") };
+    let missing = || TemplateError::Missing {
+        place: format!("{id}.DefinitionUri {path:?}"),
+    };
     let mut definition = file(path).ok_or_else(missing)?;
     let substitutions = properties["DefinitionSubstitutions"].as_object();
     for (name, value) in substitutions.into_iter().flatten() {
@@ -365,8 +425,11 @@ mod tests {
     fn the_deployed_template_is_read() {
         let overrides = [("EmbedDimensions".to_owned(), "256".to_owned())].into();
         let template = read(REAL, &overrides, file).unwrap();
-        let names: Vec<_> =
-            template.functions.iter().map(|function| (function.name.as_str(), function.binary.as_str())).collect();
+        let names: Vec<_> = template
+            .functions
+            .iter()
+            .map(|function| (function.name.as_str(), function.binary.as_str()))
+            .collect();
         assert!(names.contains(&("outcrop-query", "query")), "{names:?}");
         assert!(names.contains(&("outcrop-ingest", "ingest")), "{names:?}");
         let environment = &template.functions[0].environment;
@@ -379,9 +442,19 @@ mod tests {
         assert_eq!(template.buckets, ["outcrop-bucket"]);
         let (name, definition) = &template.state_machines[0];
         assert_eq!(name, "outcrop-ingest");
-        assert!(definition.contains("arn:aws:lambda:us-east-1:000000000000:function:outcrop-ingest"));
-        assert_eq!(template.times_to_live, [("outcrop-table".to_owned(), "expires_at".to_owned())]);
-        assert!(template.skipped.iter().all(|(_, kind)| kind == "AWS::Lambda::Permission"));
+        assert!(
+            definition.contains("arn:aws:lambda:us-east-1:000000000000:function:outcrop-ingest")
+        );
+        assert_eq!(
+            template.times_to_live,
+            [("outcrop-table".to_owned(), "expires_at".to_owned())]
+        );
+        assert!(
+            template
+                .skipped
+                .iter()
+                .all(|(_, kind)| kind == "AWS::Lambda::Permission")
+        );
     }
 
     #[test]
@@ -399,8 +472,20 @@ mod tests {
             )
         };
         check(&function("!Ref Nothing"), "TemplateUnresolved", "Nothing");
-        check(&function("!GetAtt F.Color"), "TemplateUnresolved", "F.Color");
-        check(&function("!Sub \"a-${Nope}\""), "TemplateUnresolved", "Nope");
-        check(&function("{ \"Fn::Select\": [0, [a]] }"), "TemplateUnresolved", "Fn::Select");
+        check(
+            &function("!GetAtt F.Color"),
+            "TemplateUnresolved",
+            "F.Color",
+        );
+        check(
+            &function("!Sub \"a-${Nope}\""),
+            "TemplateUnresolved",
+            "Nope",
+        );
+        check(
+            &function("{ \"Fn::Select\": [0, [a]] }"),
+            "TemplateUnresolved",
+            "Fn::Select",
+        );
     }
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not answered, or some documents were refused.";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not answered, or some documents were refused.";
 
 /// Outcrop: documents in, grounded answers with checkable citations out.
 #[derive(Debug, Parser)]

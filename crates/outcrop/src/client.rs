@@ -44,27 +44,50 @@ impl Api {
             let words = "this command speaks plain HTTP to an instance on this machine; give --url http://127.0.0.1:PORT";
             return Err(Failure(format!("{base} cannot be used: {words}")));
         }
-        let http = Client::builder().connect_timeout(Duration::from_secs(3)).build()?;
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), space: space.to_owned() })
+        let http = Client::builder()
+            .connect_timeout(Duration::from_secs(3))
+            .build()?;
+        Ok(Self {
+            http,
+            base: base.trim_end_matches('/').to_owned(),
+            space: space.to_owned(),
+        })
     }
 
     /// Whether an instance of Outcrop answers here.
     pub async fn is_running(&self) -> bool {
-        let request = self.http.get(format!("{}/v1/health", self.base)).timeout(Duration::from_secs(10));
+        let request = self
+            .http
+            .get(format!("{}/v1/health", self.base))
+            .timeout(Duration::from_secs(10));
         match request.send().await {
-            Ok(reply) => reply.json::<Value>().await.is_ok_and(|body| body["status"] == "ok"),
+            Ok(reply) => reply
+                .json::<Value>()
+                .await
+                .is_ok_and(|body| body["status"] == "ok"),
             Err(_) => false,
         }
     }
 
     pub async fn get(&self, path: &str) -> Result<Value, Failure> {
         let request = self.http.get(format!("{}{path}", self.base));
-        let joined = if path.contains('?') { request } else { request.query(&[("space", &self.space)]) };
+        let joined = if path.contains('?') {
+            request
+        } else {
+            request.query(&[("space", &self.space)])
+        };
         json_of(joined.send().await?).await
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        json_of(self.http.post(format!("{}{path}", self.base)).json(body).send().await?).await
+        json_of(
+            self.http
+                .post(format!("{}{path}", self.base))
+                .json(body)
+                .send()
+                .await?,
+        )
+        .await
     }
 
     /// Begins an answer as server-sent events.
@@ -76,7 +99,11 @@ impl Api {
             .json(&json!({ "question": question, "space": self.space }))
             .send()
             .await?;
-        if reply.status().is_success() { Ok(reply) } else { Err(problem(reply).await) }
+        if reply.status().is_success() {
+            Ok(reply)
+        } else {
+            Err(problem(reply).await)
+        }
     }
 
     /// Uploads a file by a presigned link; answers its document's id.
@@ -94,7 +121,12 @@ impl Api {
     }
 
     /// Uploads bytes under a name; answers the document's id.
-    pub async fn upload_bytes(&self, name: &str, content: &[u8], readers: &[&str]) -> Result<String, Failure> {
+    pub async fn upload_bytes(
+        &self,
+        name: &str,
+        content: &[u8],
+        readers: &[&str],
+    ) -> Result<String, Failure> {
         let body = json!({
             "name": name, "bytes": content.len(), "space": self.space, "readers": readers,
         });
@@ -110,7 +142,10 @@ impl Api {
             return Ok(());
         }
         let status = reply.status();
-        Err(Failure(format!("the upload link answered {status}: {}", reply.text().await.unwrap_or_default())))
+        Err(Failure(format!(
+            "the upload link answered {status}: {}",
+            reply.text().await.unwrap_or_default()
+        )))
     }
 }
 
@@ -125,13 +160,20 @@ async fn json_of(reply: Response) -> Result<Value, Failure> {
 async fn problem(reply: Response) -> Failure {
     let (status, url) = (reply.status(), reply.url().clone());
     let text = reply.text().await.unwrap_or_default();
-    Failure(problem_line(&text).unwrap_or_else(|| format!("{url} answered {status}; is this an Outcrop instance?")))
+    Failure(
+        problem_line(&text)
+            .unwrap_or_else(|| format!("{url} answered {status}; is this an Outcrop instance?")),
+    )
 }
 
 /// A problem reply as one line.
 pub fn problem_line(text: &str) -> Option<String> {
     let problem: Value = serde_json::from_str(text).ok()?;
     let (name, detail) = (problem["name"].as_str()?, problem["detail"].as_str()?);
-    let again = if problem["retry"] == true { " (the same may succeed later)" } else { "" };
+    let again = if problem["retry"] == true {
+        " (the same may succeed later)"
+    } else {
+        ""
+    };
     Some(format!("{name}: {detail}{again}"))
 }

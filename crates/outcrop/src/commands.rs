@@ -47,7 +47,10 @@ impl Session {
         let url = connection.url.as_deref();
         let api = Api::new(url.unwrap_or(DEFAULT_URL), &connection.space)?;
         if api.is_running().await {
-            return Ok(Self { api, embedded: None });
+            return Ok(Self {
+                api,
+                embedded: None,
+            });
         }
         if let Some(url) = url {
             let words = "no Outcrop instance answers there; start one with `outcrop dev`, or leave --url out";
@@ -55,7 +58,10 @@ impl Session {
         }
         let embedded = dev::embedded().await?;
         let api = Api::new(&embedded.api, &connection.space)?;
-        Ok(Self { api, embedded: Some(embedded) })
+        Ok(Self {
+            api,
+            embedded: Some(embedded),
+        })
     }
 
     async fn close(self) {
@@ -98,14 +104,19 @@ async fn answer(api: &Api, arguments: &AskArguments) -> Result<u8, Failure> {
             }
         }
     }
-    let whole = whole.ok_or_else(|| Failure("the answer broke off before its end; ask again".into()))?;
+    let whole =
+        whole.ok_or_else(|| Failure("the answer broke off before its end; ask again".into()))?;
     if arguments.connection.json {
         output::line(&pretty(&whole));
     } else {
         output::line("");
         output::piece(&citations(api, &whole));
     }
-    Ok(if whole["answered"] == true { DONE } else { INCOMPLETE })
+    Ok(if whole["answered"] == true {
+        DONE
+    } else {
+        INCOMPLETE
+    })
 }
 
 /// The citations below an answer, each with the link that opens it.
@@ -113,7 +124,10 @@ fn citations(api: &Api, whole: &Value) -> String {
     let mut lines = String::new();
     for citation in whole["citations"].as_array().into_iter().flatten() {
         let (marker, title) = (text(citation, "marker"), text(citation, "title"));
-        let quote = text(citation, "quote").split_whitespace().collect::<Vec<_>>().join(" ");
+        let quote = text(citation, "quote")
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
         lines.push_str(&format!("\n{marker} {title}: \"{quote}\"\n"));
         lines.push_str(&format!(
             "    {}/#document={}&start={}&end={}\n",
@@ -182,7 +196,12 @@ async fn runs(arguments: RunsArguments) -> Result<u8, Failure> {
 async fn documents(arguments: DocumentsArguments) -> Result<u8, Failure> {
     let session = Session::open(&arguments.connection).await?;
     let found = match &arguments.document_id {
-        Some(id) => session.api.get(&format!("/v1/documents/{}", encoded(id))).await,
+        Some(id) => {
+            session
+                .api
+                .get(&format!("/v1/documents/{}", encoded(id)))
+                .await
+        }
         None => all_documents(&session.api).await,
     };
     session.close().await;
@@ -200,7 +219,10 @@ async fn all_documents(api: &Api) -> Result<Value, Failure> {
     let mut documents = Vec::new();
     let mut cursor = String::new();
     loop {
-        let path = format!("/v1/documents?space={}&limit=200{cursor}", encoded(&api.space));
+        let path = format!(
+            "/v1/documents?space={}&limit=200{cursor}",
+            encoded(&api.space)
+        );
         let mut page = api.get(&path).await?;
         if let Some(list) = page["documents"].as_array_mut() {
             documents.append(list);
@@ -222,7 +244,12 @@ fn listing(rows: &Value, columns: &[&str]) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let mut table = vec![columns.iter().map(|column| (*column).to_owned()).collect::<Vec<_>>()];
+    let mut table = vec![
+        columns
+            .iter()
+            .map(|column| (*column).to_owned())
+            .collect::<Vec<_>>(),
+    ];
     for row in rows.as_array().into_iter().flatten() {
         table.push(columns.iter().map(|column| cell(&row[*column])).collect());
     }
@@ -235,7 +262,9 @@ async fn ingest(arguments: IngestArguments) -> Result<u8, Failure> {
         output::note(&format!("left out {}: {reason}", path.display()));
     }
     if walked.files.is_empty() {
-        return Err(Failure("there is no file to ingest below these paths".into()));
+        return Err(Failure(
+            "there is no file to ingest below these paths".into(),
+        ));
     }
     let session = Session::open(&arguments.connection).await?;
     let ended = tokio::select! {
@@ -251,9 +280,17 @@ async fn ingest(arguments: IngestArguments) -> Result<u8, Failure> {
     } else {
         runs.iter().for_each(|run| output::piece(&run_report(run)));
     }
-    let failed = runs.iter().any(|run| matches!(text(run, "status"), "FAILED" | "STOPPED"));
+    let failed = runs
+        .iter()
+        .any(|run| matches!(text(run, "status"), "FAILED" | "STOPPED"));
     let whole = runs.iter().all(|run| text(run, "status") == "SUCCEEDED");
-    Ok(if whole { DONE } else if failed { FAILED } else { INCOMPLETE })
+    Ok(if whole {
+        DONE
+    } else if failed {
+        FAILED
+    } else {
+        INCOMPLETE
+    })
 }
 
 async fn send_and_wait(
@@ -304,12 +341,30 @@ async fn wait(api: &Api, run_id: &str) -> Result<Value, Failure> {
 fn run_report(run: &Value) -> String {
     let counts: BTreeMap<String, u64> =
         serde_json::from_value(run["counts"].clone()).unwrap_or_default();
-    let order = ["planned", "published", "unchanged", "deleted", "refused", "failed", "pending"];
+    let order = [
+        "planned",
+        "published",
+        "unchanged",
+        "deleted",
+        "refused",
+        "failed",
+        "pending",
+    ];
     let told: Vec<String> = order
         .iter()
-        .filter_map(|name| counts.get(*name).filter(|count| **count > 0).map(|count| format!("{count} {name}")))
+        .filter_map(|name| {
+            counts
+                .get(*name)
+                .filter(|count| **count > 0)
+                .map(|count| format!("{count} {name}"))
+        })
         .collect();
-    let mut report = format!("{} {}: {}\n", text(run, "status"), text(run, "run_id"), told.join(", "));
+    let mut report = format!(
+        "{} {}: {}\n",
+        text(run, "status"),
+        text(run, "run_id"),
+        told.join(", ")
+    );
     if let Some(reason) = run["reason"].as_str() {
         report.push_str(&format!("{}: {reason}\n", text(run, "error")));
     }
@@ -317,7 +372,10 @@ fn run_report(run: &Value) -> String {
     let rows: Vec<Vec<String>> = failures
         .iter()
         .map(|failure| {
-            ["status", "error", "name", "reason"].iter().map(|field| text(failure, field).to_owned()).collect()
+            ["status", "error", "name", "reason"]
+                .iter()
+                .map(|field| text(failure, field).to_owned())
+                .collect()
         })
         .collect();
     report.push_str(&output::table(&rows));

@@ -24,7 +24,9 @@ const LAPTOP_DIMENSIONS: &str = "256";
 
 /// Runs a function's own loop: what its bootstrap does on Lambda.
 pub fn run_function(name: &str) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let ended = match (runtime, name) {
         (Ok(runtime), "query") => runtime.block_on(query::run()),
         (Ok(runtime), "ingest") => runtime.block_on(ingest::run()),
@@ -54,9 +56,17 @@ impl Embedded {
 
 /// Starts an instance for one command.
 pub async fn embedded() -> Result<Embedded, Failure> {
-    let arguments = DevArguments { port: 0, aws_port: 0, no_sample: true, ..DevArguments::default() };
+    let arguments = DevArguments {
+        port: 0,
+        aws_port: 0,
+        no_sample: true,
+        ..DevArguments::default()
+    };
     let cloud = start(&arguments).await?;
-    Ok(Embedded { api: cloud.api.clone(), cloud })
+    Ok(Embedded {
+        api: cloud.api.clone(),
+        cloud,
+    })
 }
 
 async fn start(arguments: &DevArguments) -> Result<RunningCloud, Failure> {
@@ -82,7 +92,9 @@ async fn start(arguments: &DevArguments) -> Result<RunningCloud, Failure> {
             ..bedrock::Settings::default()
         },
     };
-    cloud::start(config).await.map_err(|error| Failure(error.to_string()))
+    cloud::start(config)
+        .await
+        .map_err(|error| Failure(error.to_string()))
 }
 
 fn files(path: &str) -> Option<&'static str> {
@@ -91,13 +103,20 @@ fn files(path: &str) -> Option<&'static str> {
 
 /// Runs until Ctrl-C.
 pub async fn run(arguments: DevArguments) -> Result<u8, Failure> {
-    let level = if arguments.verbose { tracing::Level::INFO } else { tracing::Level::WARN };
+    let level = if arguments.verbose {
+        tracing::Level::INFO
+    } else {
+        tracing::Level::WARN
+    };
     aws::telemetry::start_plain(level);
     let fresh = is_fresh(&arguments.data);
     let cloud = start(&arguments).await?;
     output::line(&format!("Outcrop {} runs.", env!("CARGO_PKG_VERSION")));
     output::line(&format!("  page and API   {}", cloud.api));
-    output::line(&format!("  AWS services   {}   (access key and secret: outcrop)", cloud.aws));
+    output::line(&format!(
+        "  AWS services   {}   (access key and secret: outcrop)",
+        cloud.aws
+    ));
     output::line(&format!("  data           {}", arguments.data.display()));
     for (id, kind) in &cloud.skipped {
         tracing::info!(id, kind, "the laptop does not run this resource");
@@ -128,7 +147,9 @@ pub async fn run(arguments: DevArguments) -> Result<u8, Failure> {
 
 /// Ctrl-C, or the signal that a supervisor sends.
 async fn asked_to_end() {
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+    let Ok(mut terminate) =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+    else {
         let _ = tokio::signal::ctrl_c().await;
         return;
     };
@@ -150,7 +171,8 @@ async fn ingest_sample(api: &Api) -> Result<(), Failure> {
         .iter()
         .filter_map(|file| Some((file.path().to_str()?, file.contents())))
         .map(|(name, content)| async move {
-            api.upload_bytes(&format!("bedrock-handbook/{name}"), content, &["everyone"]).await
+            api.upload_bytes(&format!("bedrock-handbook/{name}"), content, &["everyone"])
+                .await
         })
         .collect();
     let mut uploads = stream::iter(uploads).buffered(8);
@@ -162,7 +184,10 @@ async fn ingest_sample(api: &Api) -> Result<(), Failure> {
     bar.finish_and_clear();
     for run in ingest_documents(api, &ids).await? {
         let (status, published) = (&run["status"], &run["counts"]["published"]);
-        output::line(&format!("  sample         {published} documents, {}", status.as_str().unwrap_or_default()));
+        output::line(&format!(
+            "  sample         {published} documents, {}",
+            status.as_str().unwrap_or_default()
+        ));
     }
     Ok(())
 }
@@ -172,8 +197,14 @@ fn print_hints(api: &str) {
     output::line(&format!(
         "  curl -s {api}/v1/ask -H 'content-type: application/json' -d '{{\"question\": \"How many ingestion jobs can a knowledge base run at once?\"}}'"
     ));
-    let url = if api.ends_with(":8787") { String::new() } else { format!(" --url {api}") };
-    output::line(&format!("  cargo run --release -- ask \"What does the guardrail do with an e-mail address?\"{url}"));
+    let url = if api.ends_with(":8787") {
+        String::new()
+    } else {
+        format!(" --url {api}")
+    };
+    output::line(&format!(
+        "  cargo run --release -- ask \"What does the guardrail do with an e-mail address?\"{url}"
+    ));
     output::line(&format!("  cargo run --release -- ingest README.md{url}"));
     output::line("\nCtrl-C ends it.");
 }

@@ -16,11 +16,17 @@ fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
     // The laptop cloud starts this binary again for each function.
     if arguments.get(1).is_some_and(|first| first == "__lambda") {
-        let function = arguments.get(2).and_then(|name| name.to_str()).unwrap_or_default();
+        let function = arguments
+            .get(2)
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         return dev::run_function(function);
     }
     let cli = arguments::Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             output::error_line(&format!("the program cannot start: {error}"));

@@ -18,7 +18,11 @@ pub fn line(text: &str) {
 /// A piece of the result, at once.
 pub fn piece(text: &str) {
     let mut out = std::io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+    if out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .is_err()
+    {
         std::process::exit(i32::from(DONE));
     }
 }
@@ -51,7 +55,11 @@ pub fn progress(length: u64, what: &str) -> ProgressBar {
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default()
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
     };
     let mut text = String::new();
     for row in rows {
@@ -75,7 +83,12 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+        let row = |cells: &[&str]| {
+            cells
+                .iter()
+                .map(|cell| (*cell).to_owned())
+                .collect::<Vec<_>>()
+        };
         let text = table(&[row(&["id", "status"]), row(&["größer", "ok"]), row(&["a"])]);
         assert_eq!(text, "id      status\ngrößer  ok\na\n");
     }

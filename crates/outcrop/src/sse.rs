@@ -15,7 +15,8 @@ pub struct Parser {
 
 impl Parser {
     pub fn push(&mut self, bytes: &[u8]) -> Vec<Event> {
-        self.held.extend(bytes.iter().filter(|byte| **byte != b'\r'));
+        self.held
+            .extend(bytes.iter().filter(|byte| **byte != b'\r'));
         let mut events = Vec::new();
         while let Some(end) = self.held.windows(2).position(|pair| pair == b"\n\n") {
             let block: Vec<u8> = self.held.drain(..end + 2).collect();
@@ -36,7 +37,10 @@ fn event(block: &str) -> Option<Event> {
             _ => {}
         }
     }
-    (!data.is_empty()).then(|| Event { name, data: data.join("\n") })
+    (!data.is_empty()).then(|| Event {
+        name,
+        data: data.join("\n"),
+    })
 }
 
 #[cfg(test)]
@@ -48,8 +52,14 @@ mod tests {
     const STREAM: &str = ": keep-alive\n\nevent: delta\ndata: {\"text\":\"größer\"}\n\ndata: a\r\ndata: b\r\n\r\nevent: x\n\n";
 
     fn expected() -> Vec<Event> {
-        let event = |name: &str, data: &str| Event { name: name.into(), data: data.into() };
-        vec![event("delta", "{\"text\":\"größer\"}"), event("message", "a\nb")]
+        let event = |name: &str, data: &str| Event {
+            name: name.into(),
+            data: data.into(),
+        };
+        vec![
+            event("delta", "{\"text\":\"größer\"}"),
+            event("message", "a\nb"),
+        ]
     }
 
     proptest! {

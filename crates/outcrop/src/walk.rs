@@ -30,7 +30,11 @@ pub fn walk(paths: &[PathBuf]) -> Result<Walk, String> {
         if !path.exists() {
             return Err(format!("{} does not exist", path.display()));
         }
-        let base = if path.is_dir() { path.clone() } else { path.parent().unwrap_or(Path::new("")).to_owned() };
+        let base = if path.is_dir() {
+            path.clone()
+        } else {
+            path.parent().unwrap_or(Path::new("")).to_owned()
+        };
         walk.visit(path, &base);
     }
     walk.files.sort_by(|left, right| left.name.cmp(&right.name));
@@ -38,7 +42,10 @@ pub fn walk(paths: &[PathBuf]) -> Result<Walk, String> {
     let mut names = BTreeSet::new();
     for file in &walk.files {
         if !names.insert(&file.name) {
-            return Err(format!("two files would get the name {:?}; ingest them one after the other", file.name));
+            return Err(format!(
+                "two files would get the name {:?}; ingest them one after the other",
+                file.name
+            ));
         }
     }
     Ok(walk)
@@ -58,8 +65,16 @@ impl Walk {
         }
         match path.metadata() {
             Ok(metadata) if metadata.is_file() => {
-                let name = path.strip_prefix(base).unwrap_or(path).to_string_lossy().replace('\\', "/");
-                self.files.push(Found { path: path.to_owned(), name, bytes: metadata.len() });
+                let name = path
+                    .strip_prefix(base)
+                    .unwrap_or(path)
+                    .to_string_lossy()
+                    .replace('\\', "/");
+                self.files.push(Found {
+                    path: path.to_owned(),
+                    name,
+                    bytes: metadata.len(),
+                });
             }
             Ok(_) => self.skip(path, "it is no regular file".into()),
             Err(error) => self.skip(path, error.to_string()),
@@ -107,8 +122,16 @@ mod tests {
         assert_eq!(found.skipped.len(), 3, "{:?}", found.skipped);
         let single = walk(&[at("a/one.md")]).unwrap();
         assert_eq!(single.files[0].name, "one.md");
-        assert!(walk(&[at("nowhere")]).unwrap_err().contains("does not exist"));
+        assert!(
+            walk(&[at("nowhere")])
+                .unwrap_err()
+                .contains("does not exist")
+        );
         std::fs::write(at("one.md"), "another").unwrap();
-        assert!(walk(&[at("a/one.md"), at("one.md")]).unwrap_err().contains("one.md"));
+        assert!(
+            walk(&[at("a/one.md"), at("one.md")])
+                .unwrap_err()
+                .contains("one.md")
+        );
     }
 }

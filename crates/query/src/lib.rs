@@ -24,7 +24,10 @@ impl Service {
     /// # Errors
     /// When that folder cannot be made.
     pub fn new(aws: Aws) -> std::io::Result<Arc<Self>> {
-        Ok(Arc::new(Self { aws, snapshots: Snapshots::new()? }))
+        Ok(Arc::new(Self {
+            aws,
+            snapshots: Snapshots::new()?,
+        }))
     }
 }
 

@@ -12,7 +12,10 @@ pub(crate) fn index() -> Reply {
 }
 
 pub(crate) fn script() -> Reply {
-    file("text/javascript; charset=utf-8", include_str!("page/app.js"))
+    file(
+        "text/javascript; charset=utf-8",
+        include_str!("page/app.js"),
+    )
 }
 
 pub(crate) fn style() -> Reply {
@@ -22,7 +25,8 @@ pub(crate) fn style() -> Reply {
 fn file(content_type: &str, body: &str) -> Reply {
     let mut reply = text(StatusCode::OK, content_type, body.to_owned());
     if let Reply::Buffered { head, .. } = &mut reply {
-        head.headers.push(("content-security-policy", POLICY.to_owned()));
+        head.headers
+            .push(("content-security-policy", POLICY.to_owned()));
     }
     reply
 }

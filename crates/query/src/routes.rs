@@ -14,20 +14,47 @@ use crate::{Service, page, stream};
 
 /// What this function serves; `infra/openapi.yaml` says the same, and a test holds the two together.
 pub const ROUTES: &[Route] = &[
-    Route { method: "GET", path: "/" },
-    Route { method: "GET", path: "/app.js" },
-    Route { method: "GET", path: "/app.css" },
-    Route { method: "POST", path: "/v1/ask" },
-    Route { method: "POST", path: "/v1/search" },
-    Route { method: "GET", path: "/v1/documents" },
-    Route { method: "GET", path: "/v1/documents/{document_id}" },
-    Route { method: "GET", path: "/v1/documents/{document_id}/text" },
-    Route { method: "GET", path: "/v1/health" },
+    Route {
+        method: "GET",
+        path: "/",
+    },
+    Route {
+        method: "GET",
+        path: "/app.js",
+    },
+    Route {
+        method: "GET",
+        path: "/app.css",
+    },
+    Route {
+        method: "POST",
+        path: "/v1/ask",
+    },
+    Route {
+        method: "POST",
+        path: "/v1/search",
+    },
+    Route {
+        method: "GET",
+        path: "/v1/documents",
+    },
+    Route {
+        method: "GET",
+        path: "/v1/documents/{document_id}",
+    },
+    Route {
+        method: "GET",
+        path: "/v1/documents/{document_id}/text",
+    },
+    Route {
+        method: "GET",
+        path: "/v1/health",
+    },
 ];
 
 pub(crate) async fn route(service: Arc<Service>, request: &HttpRequest) -> Reply {
     // Every reply of this route is streamed, problems too: its integration takes nothing else.
-    if request.path == "/v1/ask" && request.method == "POST" {
+    if request.resource == "/v1/ask" && request.method == "POST" {
         return stream::ask(service, request).await;
     }
     match answer(&service, request).await {
@@ -37,37 +64,45 @@ pub(crate) async fn route(service: Arc<Service>, request: &HttpRequest) -> Reply
 }
 
 async fn answer(service: &Service, request: &HttpRequest) -> Result<Reply, KnowledgeError> {
-    let (number, filled) = web::find(ROUTES, request)?;
+    let number = web::find(ROUTES, request)?;
     let caller = web::caller(request);
     let aws = &service.aws;
-    match (ROUTES[number].path, filled.as_slice()) {
-        ("/", _) => Ok(page::index()),
-        ("/app.js", _) => Ok(page::script()),
-        ("/app.css", _) => Ok(page::style()),
-        ("/v1/search", _) => {
+    match ROUTES[number].path {
+        "/" => Ok(page::index()),
+        "/app.js" => Ok(page::script()),
+        "/app.css" => Ok(page::style()),
+        "/v1/search" => {
             web::require_json(request)?;
             let wanted: SearchRequest = parse_json(&request.body)?;
             let found = search::search(aws, &service.snapshots, &caller, &wanted).await?;
             Ok(web::json(StatusCode::OK, &found))
         }
-        ("/v1/documents", _) => {
+        "/v1/documents" => {
             let limit = web::limit(request, 50, 200)?;
             let cursor = request.query.get("cursor").map(String::as_str);
             let page = documents::list(aws, space(request), &caller, limit, cursor).await?;
             Ok(web::json(StatusCode::OK, &page))
         }
-        ("/v1/documents/{document_id}/text", [document_id]) => {
-            Ok(web::json(StatusCode::OK, &documents::text(aws, document_id, &caller).await?))
-        }
-        ("/v1/documents/{document_id}", [document_id]) => {
-            Ok(web::json(StatusCode::OK, &documents::get(aws, document_id, &caller).await?))
-        }
-        _ => Ok(web::json(StatusCode::OK, &health(service, space(request)).await?)),
+        "/v1/documents/{document_id}/text" => Ok(web::json(
+            StatusCode::OK,
+            &documents::text(aws, web::parameter(request, "document_id"), &caller).await?,
+        )),
+        "/v1/documents/{document_id}" => Ok(web::json(
+            StatusCode::OK,
+            &documents::get(aws, web::parameter(request, "document_id"), &caller).await?,
+        )),
+        _ => Ok(web::json(
+            StatusCode::OK,
+            &health(service, space(request)).await?,
+        )),
     }
 }
 
 fn space(request: &HttpRequest) -> &str {
-    request.query.get("space").map_or(spaces::DEFAULT, String::as_str)
+    request
+        .query
+        .get("space")
+        .map_or(spaces::DEFAULT, String::as_str)
 }
 
 async fn health(service: &Service, space: &str) -> Result<Value, KnowledgeError> {

@@ -26,7 +26,11 @@ pub(crate) async fn ask(service: Arc<Service>, request: &HttpRequest) -> Reply {
         Err(error) => return streamed(web::problem(&error)),
     };
     let caller = web::caller(request);
-    let accept = request.headers.get("accept").map(String::as_str).unwrap_or_default();
+    let accept = request
+        .headers
+        .get("accept")
+        .map(String::as_str)
+        .unwrap_or_default();
     if accept.contains("text/event-stream") {
         return events(service, caller, wanted).await;
     }
@@ -44,18 +48,30 @@ fn read(request: &HttpRequest) -> Result<AskRequest, KnowledgeError> {
 
 /// The same reply as a stream of one piece.
 fn streamed(reply: Reply) -> Reply {
-    let Reply::Buffered { head, body } = reply else { return reply };
+    let Reply::Buffered { head, body } = reply else {
+        return reply;
+    };
     let (sender, receiver) = mpsc::channel(1);
     // There is room for one piece, and the receiver is in our hands.
     let sent = sender.try_send(Bytes::from(body));
     debug_assert!(sent.is_ok());
-    Reply::Stream { head, body: receiver }
+    Reply::Stream {
+        head,
+        body: receiver,
+    }
 }
 
 async fn events(service: Arc<Service>, caller: Caller, wanted: AskRequest) -> Reply {
     let (events, received) = mpsc::channel(EVENTS_WAITING);
     let answering = tokio::spawn(async move {
-        ask::ask(&service.aws, &service.snapshots, &caller, &wanted, Some(events)).await
+        ask::ask(
+            &service.aws,
+            &service.snapshots,
+            &caller,
+            &wanted,
+            Some(events),
+        )
+        .await
     });
     open(received, answering, HEARTBEAT).await
 }
@@ -73,7 +89,10 @@ async fn open(
     tokio::spawn(async move {
         forward(first, received, answering, &out, heartbeat).await;
     });
-    Reply::Stream { head: web::head(StatusCode::OK, "text/event-stream"), body }
+    Reply::Stream {
+        head: web::head(StatusCode::OK, "text/event-stream"),
+        body,
+    }
 }
 
 type Answering = tokio::task::JoinHandle<Result<Option<ask::Answer>, KnowledgeError>>;

@@ -1,6 +1,9 @@
 //! Holds `infra/openapi.yaml` and the code together: routes, integrations, and the fields of replies.
 
-#![expect(clippy::unwrap_used, reason = "clippy knows a test's helpers only inside #[cfg(test)]")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy knows a test's helpers only inside #[cfg(test)]"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

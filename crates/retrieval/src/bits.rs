@@ -8,7 +8,10 @@ pub(crate) struct Bits {
 
 impl Bits {
     pub(crate) fn none(length: u32) -> Self {
-        Self { words: vec![0; (length as usize).div_ceil(64)], count: 0 }
+        Self {
+            words: vec![0; (length as usize).div_ceil(64)],
+            count: 0,
+        }
     }
 
     pub(crate) fn add_range(&mut self, range: std::ops::Range<u32>) {
@@ -22,7 +25,9 @@ impl Bits {
     }
 
     pub(crate) fn contains(&self, at: u32) -> bool {
-        self.words.get(at as usize / 64).is_some_and(|word| word & (1 << (at % 64)) != 0)
+        self.words
+            .get(at as usize / 64)
+            .is_some_and(|word| word & (1 << (at % 64)) != 0)
     }
 
     pub(crate) fn count(&self) -> usize {

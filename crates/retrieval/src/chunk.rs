@@ -14,7 +14,10 @@ pub struct FixedSize {
 
 impl Default for FixedSize {
     fn default() -> Self {
-        Self { max_tokens: 512, overlap_percent: 20 }
+        Self {
+            max_tokens: 512,
+            overlap_percent: 20,
+        }
     }
 }
 
@@ -32,7 +35,10 @@ pub fn count_tokens(text: &str) -> usize {
 }
 
 fn run_tokens(run: &str) -> usize {
-    run.split_word_bounds().map(word_tokens).sum::<usize>().max(1)
+    run.split_word_bounds()
+        .map(word_tokens)
+        .sum::<usize>()
+        .max(1)
 }
 
 fn word_tokens(word: &str) -> usize {
@@ -73,7 +79,9 @@ pub fn fixed_size(text: &str, headings: &[Heading], size: &FixedSize) -> Vec<Pas
         }
         // A long word after the cut may not fit beside the overlap; then the overlap gives way.
         let start = next_start(&words, first, end, overlap);
-        first = (start..end).find(|at| passage_end(&words, *at, max_tokens) > end).unwrap_or(end);
+        first = (start..end)
+            .find(|at| passage_end(&words, *at, max_tokens) > end)
+            .unwrap_or(end);
     }
     passages
 }
@@ -91,8 +99,12 @@ fn passage_end(words: &[Word], first: usize, max_tokens: usize) -> usize {
     // A paragraph's end in the last half is best, then a sentence's end in the last third, then any word's.
     let length = end - first;
     let ends_well = |at: &usize, ending: u8| words[*at - 1].ending >= ending;
-    let paragraph = (first + length / 2 + 1..=end).rev().find(|at| ends_well(at, 2));
-    let sentence = (first + length * 2 / 3 + 1..=end).rev().find(|at| ends_well(at, 1));
+    let paragraph = (first + length / 2 + 1..=end)
+        .rev()
+        .find(|at| ends_well(at, 2));
+    let sentence = (first + length * 2 / 3 + 1..=end)
+        .rev()
+        .find(|at| ends_well(at, 1));
     paragraph.or(sentence).unwrap_or(end)
 }
 
@@ -103,7 +115,9 @@ fn next_start(words: &[Word], first: usize, end: usize, overlap: usize) -> usize
         start -= 1;
         tokens += words[start].tokens;
     }
-    (start..end).find(|at| words[at - 1].ending >= 1).unwrap_or(start)
+    (start..end)
+        .find(|at| words[at - 1].ending >= 1)
+        .unwrap_or(start)
 }
 
 fn words(text: &str) -> Vec<Word> {
@@ -118,7 +132,12 @@ fn words(text: &str) -> Vec<Word> {
         }
         let closing = run.trim_end_matches(['"', '\'', ')', ']', '»', '”', '’']);
         let ending = u8::from(closing.ends_with(['.', '!', '?', '。', '！', '？']));
-        words.push(Word { start, end: start + run.len(), tokens: run_tokens(run), ending });
+        words.push(Word {
+            start,
+            end: start + run.len(),
+            tokens: run_tokens(run),
+            ending,
+        });
     }
     words
 }
@@ -155,7 +174,9 @@ fn heading_path(headings: &[Heading], at: usize) -> Vec<String> {
         path.retain(|above| above.level < heading.level);
         path.push(heading);
     }
-    path.into_iter().map(|heading| heading.title.clone()).collect()
+    path.into_iter()
+        .map(|heading| heading.title.clone())
+        .collect()
 }
 
 #[cfg(test)]
@@ -193,9 +214,19 @@ mod tests {
     #[test]
     fn a_word_is_whole_and_a_monster_is_cut() {
         let text = format!("start {} end", "x".repeat(10_000));
-        let passages = fixed_size(&text, &[], &FixedSize { max_tokens: 64, overlap_percent: 0 });
+        let passages = fixed_size(
+            &text,
+            &[],
+            &FixedSize {
+                max_tokens: 64,
+                overlap_percent: 0,
+            },
+        );
         assert!(passages.len() > 10);
-        assert_eq!(passages.last().unwrap().text.split(' ').next_back(), Some("end"));
+        assert_eq!(
+            passages.last().unwrap().text.split(' ').next_back(),
+            Some("end")
+        );
     }
 
     proptest! {

@@ -80,16 +80,22 @@ impl Filter {
                 .is_some_and(wanted)
         };
         match self {
-            Self::Equals(wanted) => metadata.get(&wanted.key).is_some_and(|found| same(found, &wanted.value)),
-            Self::NotEquals(wanted) => {
-                metadata.get(&wanted.key).is_none_or(|found| !same(found, &wanted.value))
-            }
+            Self::Equals(wanted) => metadata
+                .get(&wanted.key)
+                .is_some_and(|found| same(found, &wanted.value)),
+            Self::NotEquals(wanted) => metadata
+                .get(&wanted.key)
+                .is_none_or(|found| !same(found, &wanted.value)),
             Self::GreaterThan(wanted) => compare(wanted, Ordering::is_gt),
             Self::GreaterThanOrEquals(wanted) => compare(wanted, Ordering::is_ge),
             Self::LessThan(wanted) => compare(wanted, Ordering::is_lt),
             Self::LessThanOrEquals(wanted) => compare(wanted, Ordering::is_le),
-            Self::In(list) => metadata.get(&list.key).is_some_and(|found| is_in(found, &list.value)),
-            Self::NotIn(list) => metadata.get(&list.key).is_some_and(|found| !is_in(found, &list.value)),
+            Self::In(list) => metadata
+                .get(&list.key)
+                .is_some_and(|found| is_in(found, &list.value)),
+            Self::NotIn(list) => metadata
+                .get(&list.key)
+                .is_some_and(|found| !is_in(found, &list.value)),
             Self::StartsWith(text) => metadata
                 .get(&text.key)
                 .and_then(Value::as_str)
@@ -98,9 +104,9 @@ impl Filter {
                 .get(&wanted.key)
                 .and_then(Value::as_array)
                 .is_some_and(|found| is_in(&wanted.value, found)),
-            Self::StringContains(text) => {
-                metadata.get(&text.key).is_some_and(|found| contains(found, &text.value))
-            }
+            Self::StringContains(text) => metadata
+                .get(&text.key)
+                .is_some_and(|found| contains(found, &text.value)),
             Self::AndAll(members) => members.0.iter().all(|member| member.passes(metadata)),
             Self::OrAll(members) => members.0.iter().any(|member| member.passes(metadata)),
         }
@@ -128,7 +134,10 @@ fn order(found: &Value, wanted: &Value) -> Option<Ordering> {
 fn contains(found: &Value, part: &str) -> bool {
     match found {
         Value::String(text) => text.contains(part),
-        Value::Array(items) => items.iter().filter_map(Value::as_str).any(|text| text.contains(part)),
+        Value::Array(items) => items
+            .iter()
+            .filter_map(Value::as_str)
+            .any(|text| text.contains(part)),
         _ => false,
     }
 }
@@ -174,7 +183,10 @@ mod tests {
         check(one("listContains", "team", json!("search")), false);
         check(one("stringContains", "team", json!("ear")), true);
         check(one("stringContains", "tags", json!("ru")), true);
-        let (yes, no) = (one("equals", "team", json!("search")), one("equals", "team", json!("ops")));
+        let (yes, no) = (
+            one("equals", "team", json!("search")),
+            one("equals", "team", json!("ops")),
+        );
         check(json!({"andAll": [yes, no]}), false);
         check(json!({"orAll": [yes, no]}), true);
         check(json!({"andAll": [{"orAll": [yes, no]}, yes]}), true);
@@ -183,13 +195,21 @@ mod tests {
     #[test]
     fn what_is_no_filter_is_refused() {
         let check = |filter: Value, part: &str| {
-            let error = serde_json::from_value::<Filter>(filter.clone()).unwrap_err().to_string();
+            let error = serde_json::from_value::<Filter>(filter.clone())
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(part), "{filter}: {error}");
         };
         check(json!({"equalz": {"key": "a", "value": 1}}), "equalz");
         check(json!({"equals": {"key": "a"}}), "value");
-        check(json!({"equals": {"key": "a", "value": 1, "also": 2}}), "also");
-        check(json!({"andAll": [{"equals": {"key": "a", "value": 1}}]}), "two filters");
+        check(
+            json!({"equals": {"key": "a", "value": 1, "also": 2}}),
+            "also",
+        );
+        check(
+            json!({"andAll": [{"equals": {"key": "a", "value": 1}}]}),
+            "two filters",
+        );
         check(json!([]), "");
     }
 }

@@ -25,8 +25,11 @@ pub(crate) fn fuse(rankings: [&[Place]; 2]) -> Vec<Fused> {
     for (which, ranking) in rankings.into_iter().enumerate() {
         for (number, place) in ranking.iter().enumerate() {
             let rank = number as u32 + 1;
-            let entry =
-                fused.entry(*place).or_insert(Fused { place: *place, score: 0.0, ranks: [None; 2] });
+            let entry = fused.entry(*place).or_insert(Fused {
+                place: *place,
+                score: 0.0,
+                ranks: [None; 2],
+            });
             entry.score += 1.0 / (RECIPROCAL_RANK_K + rank as f32);
             entry.ranks[which] = Some(rank);
         }

@@ -73,7 +73,9 @@ pub struct Hit {
 /// Why a search failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SearchError {
-    #[error("the query's vector has {found} components, the index has {expected}; embed it with the index's model")]
+    #[error(
+        "the query's vector has {found} components, the index has {expected}; embed it with the index's model"
+    )]
     Dimension { expected: usize, found: usize },
     #[error(transparent)]
     Segment(#[from] SegmentError),
@@ -119,7 +121,9 @@ impl Index {
     /// Passages that are not dead.
     pub fn passage_count(&self) -> u64 {
         let everything = |live: &LiveSegment| {
-            live.segment.allowed(&live.dead_documents, &Mask::Everything, None).count() as u64
+            live.segment
+                .allowed(&live.dead_documents, &Mask::Everything, None)
+                .count() as u64
         };
         self.segments.iter().map(everything).sum()
     }
@@ -141,7 +145,10 @@ impl Index {
         let masks: Vec<Bits> = self
             .segments
             .iter()
-            .map(|live| live.segment.allowed(&live.dead_documents, query.mask, query.filter))
+            .map(|live| {
+                live.segment
+                    .allowed(&live.dead_documents, query.mask, query.filter)
+            })
             .collect();
         let depth = match query.mode {
             Mode::Hybrid => query.limit.max(FUSED_AT_LEAST),
@@ -155,7 +162,8 @@ impl Index {
             Some(vector) if query.mode != Mode::Lexical => self.vector(&masks, vector, depth)?,
             _ => Vec::new(),
         };
-        let places = |ranking: &[(f32, Place)]| ranking.iter().map(|(_, place)| *place).collect::<Vec<_>>();
+        let places =
+            |ranking: &[(f32, Place)]| ranking.iter().map(|(_, place)| *place).collect::<Vec<_>>();
         let mut fused = fuse([&places(&lexical), &places(&vector)]);
         let own_scores = match query.mode {
             Mode::Lexical => Some(lexical),
@@ -179,29 +187,63 @@ impl Index {
             let record = live.segment.document(document).ok()?;
             let at = record.passage_range.start.checked_add(ordinal)?;
             let there = at < record.passage_range.end && record.content_hash.starts_with(hash);
-            let seen = there && live.segment.allowed(&live.dead_documents, mask, None).contains(at);
-            let fused = Fused { place: (number as u32, at), score: 0.0, ranks: [None; 2] };
+            let seen = there
+                && live
+                    .segment
+                    .allowed(&live.dead_documents, mask, None)
+                    .contains(at);
+            let fused = Fused {
+                place: (number as u32, at),
+                score: 0.0,
+                ranks: [None; 2],
+            };
             seen.then(|| self.hit(&fused).ok()).flatten()
         })
     }
 
-    fn lexical(&self, masks: &[Bits], text: &str, depth: usize) -> Result<Vec<(f32, Place)>, SearchError> {
-        let lexicons: Vec<&Lexicon> = self.segments.iter().map(|live| live.segment.lexicon()).collect();
-        let found = lexical::search(&lexicons, masks, text, depth)
-            .map_err(|error| SearchError::Lexicon { detail: error.to_string() })?;
-        Ok(found.into_iter().map(|(score, segment, at)| (score, (segment, at))).collect())
+    fn lexical(
+        &self,
+        masks: &[Bits],
+        text: &str,
+        depth: usize,
+    ) -> Result<Vec<(f32, Place)>, SearchError> {
+        let lexicons: Vec<&Lexicon> = self
+            .segments
+            .iter()
+            .map(|live| live.segment.lexicon())
+            .collect();
+        let found = lexical::search(&lexicons, masks, text, depth).map_err(|error| {
+            SearchError::Lexicon {
+                detail: error.to_string(),
+            }
+        })?;
+        Ok(found
+            .into_iter()
+            .map(|(score, segment, at)| (score, (segment, at)))
+            .collect())
     }
 
-    fn vector(&self, masks: &[Bits], query: &[f32], depth: usize) -> Result<Vec<(f32, Place)>, SearchError> {
+    fn vector(
+        &self,
+        masks: &[Bits],
+        query: &[f32],
+        depth: usize,
+    ) -> Result<Vec<(f32, Place)>, SearchError> {
         let query = vector::normalised(query);
         let mut found: Vec<(f32, Place)> = Vec::new();
         for (number, (live, mask)) in self.segments.iter().zip(masks).enumerate() {
             let expected = live.segment.dimension();
             if query.len() != expected {
-                return Err(SearchError::Dimension { expected, found: query.len() });
+                return Err(SearchError::Dimension {
+                    expected,
+                    found: query.len(),
+                });
             }
             let best = vector::search(&live.segment.codes(), &query, mask, depth);
-            found.extend(best.into_iter().map(|(score, at)| (score, (number as u32, at))));
+            found.extend(
+                best.into_iter()
+                    .map(|(score, at)| (score, (number as u32, at))),
+            );
         }
         found.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1)));
         found.truncate(depth);
@@ -211,14 +253,24 @@ impl Index {
     /// The best `limit` as hits. Ids break ties, so the edge is read a little further than the limit.
     fn hits(&self, mut fused: Vec<Fused>, limit: usize) -> Result<Vec<Hit>, SearchError> {
         let order = |left: &Fused, right: &Fused| {
-            right.score.total_cmp(&left.score).then(left.place.cmp(&right.place))
+            right
+                .score
+                .total_cmp(&left.score)
+                .then(left.place.cmp(&right.place))
         };
         fused.sort_by(order);
         let edge = fused.get(limit.saturating_sub(1)).map(|last| last.score);
-        let kept = fused.iter().take_while(|fused| edge.is_none_or(|edge| fused.score >= edge));
-        let mut hits = kept.map(|fused| self.hit(fused)).collect::<Result<Vec<_>, _>>()?;
+        let kept = fused
+            .iter()
+            .take_while(|fused| edge.is_none_or(|edge| fused.score >= edge));
+        let mut hits = kept
+            .map(|fused| self.hit(fused))
+            .collect::<Result<Vec<_>, _>>()?;
         hits.sort_by(|left, right| {
-            right.score.total_cmp(&left.score).then_with(|| left.passage_id.cmp(&right.passage_id))
+            right
+                .score
+                .total_cmp(&left.score)
+                .then_with(|| left.passage_id.cmp(&right.passage_id))
         });
         hits.truncate(limit);
         Ok(hits)

@@ -51,8 +51,12 @@ impl Language {
             end -= 1;
         }
         match whatlang::detect(&text[..end]) {
-            Some(found) if found.lang() == whatlang::Lang::Spa && found.is_reliable() => Self::Spanish,
-            Some(found) if found.lang() != whatlang::Lang::Eng && found.is_reliable() => Self::Other,
+            Some(found) if found.lang() == whatlang::Lang::Spa && found.is_reliable() => {
+                Self::Spanish
+            }
+            Some(found) if found.lang() != whatlang::Lang::Eng && found.is_reliable() => {
+                Self::Other
+            }
             _ => Self::English,
         }
     }
@@ -83,7 +87,8 @@ fn words(text: &str) -> Vec<String> {
 
 /// A word, or the pairs of characters of a run without spaces.
 fn push_word(words: &mut Vec<String>, word: &str) {
-    let unspaced = |letter: char| matches!(letter as u32, 0x3040..=0x30FF | 0x3400..=0x9FFF | 0xF900..=0xFAFF);
+    let unspaced =
+        |letter: char| matches!(letter as u32, 0x3040..=0x30FF | 0x3400..=0x9FFF | 0xF900..=0xFAFF);
     if !word.chars().any(unspaced) {
         words.push(word.to_owned());
         return;
@@ -92,12 +97,19 @@ fn push_word(words: &mut Vec<String>, word: &str) {
     if letters.len() == 1 {
         words.push(word.to_owned());
     }
-    words.extend(letters.windows(2).map(|pair| pair.iter().collect::<String>()));
+    words.extend(
+        letters
+            .windows(2)
+            .map(|pair| pair.iter().collect::<String>()),
+    );
 }
 
 fn stemmed(words: Vec<String>, language: Language) -> Vec<String> {
     match language.stemmer() {
-        Some(stemmer) => words.into_iter().map(|word| stemmer.stem(&word).into_owned()).collect(),
+        Some(stemmer) => words
+            .into_iter()
+            .map(|word| stemmer.stem(&word).into_owned())
+            .collect(),
         None => words,
     }
 }
@@ -107,7 +119,10 @@ fn schema() -> (Schema, Field) {
     let indexing = TextFieldIndexing::default()
         .set_index_option(IndexRecordOption::WithFreqs)
         .set_fieldnorms(true);
-    let text = builder.add_text_field("text", TextOptions::default().set_indexing_options(indexing));
+    let text = builder.add_text_field(
+        "text",
+        TextOptions::default().set_indexing_options(indexing),
+    );
     (builder.build(), text)
 }
 
@@ -124,10 +139,20 @@ pub(crate) fn build<'a>(
         let tokens = stemmed(words(&passage), language)
             .into_iter()
             .enumerate()
-            .map(|(position, text)| Token { position, text, ..Token::default() })
+            .map(|(position, text)| Token {
+                position,
+                text,
+                ..Token::default()
+            })
             .collect();
         let mut document = TantivyDocument::default();
-        document.add_pre_tokenized_text(text, PreTokenizedString { text: String::new(), tokens });
+        document.add_pre_tokenized_text(
+            text,
+            PreTokenizedString {
+                text: String::new(),
+                tokens,
+            },
+        );
         writer.add_document(document)?;
     }
     let index = writer.finalize()?;
@@ -137,7 +162,9 @@ pub(crate) fn build<'a>(
         .map(tantivy::index::SegmentId::uuid_string)
         .unwrap_or_default();
     // tantivy keeps the list of the files it made in this file of its own.
-    let list = directory.atomic_read(Path::new(".managed.json")).map_err(tantivy::TantivyError::from)?;
+    let list = directory
+        .atomic_read(Path::new(".managed.json"))
+        .map_err(tantivy::TantivyError::from)?;
     let names: BTreeSet<PathBuf> = serde_json::from_slice(&list)
         .map_err(|error| tantivy::TantivyError::InternalError(error.to_string()))?;
     let mut files = Files::new();
@@ -145,7 +172,9 @@ pub(crate) fn build<'a>(
         if !directory.exists(&name).unwrap_or(false) {
             continue;
         }
-        let bytes = directory.atomic_read(&name).map_err(tantivy::TantivyError::from)?;
+        let bytes = directory
+            .atomic_read(&name)
+            .map_err(tantivy::TantivyError::from)?;
         files.push(same_every_time(&name, bytes, &random));
     }
     files.sort();
@@ -161,7 +190,8 @@ fn same_every_time(name: &Path, bytes: Vec<u8>, random: &str) -> (String, Vec<u8
     }
     let dashed = |plain: &str| {
         let cuts = [0..8, 8..12, 12..16, 16..20, 20..32];
-        cuts.map(|cut| plain.get(cut).unwrap_or_default().to_owned()).join("-")
+        cuts.map(|cut| plain.get(cut).unwrap_or_default().to_owned())
+            .join("-")
     };
     let text = String::from_utf8_lossy(&bytes).replace(&dashed(random), &dashed(&fixed));
     (name, text.replace(random, &fixed).into_bytes())
@@ -175,13 +205,24 @@ pub(crate) struct Lexicon {
 
 impl Lexicon {
     /// Opens an index over byte ranges of a segment's file.
-    pub(crate) fn open(bytes: OwnedBytes, files: Vec<(String, Range<usize>)>) -> tantivy::Result<Self> {
-        let directory = Sections { bytes, files: Arc::new(files) };
+    pub(crate) fn open(
+        bytes: OwnedBytes,
+        files: Vec<(String, Range<usize>)>,
+    ) -> tantivy::Result<Self> {
+        let directory = Sections {
+            bytes,
+            files: Arc::new(files),
+        };
         let index = tantivy::Index::open(directory)?;
         let field = index.schema().get_field("text")?;
-        let reader =
-            index.reader_builder().reload_policy(tantivy::ReloadPolicy::Manual).try_into()?;
-        Ok(Self { searcher: reader.searcher(), field })
+        let reader = index
+            .reader_builder()
+            .reload_policy(tantivy::ReloadPolicy::Manual)
+            .try_into()?;
+        Ok(Self {
+            searcher: reader.searcher(),
+            field,
+        })
     }
 
     pub(crate) fn passages(&self) -> u64 {
@@ -194,22 +235,36 @@ struct Statistics<'a>(&'a [&'a Lexicon]);
 
 impl tantivy::query::Bm25StatisticsProvider for Statistics<'_> {
     fn total_num_tokens(&self, field: Field) -> tantivy::Result<u64> {
-        self.0.iter().map(|lexicon| lexicon.searcher.total_num_tokens(field)).sum()
+        self.0
+            .iter()
+            .map(|lexicon| lexicon.searcher.total_num_tokens(field))
+            .sum()
     }
 
     fn total_num_docs(&self) -> tantivy::Result<u64> {
-        self.0.iter().map(|lexicon| lexicon.searcher.total_num_docs()).sum()
+        self.0
+            .iter()
+            .map(|lexicon| lexicon.searcher.total_num_docs())
+            .sum()
     }
 
     fn doc_freq(&self, term: &Term) -> tantivy::Result<u64> {
-        self.0.iter().map(|lexicon| tantivy::query::Bm25StatisticsProvider::doc_freq(&lexicon.searcher, term)).sum()
+        self.0
+            .iter()
+            .map(|lexicon| {
+                tantivy::query::Bm25StatisticsProvider::doc_freq(&lexicon.searcher, term)
+            })
+            .sum()
     }
 }
 
 /// The terms that a query looks for, each once.
 fn query_terms(text: &str) -> BTreeSet<String> {
     let words = words(text);
-    LANGUAGES.iter().flat_map(|language| stemmed(words.clone(), *language)).collect()
+    LANGUAGES
+        .iter()
+        .flat_map(|language| stemmed(words.clone(), *language))
+        .collect()
 }
 
 /// The best `limit` allowed passages of each segment, merged: (score, segment, ordinal), best first, ties by place.
@@ -229,11 +284,13 @@ pub(crate) fn search(
         }
         let clauses = terms.iter().map(|term| {
             let term = Term::from_field_text(lexicon.field, term);
-            let query: Box<dyn Query> = Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs));
+            let query: Box<dyn Query> =
+                Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs));
             (Occur::Should, query)
         });
         let query = BooleanQuery::new(clauses.collect());
-        let scoring = EnableScoring::enabled_from_statistics_provider(&statistics, &lexicon.searcher);
+        let scoring =
+            EnableScoring::enabled_from_statistics_provider(&statistics, &lexicon.searcher);
         let weight = query.weight(scoring)?;
         let mut best = Best::new(limit);
         for reader in lexicon.searcher.segment_readers() {
@@ -244,10 +301,17 @@ pub(crate) fn search(
                 best.threshold()
             })?;
         }
-        found.extend(best.kept.into_iter().map(|(score, ordinal)| (score, number as u32, ordinal)));
+        found.extend(
+            best.kept
+                .into_iter()
+                .map(|(score, ordinal)| (score, number as u32, ordinal)),
+        );
     }
     found.sort_by(|left, right| {
-        right.0.total_cmp(&left.0).then((left.1, left.2).cmp(&(right.1, right.2)))
+        right
+            .0
+            .total_cmp(&left.0)
+            .then((left.1, left.2).cmp(&(right.1, right.2)))
     });
     found.truncate(limit);
     Ok(found)
@@ -262,7 +326,11 @@ struct Best {
 
 impl Best {
     fn new(limit: usize) -> Self {
-        Self { limit, kept: Vec::with_capacity(limit * 2), least: f32::MIN }
+        Self {
+            limit,
+            kept: Vec::with_capacity(limit * 2),
+            least: f32::MIN,
+        }
     }
 
     fn offer(&mut self, score: f32, ordinal: u32) {
@@ -276,7 +344,8 @@ impl Best {
     }
 
     fn shrink(&mut self) {
-        self.kept.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1)));
+        self.kept
+            .sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1)));
         self.kept.truncate(self.limit);
         if let Some(last) = self.kept.last().filter(|_| self.kept.len() == self.limit) {
             self.least = last.0;
@@ -297,7 +366,10 @@ struct Sections {
 
 impl std::fmt::Debug for Sections {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Sections").field("files", &self.files.len()).finish()
+        formatter
+            .debug_struct("Sections")
+            .field("files", &self.files.len())
+            .finish()
     }
 }
 
@@ -315,12 +387,17 @@ fn read_only() -> io::Error {
 
 impl Directory for Sections {
     fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
-        let bytes = self.find(path).ok_or_else(|| OpenReadError::FileDoesNotExist(path.to_owned()))?;
+        let bytes = self
+            .find(path)
+            .ok_or_else(|| OpenReadError::FileDoesNotExist(path.to_owned()))?;
         Ok(Arc::new(bytes))
     }
 
     fn delete(&self, path: &Path) -> Result<(), DeleteError> {
-        Err(DeleteError::IoError { io_error: Arc::new(read_only()), filepath: path.to_owned() })
+        Err(DeleteError::IoError {
+            io_error: Arc::new(read_only()),
+            filepath: path.to_owned(),
+        })
     }
 
     fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
@@ -328,17 +405,26 @@ impl Directory for Sections {
     }
 
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
-        Err(OpenWriteError::IoError { io_error: Arc::new(read_only()), filepath: path.to_owned() })
+        Err(OpenWriteError::IoError {
+            io_error: Arc::new(read_only()),
+            filepath: path.to_owned(),
+        })
     }
 
     fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
-        let bytes = self.find(path).ok_or_else(|| OpenReadError::FileDoesNotExist(path.to_owned()))?;
+        let bytes = self
+            .find(path)
+            .ok_or_else(|| OpenReadError::FileDoesNotExist(path.to_owned()))?;
         Ok(bytes.as_slice().to_owned())
     }
 
     fn atomic_write(&self, path: &Path, _: &[u8]) -> io::Result<()> {
         // tantivy notes its managed files at open; a note about files that cannot change may be dropped.
-        if path.to_string_lossy() == ".managed.json" { Ok(()) } else { Err(read_only()) }
+        if path.to_string_lossy() == ".managed.json" {
+            Ok(())
+        } else {
+            Err(read_only())
+        }
     }
 
     fn sync_directory(&self) -> io::Result<()> {
@@ -365,7 +451,11 @@ mod tests {
         };
         check("Running dogs", Language::English, &["run", "dog"]);
         check("canciones rápidas", Language::Spanish, &["cancion", "rap"]);
-        check("Größe der Häuser", Language::Other, &["grosse", "der", "hauser"]);
+        check(
+            "Größe der Häuser",
+            Language::Other,
+            &["grosse", "der", "hauser"],
+        );
         check("東京都", Language::Other, &["東京", "京都"]);
         check("猫", Language::Other, &["猫"]);
     }
@@ -373,12 +463,18 @@ mod tests {
     #[test]
     fn the_language_is_detected() {
         let check = |text: &str, language| assert_eq!(Language::of(text), language, "{text}");
-        check("The quick brown fox jumps over the lazy dog and runs away into the forest.", Language::English);
+        check(
+            "The quick brown fox jumps over the lazy dog and runs away into the forest.",
+            Language::English,
+        );
         check(
             "El perro corre por la calle mientras los niños juegan en el parque con una pelota grande.",
             Language::Spanish,
         );
-        check("Der Hund läuft durch die Straße, während die Kinder im Park mit einem Ball spielen.", Language::Other);
+        check(
+            "Der Hund läuft durch die Straße, während die Kinder im Park mit einem Ball spielen.",
+            Language::Other,
+        );
         check("", Language::English);
     }
 

@@ -23,13 +23,20 @@ pub fn recall_at(ranking: &[&str], relevant: &BTreeSet<&str>, k: usize) -> f64 {
     if relevant.is_empty() {
         return 0.0;
     }
-    let found = ranking.iter().take(k).filter(|document| relevant.contains(*document)).count();
+    let found = ranking
+        .iter()
+        .take(k)
+        .filter(|document| relevant.contains(*document))
+        .count();
     found as f64 / relevant.len() as f64
 }
 
 /// One over the rank of the first relevant result among the first `k`; 0 where there is none.
 pub fn reciprocal_rank_at(ranking: &[&str], relevant: &BTreeSet<&str>, k: usize) -> f64 {
-    let first = ranking.iter().take(k).position(|document| relevant.contains(document));
+    let first = ranking
+        .iter()
+        .take(k)
+        .position(|document| relevant.contains(document));
     first.map_or(0.0, |rank| 1.0 / (rank + 1) as f64)
 }
 
@@ -41,7 +48,8 @@ mod tests {
     fn measures_agree_with_the_arithmetic() {
         let relevant: BTreeSet<&str> = ["a", "c"].into();
         let check = |ranking: &[&str], ndcg: f64, recall: f64, rank: f64| {
-            let close = |left: f64, right: f64| assert!((left - right).abs() < 1e-9, "{left} {right}");
+            let close =
+                |left: f64, right: f64| assert!((left - right).abs() < 1e-9, "{left} {right}");
             close(ndcg_at(ranking, &relevant, 3), ndcg);
             close(recall_at(ranking, &relevant, 3), recall);
             close(reciprocal_rank_at(ranking, &relevant, 3), rank);

@@ -16,10 +16,12 @@ const PLAIN_BYTES: usize = 2 << 30;
 /// # Errors
 /// [`SegmentError::Build`] when the documents cannot be written.
 pub fn encode(documents: &[SegmentDocument]) -> Result<Vec<u8>, SegmentError> {
-    let plain = serde_json::to_vec(documents)
-        .map_err(|error| SegmentError::Build { detail: error.to_string() })?;
-    let body = zstd::bulk::compress(&plain, 1)
-        .map_err(|error| SegmentError::Build { detail: error.to_string() })?;
+    let plain = serde_json::to_vec(documents).map_err(|error| SegmentError::Build {
+        detail: error.to_string(),
+    })?;
+    let body = zstd::bulk::compress(&plain, 1).map_err(|error| SegmentError::Build {
+        detail: error.to_string(),
+    })?;
     let mut bytes = Vec::with_capacity(HEADER + 8 + body.len());
     bytes.extend_from_slice(MAGIC);
     let mut hasher = Sha256::new();
@@ -37,7 +39,10 @@ pub fn encode(documents: &[SegmentDocument]) -> Result<Vec<u8>, SegmentError> {
 /// [`SegmentError::Truncated`], [`SegmentError::NotASegment`] or [`SegmentError::Corrupt`].
 pub fn decode(bytes: &[u8]) -> Result<Vec<SegmentDocument>, SegmentError> {
     if bytes.len() < HEADER + 8 {
-        return Err(SegmentError::Truncated { expected: (HEADER + 8) as u64, found: bytes.len() as u64 });
+        return Err(SegmentError::Truncated {
+            expected: (HEADER + 8) as u64,
+            found: bytes.len() as u64,
+        });
     }
     if &bytes[..8] != MAGIC {
         return Err(SegmentError::NotASegment);
@@ -46,8 +51,14 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<SegmentDocument>, SegmentError> {
     if Sha256::digest(&bytes[HEADER..])[..] != bytes[8..HEADER] {
         return Err(corrupt("part"));
     }
-    let length = u64::from_le_bytes(bytes[HEADER..HEADER + 8].try_into().map_err(|_| corrupt("part"))?);
-    let length = usize::try_from(length).ok().filter(|length| *length <= PLAIN_BYTES);
+    let length = u64::from_le_bytes(
+        bytes[HEADER..HEADER + 8]
+            .try_into()
+            .map_err(|_| corrupt("part"))?,
+    );
+    let length = usize::try_from(length)
+        .ok()
+        .filter(|length| *length <= PLAIN_BYTES);
     let plain = zstd::bulk::decompress(&bytes[HEADER + 8..], length.ok_or(corrupt("part"))?)
         .map_err(|_| corrupt("part"))?;
     serde_json::from_slice(&plain).map_err(|_| corrupt("part"))

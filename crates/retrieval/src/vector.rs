@@ -46,17 +46,26 @@ pub(crate) fn mean(vectors: &[Vec<f32>], dimension: usize) -> Vec<f32> {
 
 /// Appends the 8-bit row of a vector.
 pub(crate) fn push_row(out: &mut Vec<u8>, vector: &[f32]) {
-    let largest = vector.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+    let largest = vector
+        .iter()
+        .fold(0.0f32, |most, value| most.max(value.abs()));
     let scale = largest / 127.0;
     out.extend_from_slice(&scale.to_le_bytes());
     let factor = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-    out.extend(vector.iter().map(|value| (value * factor).round() as i8 as u8));
+    out.extend(
+        vector
+            .iter()
+            .map(|value| (value * factor).round() as i8 as u8),
+    );
 }
 
 /// The vector of an 8-bit row.
 pub(crate) fn read_row(row: &[u8]) -> Vec<f32> {
     let scale = row_scale(row);
-    row[4..].iter().map(|code| f32::from(*code as i8) * scale).collect()
+    row[4..]
+        .iter()
+        .map(|code| f32::from(*code as i8) * scale)
+        .collect()
 }
 
 fn row_scale(row: &[u8]) -> f32 {
@@ -83,11 +92,21 @@ pub(crate) struct Codes<'a> {
 }
 
 /// The best `limit` allowed passages for a normalised query: (score, ordinal), best first, ties by ordinal.
-pub(crate) fn search(codes: &Codes<'_>, query: &[f32], allowed: &Bits, limit: usize) -> Vec<(f32, u32)> {
+pub(crate) fn search(
+    codes: &Codes<'_>,
+    query: &[f32],
+    allowed: &Bits,
+    limit: usize,
+) -> Vec<(f32, u32)> {
     let candidates: Vec<u32> = if allowed.count() <= EXACT_UP_TO {
         allowed.iter().collect()
     } else {
-        survivors(codes, query, allowed, (limit * SURVIVORS_PER_RESULT).max(SURVIVORS))
+        survivors(
+            codes,
+            query,
+            allowed,
+            (limit * SURVIVORS_PER_RESULT).max(SURVIVORS),
+        )
     };
     let mut scored: Vec<(f32, u32)> = candidates
         .into_iter()
@@ -110,8 +129,11 @@ fn score(codes: &Codes<'_>, query: &[f32], ordinal: u32) -> f32 {
             sums[lane] += values[lane] * f32::from(stored[lane] as i8);
         }
     }
-    let tail: f32 =
-        rest.iter().zip(stored_rest).map(|(value, code)| value * f32::from(*code as i8)).sum();
+    let tail: f32 = rest
+        .iter()
+        .zip(stored_rest)
+        .map(|(value, code)| value * f32::from(*code as i8))
+        .sum();
     (sums.iter().sum::<f32>() + tail) * row_scale(row)
 }
 
@@ -129,7 +151,9 @@ fn survivors(codes: &Codes<'_>, query: &[f32], allowed: &Bits, count: usize) -> 
         let distance: u32 = code
             .iter()
             .zip(wanted)
-            .map(|(left, right)| (u64::from_le_bytes(*left) ^ u64::from_le_bytes(*right)).count_ones())
+            .map(|(left, right)| {
+                (u64::from_le_bytes(*left) ^ u64::from_le_bytes(*right)).count_ones()
+            })
             .sum();
         let distance = (distance as usize).min(codes.dimension);
         histogram[distance] += 1;
@@ -143,7 +167,11 @@ fn survivors(codes: &Codes<'_>, query: &[f32], allowed: &Bits, count: usize) -> 
             sum >= count
         })
         .unwrap_or(codes.dimension);
-    distances.into_iter().filter(|(distance, _)| *distance <= cut).map(|(_, ordinal)| ordinal).collect()
+    distances
+        .into_iter()
+        .filter(|(distance, _)| *distance <= cut)
+        .map(|(_, ordinal)| ordinal)
+        .collect()
 }
 
 #[cfg(test)]
@@ -156,22 +184,31 @@ mod tests {
     fn vectors(count: usize, dimension: usize) -> Vec<Vec<f32>> {
         let mut state = 42u64;
         let mut next = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             ((state >> 33) as f32 / (1u64 << 31) as f32) - 0.5
         };
-        let centres: Vec<Vec<f32>> =
-            (0..50).map(|_| (0..dimension).map(|_| next()).collect()).collect();
+        let centres: Vec<Vec<f32>> = (0..50)
+            .map(|_| (0..dimension).map(|_| next()).collect())
+            .collect();
         (0..count)
             .map(|number| {
                 let centre = &centres[number % centres.len()];
-                let vector: Vec<f32> = centre.iter().map(|value| value + 0.8 * next() + 0.2).collect();
+                let vector: Vec<f32> = centre
+                    .iter()
+                    .map(|value| value + 0.8 * next() + 0.2)
+                    .collect();
                 normalised(&vector)
             })
             .collect()
     }
 
     fn dot(left: &[f32], right: &[f32]) -> f32 {
-        left.iter().zip(right).map(|(left, right)| left * right).sum()
+        left.iter()
+            .zip(right)
+            .map(|(left, right)| left * right)
+            .sum()
     }
 
     #[test]
@@ -184,17 +221,28 @@ mod tests {
             push_row(&mut rows, vector);
             push_bits(&mut bits, vector, &mean);
         }
-        let codes = Codes { dimension, mean: &mean, rows: &rows, bits: &bits };
+        let codes = Codes {
+            dimension,
+            mean: &mean,
+            rows: &rows,
+            bits: &bits,
+        };
         let mut allowed = Bits::none(6_000);
         allowed.add_range(0..6_000);
         let (mut found, mut wanted) = (0, 0);
         for query in stored.iter().step_by(60) {
-            let mut exact: Vec<(f32, u32)> =
-                stored.iter().enumerate().map(|(at, vector)| (dot(query, vector), at as u32)).collect();
+            let mut exact: Vec<(f32, u32)> = stored
+                .iter()
+                .enumerate()
+                .map(|(at, vector)| (dot(query, vector), at as u32))
+                .collect();
             exact.sort_by(|left, right| right.0.total_cmp(&left.0));
             let got = search(&codes, query, &allowed, 10);
             wanted += 10;
-            found += exact[..10].iter().filter(|(_, at)| got.iter().any(|(_, other)| other == at)).count();
+            found += exact[..10]
+                .iter()
+                .filter(|(_, at)| got.iter().any(|(_, other)| other == at))
+                .count();
         }
         let recall = found as f64 / wanted as f64;
         assert!(recall > 0.97, "recall {recall}");

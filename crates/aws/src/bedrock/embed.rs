@@ -36,12 +36,11 @@ impl Bedrock {
         purpose: EmbedPurpose,
     ) -> Result<Embeddings, BedrockError> {
         let parts: Vec<Embeddings> = if self.embed_model.contains("cohere.") {
-            let calls: Vec<_> =
-                texts.chunks(COHERE_TEXTS).map(|texts| self.embed_cohere(texts, purpose)).collect();
-            stream::iter(calls)
-                .buffered(2)
-                .try_collect()
-                .await?
+            let calls: Vec<_> = texts
+                .chunks(COHERE_TEXTS)
+                .map(|texts| self.embed_cohere(texts, purpose))
+                .collect();
+            stream::iter(calls).buffered(2).try_collect().await?
         } else {
             let calls: Vec<_> = texts.iter().map(|text| self.embed_titan(text)).collect();
             stream::iter(calls)
@@ -53,7 +52,10 @@ impl Bedrock {
         let vectors: Vec<Vec<f32>> = parts.into_iter().flat_map(|part| part.vectors).collect();
         let expected = self.embed_dimensions as usize;
         if let Some(other) = vectors.iter().find(|vector| vector.len() != expected) {
-            let detail = format!("its embedding has {} components, the settings say {expected}", other.len());
+            let detail = format!(
+                "its embedding has {} components, the settings say {expected}",
+                other.len()
+            );
             return Err(self.refused(detail));
         }
         Ok(Embeddings { vectors, tokens })
@@ -90,11 +92,20 @@ impl Bedrock {
         }
         let reply = self.invoke(&body).await?;
         // With `embedding_types` the vectors stand by type, without it plainly.
-        let rows = reply["embeddings"].as_array().or(reply["embeddings"]["float"].as_array());
+        let rows = reply["embeddings"]
+            .as_array()
+            .or(reply["embeddings"]["float"].as_array());
         let rows = rows.ok_or_else(|| self.refused("its reply holds no embeddings".into()))?;
-        let vectors = rows.iter().map(|row| self.vector(row)).collect::<Result<Vec<_>, _>>()?;
+        let vectors = rows
+            .iter()
+            .map(|row| self.vector(row))
+            .collect::<Result<Vec<_>, _>>()?;
         if vectors.len() != texts.len() {
-            return Err(self.refused(format!("{} vectors for {} texts", vectors.len(), texts.len())));
+            return Err(self.refused(format!(
+                "{} vectors for {} texts",
+                vectors.len(),
+                texts.len()
+            )));
         }
         // Cohere bills tokens but does not say them; four bytes to a token is its own rule of thumb.
         let tokens = texts.iter().map(|text| text.len().div_ceil(4) as u64).sum();
@@ -118,12 +129,18 @@ impl Bedrock {
 
     fn vector(&self, value: &Value) -> Result<Vec<f32>, BedrockError> {
         let numbers = value.as_array().and_then(|numbers| {
-            numbers.iter().map(|number| number.as_f64().map(|value| value as f32)).collect()
+            numbers
+                .iter()
+                .map(|number| number.as_f64().map(|value| value as f32))
+                .collect()
         });
         numbers.ok_or_else(|| self.refused("its embedding is not a list of numbers".into()))
     }
 
     fn refused(&self, detail: String) -> BedrockError {
-        BedrockError::Refused { model: self.embed_model.clone(), detail }
+        BedrockError::Refused {
+            model: self.embed_model.clone(),
+            detail,
+        }
     }
 }

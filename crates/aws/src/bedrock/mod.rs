@@ -116,8 +116,18 @@ mod tests {
         };
         check("ThrottlingException", false, "ModelThrottled", true);
         check("ModelTimeoutException", false, "ModelTimedOut", true);
-        check("ServiceUnavailableException", false, "ModelUnavailable", true);
-        check("ModelStreamErrorException", false, "ModelStreamBroken", true);
+        check(
+            "ServiceUnavailableException",
+            false,
+            "ModelUnavailable",
+            true,
+        );
+        check(
+            "ModelStreamErrorException",
+            false,
+            "ModelStreamBroken",
+            true,
+        );
         check("", true, "ModelUnavailable", true);
         check("ValidationException", false, "ModelRefused", false);
         check("AccessDeniedException", false, "ModelRefused", false);

@@ -41,11 +41,18 @@ pub type StopReason = String;
 pub enum ModelEvent {
     Text(String),
     /// The text just sent, or about to end, rests on sentences `start..end` of a search result.
-    Citation { search_result: usize, start: usize, end: usize },
+    Citation {
+        search_result: usize,
+        start: usize,
+        end: usize,
+    },
     /// A content block ended: citations before it belong to its text.
     BlockEnd,
     Stop(StopReason),
-    Usage { input_tokens: u64, output_tokens: u64 },
+    Usage {
+        input_tokens: u64,
+        output_tokens: u64,
+    },
 }
 
 /// The events of an answer, in order.
@@ -62,10 +69,15 @@ impl Bedrock {
     /// # Errors
     /// Any [`BedrockError`].
     pub async fn answer(&self, request: &AnswerRequest) -> Result<AnswerStream, BedrockError> {
-        let refused = |detail: String| BedrockError::Refused { model: request.model.clone(), detail };
+        let refused = |detail: String| BedrockError::Refused {
+            model: request.model.clone(),
+            detail,
+        };
         let mut content = Vec::new();
         for result in &request.search_results {
-            content.push(ContentBlock::SearchResult(search_result(result).map_err(refused)?));
+            content.push(ContentBlock::SearchResult(
+                search_result(result).map_err(refused)?,
+            ));
         }
         content.push(ContentBlock::Text(request.message.clone()));
         let message = Message::builder()
@@ -87,12 +99,18 @@ impl Bedrock {
             .send()
             .await
             .map_err(|error| classify(&request.model, error))?;
-        Ok(AnswerStream { model: request.model.clone(), stopped: false, receiver: reply.stream })
+        Ok(AnswerStream {
+            model: request.model.clone(),
+            stopped: false,
+            receiver: reply.stream,
+        })
     }
 }
 
 fn search_result(result: &SearchResult) -> Result<SearchResultBlock, String> {
-    let mut block = SearchResultBlock::builder().source(&result.source).title(&result.title);
+    let mut block = SearchResultBlock::builder()
+        .source(&result.source)
+        .title(&result.title);
     for sentence in &result.sentences {
         let content = SearchResultContentBlock::builder().text(sentence).build();
         block = block.content(content.map_err(|error| error.to_string())?);
@@ -113,7 +131,11 @@ impl AnswerStream {
         loop {
             let received = self.receiver.recv().await;
             let Some(output) = received.map_err(|error| mid_stream(&self.model, &error))? else {
-                return if self.stopped { Ok(None) } else { Err(cut_off(&self.model)) };
+                return if self.stopped {
+                    Ok(None)
+                } else {
+                    Err(cut_off(&self.model))
+                };
             };
             if let Some(event) = event(output) {
                 self.stopped |= matches!(event, ModelEvent::Stop(_));
@@ -126,7 +148,9 @@ impl AnswerStream {
 /// Sorts what arrives in mid-stream. The frame's own type decides: its payload holds a message and no code.
 fn mid_stream<R>(model: &str, error: &SdkError<ConverseStreamOutputError, R>) -> BedrockError {
     use ConverseStreamOutputError as Mid;
-    let Some(service) = error.as_service_error() else { return cut_off(model) };
+    let Some(service) = error.as_service_error() else {
+        return cut_off(model);
+    };
     let code = match service {
         Mid::ThrottlingException(_) => "ThrottlingException",
         Mid::ValidationException(_) => "ValidationException",
@@ -140,7 +164,10 @@ fn mid_stream<R>(model: &str, error: &SdkError<ConverseStreamOutputError, R>) ->
 }
 
 fn cut_off(model: &str) -> BedrockError {
-    BedrockError::StreamBroken { model: model.to_owned(), detail: "the connection ended early".into() }
+    BedrockError::StreamBroken {
+        model: model.to_owned(),
+        detail: "the connection ended early".into(),
+    }
 }
 
 /// Our event for one of Bedrock's; `None` for those that carry nothing for an answer (reasoning, block starts).
@@ -167,7 +194,9 @@ fn event(output: ConverseStreamOutput) -> Option<ModelEvent> {
 }
 
 fn located(location: CitationLocation) -> Option<ModelEvent> {
-    let CitationLocation::SearchResultLocation(location) = location else { return None };
+    let CitationLocation::SearchResultLocation(location) = location else {
+        return None;
+    };
     let at = |value: Option<i32>| value.and_then(|value| usize::try_from(value).ok());
     Some(ModelEvent::Citation {
         search_result: at(location.search_result_index)?,
@@ -197,9 +226,17 @@ mod tests {
         let invalid = ValidationException::builder().message("too long").build();
         check(Mid::ValidationException(invalid), "ModelRefused", false);
         let away = ServiceUnavailableException::builder().build();
-        check(Mid::ServiceUnavailableException(away), "ModelUnavailable", true);
+        check(
+            Mid::ServiceUnavailableException(away),
+            "ModelUnavailable",
+            true,
+        );
         let broken = ModelStreamErrorException::builder().build();
-        check(Mid::ModelStreamErrorException(broken), "ModelStreamBroken", true);
+        check(
+            Mid::ModelStreamErrorException(broken),
+            "ModelStreamBroken",
+            true,
+        );
         let cut: SdkError<Mid, ()> = SdkError::timeout_error("nothing came");
         assert_eq!(mid_stream("m", &cut).name(), "ModelStreamBroken");
     }

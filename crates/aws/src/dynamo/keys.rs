@@ -63,7 +63,11 @@ pub fn run_partition(run_id: &str) -> String {
 }
 
 fn plain(partition: String, sort: String) -> Key {
-    Key { partition, sort, by_space: None }
+    Key {
+        partition,
+        sort,
+        by_space: None,
+    }
 }
 
 pub fn settings(space: &str) -> Key {
@@ -77,7 +81,10 @@ pub fn manifest(space: &str) -> Key {
 /// `document_id` must carry its space; see [`space_of`].
 pub fn document(document_id: &str) -> Key {
     let space = space_of(document_id).unwrap_or_default();
-    plain(space_partition(space), format!("{DOCUMENT_PREFIX}{document_id}"))
+    plain(
+        space_partition(space),
+        format!("{DOCUMENT_PREFIX}{document_id}"),
+    )
 }
 
 /// `run_id` must carry its space; see [`space_of`].
@@ -100,18 +107,28 @@ pub fn parse(partition: &str, sort: &str) -> Option<Named> {
         space_of(run_id)?;
         let run_id = run_id.to_owned();
         return match sort.strip_prefix(BATCH_PREFIX) {
-            Some(batch_id) => Some(Named::Batch { run_id, batch_id: batch_id.to_owned() }),
+            Some(batch_id) => Some(Named::Batch {
+                run_id,
+                batch_id: batch_id.to_owned(),
+            }),
             None => (sort == "RUN").then_some(Named::Run { run_id }),
         };
     }
-    let space = partition.strip_prefix("SPACE#").filter(|space| is_space_name(space))?;
+    let space = partition
+        .strip_prefix("SPACE#")
+        .filter(|space| is_space_name(space))?;
     match sort {
-        "SETTINGS" => Some(Named::Settings { space: space.to_owned() }),
-        "MANIFEST" => Some(Named::Manifest { space: space.to_owned() }),
+        "SETTINGS" => Some(Named::Settings {
+            space: space.to_owned(),
+        }),
+        "MANIFEST" => Some(Named::Manifest {
+            space: space.to_owned(),
+        }),
         _ => {
             let document_id = sort.strip_prefix(DOCUMENT_PREFIX)?;
-            (space_of(document_id)? == space)
-                .then(|| Named::Document { document_id: document_id.to_owned() })
+            (space_of(document_id)? == space).then(|| Named::Document {
+                document_id: document_id.to_owned(),
+            })
         }
     }
 }

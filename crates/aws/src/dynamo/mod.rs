@@ -56,7 +56,10 @@ pub struct Range<'a> {
 
 impl Table {
     pub(crate) fn new(sdk: &SdkConfig, name: &str) -> Self {
-        Self { client: Client::new(sdk), name: name.to_owned() }
+        Self {
+            client: Client::new(sdk),
+            name: name.to_owned(),
+        }
     }
 
     /// Reads one item with strong consistency; `None` when there is none.
@@ -81,7 +84,10 @@ impl Table {
     /// # Errors
     /// The service's error.
     pub async fn put<T: Serialize>(&self, key: &Key, item: &T) -> Result<(), AwsError> {
-        self.put_request(key, item)?.send().await.map_err(|error| classify(SERVICE, error))?;
+        self.put_request(key, item)?
+            .send()
+            .await
+            .map_err(|error| classify(SERVICE, error))?;
         Ok(())
     }
 
@@ -117,7 +123,10 @@ impl Table {
                 .expression_attribute_names("#version", "version")
                 .expression_attribute_values(":expected", AttributeValue::N(expected.to_string()))
         };
-        request.send().await.map_err(|error| classify(SERVICE, error))?;
+        request
+            .send()
+            .await
+            .map_err(|error| classify(SERVICE, error))?;
         Ok(())
     }
 
@@ -203,7 +212,12 @@ impl Table {
                     .send()
                     .await
                     .map_err(|error| classify(SERVICE, error))?;
-                left = reply.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
+                left = reply
+                    .unprocessed_items
+                    .unwrap_or_default()
+                    .into_values()
+                    .flatten()
+                    .collect();
                 if left.is_empty() {
                     break;
                 }
@@ -265,15 +279,23 @@ impl Table {
         range: Range<'_>,
         index: Option<&str>,
     ) -> Result<Page<T>, AwsError> {
-        let (pk, sk) = if index.is_some() { ("gsi1pk", "gsi1sk") } else { ("pk", "sk") };
+        let (pk, sk) = if index.is_some() {
+            ("gsi1pk", "gsi1sk")
+        } else {
+            ("pk", "sk")
+        };
         let text = |value: &str| AttributeValue::S(value.to_owned());
         // A range in the key condition is exclusive only through the start key, which an index cannot rebuild from
         // a cursor alone; so the bound goes into the condition itself, one character past the cursor.
         let bounds = match (range.after, range.newest_first) {
-            (None, _) => (range.sort_prefix.to_owned(), format!("{}\u{10FFFF}", range.sort_prefix)),
-            (Some(after), false) => {
-                (format!("{after}\u{0}"), format!("{}\u{10FFFF}", range.sort_prefix))
-            }
+            (None, _) => (
+                range.sort_prefix.to_owned(),
+                format!("{}\u{10FFFF}", range.sort_prefix),
+            ),
+            (Some(after), false) => (
+                format!("{after}\u{0}"),
+                format!("{}\u{10FFFF}", range.sort_prefix),
+            ),
             (Some(after), true) => (range.sort_prefix.to_owned(), before(after)),
         };
         let reply = self
@@ -294,9 +316,11 @@ impl Table {
             .await
             .map_err(|error| classify(SERVICE, error))?;
         let more = reply.last_evaluated_key.is_some();
-        let last = reply.items.as_ref().and_then(|items| items.last()).and_then(|item| {
-            item.get(sk).and_then(|value| value.as_s().ok()).cloned()
-        });
+        let last = reply
+            .items
+            .as_ref()
+            .and_then(|items| items.last())
+            .and_then(|item| item.get(sk).and_then(|value| value.as_s().ok()).cloned());
         let items = reply.items.unwrap_or_default();
         Ok(Page {
             items: items.into_iter().map(read).collect::<Result<_, _>>()?,
@@ -308,8 +332,13 @@ impl Table {
         &self,
         key: &Key,
         item: &T,
-    ) -> Result<aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder, AwsError> {
-        Ok(self.client.put_item().table_name(&self.name).set_item(Some(write(key, item)?)))
+    ) -> Result<aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder, AwsError>
+    {
+        Ok(self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(write(key, item)?)))
     }
 }
 
@@ -328,14 +357,20 @@ fn before(key: &str) -> String {
 async fn pause_or_give_up(attempt: u32, left: usize) -> Result<(), AwsError> {
     if attempt >= 4 {
         let detail = format!("{left} items of a batch were left unprocessed five times");
-        return Err(AwsError::Busy { service: SERVICE, detail });
+        return Err(AwsError::Busy {
+            service: SERVICE,
+            detail,
+        });
     }
     tokio::time::sleep(std::time::Duration::from_millis(50 << attempt)).await;
     Ok(())
 }
 
 fn refused(error: &dyn std::error::Error) -> AwsError {
-    AwsError::Refused { service: SERVICE, detail: error.to_string() }
+    AwsError::Refused {
+        service: SERVICE,
+        detail: error.to_string(),
+    }
 }
 
 fn key_item(key: &Key) -> Item {
@@ -346,10 +381,13 @@ fn key_item(key: &Key) -> Item {
 }
 
 fn write<T: Serialize>(key: &Key, item: &T) -> Result<Item, AwsError> {
-    let value = serde_json::to_value(item)
-        .map_err(|error| AwsError::Damaged { detail: error.to_string() })?;
+    let value = serde_json::to_value(item).map_err(|error| AwsError::Damaged {
+        detail: error.to_string(),
+    })?;
     let Value::Object(fields) = value else {
-        return Err(AwsError::Damaged { detail: "an item must be an object".into() });
+        return Err(AwsError::Damaged {
+            detail: "an item must be an object".into(),
+        });
     };
     let mut attributes = key_item(key);
     if let Some((partition, sort)) = &key.by_space {
@@ -371,6 +409,7 @@ fn read<T: DeserializeOwned>(item: Item) -> Result<T, AwsError> {
         .filter(|(name, _)| !matches!(name.as_str(), "pk" | "sk" | "gsi1pk" | "gsi1sk"))
         .map(|(name, attribute)| Ok((name, value::from_attribute(attribute)?)))
         .collect::<Result<serde_json::Map<_, _>, AwsError>>()?;
-    serde_json::from_value(Value::Object(fields))
-        .map_err(|error| AwsError::Damaged { detail: error.to_string() })
+    serde_json::from_value(Value::Object(fields)).map_err(|error| AwsError::Damaged {
+        detail: error.to_string(),
+    })
 }

@@ -13,7 +13,10 @@ pub(super) fn to_attribute(value: Value) -> AttributeValue {
         Value::String(text) => AttributeValue::S(text),
         Value::Array(items) => AttributeValue::L(items.into_iter().map(to_attribute).collect()),
         Value::Object(fields) => AttributeValue::M(
-            fields.into_iter().map(|(name, value)| (name, to_attribute(value))).collect(),
+            fields
+                .into_iter()
+                .map(|(name, value)| (name, to_attribute(value)))
+                .collect(),
         ),
     }
 }
@@ -24,9 +27,12 @@ pub(super) fn from_attribute(attribute: AttributeValue) -> Result<Value, AwsErro
         AttributeValue::Bool(flag) => Value::Bool(flag),
         AttributeValue::N(text) => Value::Number(number(&text)?),
         AttributeValue::S(text) => Value::String(text),
-        AttributeValue::L(items) => {
-            Value::Array(items.into_iter().map(from_attribute).collect::<Result<_, _>>()?)
-        }
+        AttributeValue::L(items) => Value::Array(
+            items
+                .into_iter()
+                .map(from_attribute)
+                .collect::<Result<_, _>>()?,
+        ),
         AttributeValue::M(fields) => Value::Object(
             fields
                 .into_iter()
@@ -34,21 +40,27 @@ pub(super) fn from_attribute(attribute: AttributeValue) -> Result<Value, AwsErro
                 .collect::<Result<_, AwsError>>()?,
         ),
         other => {
-            let detail = format!("an attribute of a kind that this version does not write: {other:?}");
+            let detail =
+                format!("an attribute of a kind that this version does not write: {other:?}");
             return Err(AwsError::Damaged { detail });
         }
     })
 }
 
 fn number(text: &str) -> Result<Number, AwsError> {
-    let damaged = || AwsError::Damaged { detail: format!("{text:?} is not a number") };
+    let damaged = || AwsError::Damaged {
+        detail: format!("{text:?} is not a number"),
+    };
     if let Ok(whole) = text.parse::<u64>() {
         return Ok(whole.into());
     }
     if let Ok(whole) = text.parse::<i64>() {
         return Ok(whole.into());
     }
-    text.parse().ok().and_then(Number::from_f64).ok_or_else(damaged)
+    text.parse()
+        .ok()
+        .and_then(Number::from_f64)
+        .ok_or_else(damaged)
 }
 
 #[cfg(test)]

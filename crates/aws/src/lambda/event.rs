@@ -15,8 +15,12 @@ use super::Event;
 pub struct HttpRequest {
     /// `GET`, `POST`, …
     pub method: String,
-    /// The path without the stage, percent-decoded segments joined by `/`.
+    /// The path without the stage, as it came: for messages.
     pub path: String,
+    /// The route that the gateway matched, as the API's description has it: `/v1/documents/{document_id}`.
+    pub resource: String,
+    /// What fills the braces of `resource`, decoded by the gateway.
+    pub parameters: BTreeMap<String, String>,
     pub query: BTreeMap<String, String>,
     /// Names in lowercase.
     pub headers: BTreeMap<String, String>,
@@ -32,6 +36,9 @@ pub struct HttpRequest {
 struct ProxyEvent {
     http_method: String,
     path: String,
+    resource: String,
+    #[serde(default)]
+    path_parameters: Option<HashMap<String, String>>,
     #[serde(default)]
     headers: Option<HashMap<String, String>>,
     #[serde(default)]
@@ -84,7 +91,17 @@ impl From<ProxyEvent> for HttpRequest {
         Self {
             method: event.http_method,
             path: event.path,
-            query: event.query_string_parameters.unwrap_or_default().into_iter().collect(),
+            resource: event.resource,
+            parameters: event
+                .path_parameters
+                .unwrap_or_default()
+                .into_iter()
+                .collect(),
+            query: event
+                .query_string_parameters
+                .unwrap_or_default()
+                .into_iter()
+                .collect(),
             headers: event
                 .headers
                 .unwrap_or_default()
@@ -100,20 +117,28 @@ impl From<ProxyEvent> for HttpRequest {
 
 /// A JWT's subject and groups, else the IAM caller's ARN.
 fn caller(context: RequestContext) -> (Option<String>, Vec<String>) {
-    let claims = context.authorizer.as_ref().and_then(|authorizer| authorizer.get("claims"));
+    let claims = context
+        .authorizer
+        .as_ref()
+        .and_then(|authorizer| authorizer.get("claims"));
     let claim = |name: &str| claims.and_then(|claims| claims.get(name));
     if let Some(subject) = claim("sub").and_then(Value::as_str) {
         return (Some(subject.to_owned()), groups(claim("cognito:groups")));
     }
-    (context.identity.and_then(|identity| identity.user_arn), Vec::new())
+    (
+        context.identity.and_then(|identity| identity.user_arn),
+        Vec::new(),
+    )
 }
 
 /// REST APIs hand a list claim over as text, `[a b]` or `a,b`.
 fn groups(claim: Option<&Value>) -> Vec<String> {
     match claim {
-        Some(Value::Array(items)) => {
-            items.iter().filter_map(Value::as_str).map(str::to_owned).collect()
-        }
+        Some(Value::Array(items)) => items
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         Some(Value::String(text)) => text
             .trim_matches(['[', ']'])
             .split([',', ' '])
@@ -141,7 +166,7 @@ mod tests {
     fn the_caller_is_the_one_the_gateway_vouches_for() {
         let check = |context: Value, user: Option<&str>, groups: &[&str]| {
             let event = json!({
-                "httpMethod": "POST", "path": "/v1/ask", "requestContext": context,
+                "httpMethod": "POST", "path": "/v1/ask", "resource": "/v1/ask", "requestContext": context,
                 "headers": {"X-User": "forged", "Authorization": "forged"},
                 "body": "{\"user\": \"forged\"}"
             });
@@ -150,19 +175,35 @@ mod tests {
             assert_eq!(request.groups, groups);
         };
         check(json!({}), None, &[]);
-        check(json!({"authorizer": {"claims": {"sub": "ada"}}}), Some("ada"), &[]);
+        check(
+            json!({"authorizer": {"claims": {"sub": "ada"}}}),
+            Some("ada"),
+            &[],
+        );
         let claims = json!({"sub": "ada", "cognito:groups": "[staff admins]"});
-        check(json!({"authorizer": {"claims": claims}}), Some("ada"), &["staff", "admins"]);
+        check(
+            json!({"authorizer": {"claims": claims}}),
+            Some("ada"),
+            &["staff", "admins"],
+        );
         let claims = json!({"sub": "ada", "cognito:groups": ["staff"]});
-        check(json!({"authorizer": {"claims": claims}}), Some("ada"), &["staff"]);
+        check(
+            json!({"authorizer": {"claims": claims}}),
+            Some("ada"),
+            &["staff"],
+        );
         let identity = json!({"userArn": "arn:aws:iam::000000000000:user/ada"});
-        check(json!({"identity": identity}), Some("arn:aws:iam::000000000000:user/ada"), &[]);
+        check(
+            json!({"identity": identity}),
+            Some("arn:aws:iam::000000000000:user/ada"),
+            &[],
+        );
     }
 
     #[test]
     fn bodies_are_decoded_and_header_names_lowered() {
         let request = request(json!({
-            "httpMethod": "POST", "path": "/v1/documents", "requestContext": {},
+            "httpMethod": "POST", "path": "/v1/documents", "resource": "/v1/documents", "requestContext": {},
             "headers": {"Content-Type": "text/plain"}, "queryStringParameters": {"limit": "5"},
             "body": "aGk=", "isBase64Encoded": true
         }));

@@ -40,7 +40,10 @@ pub enum Reply {
     /// A whole HTTP reply of UTF-8 text.
     Buffered { head: Head, body: String },
     /// An HTTP reply that goes out in pieces, until the sender is dropped. When the client is gone the channel closes.
-    Stream { head: Head, body: mpsc::Receiver<Bytes> },
+    Stream {
+        head: Head,
+        body: mpsc::Receiver<Bytes>,
+    },
     /// What a step hands back to the state machine.
     Step(Value),
 }
@@ -54,12 +57,14 @@ pub struct StepFailure {
 
 impl From<StepFailure> for Diagnostic {
     fn from(failure: StepFailure) -> Self {
-        Self { error_type: failure.name, error_message: failure.message }
+        Self {
+            error_type: failure.name,
+            error_message: failure.message,
+        }
     }
 }
 
-type Answering<'a> =
-    std::pin::Pin<Box<dyn Future<Output = Result<Reply, StepFailure>> + 'a>>;
+type Answering<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Reply, StepFailure>> + 'a>>;
 type Pieces = std::pin::Pin<Box<dyn tokio_stream::Stream<Item = Result<Bytes, Error>> + Send>>;
 
 /// Serves invocations with `handler` until Lambda stops the process.
@@ -103,10 +108,16 @@ fn respond(reply: Reply) -> FunctionResponse<Value, Pieces> {
                     headers.insert(HeaderName::from_static(name), value);
                 }
             }
-            let metadata_prelude =
-                MetadataPrelude { status_code: head.status, headers, cookies: Vec::new() };
+            let metadata_prelude = MetadataPrelude {
+                status_code: head.status,
+                headers,
+                cookies: Vec::new(),
+            };
             let stream: Pieces = Box::pin(ReceiverStream::new(body).map(Ok));
-            FunctionResponse::StreamingResponse(StreamResponse { metadata_prelude, stream })
+            FunctionResponse::StreamingResponse(StreamResponse {
+                metadata_prelude,
+                stream,
+            })
         }
     }
 }

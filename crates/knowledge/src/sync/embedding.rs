@@ -18,25 +18,44 @@ pub(super) async fn embed_batch(
     let mut documents: Vec<SegmentDocument> = serde_json::from_slice(&body)?;
     let texts: Vec<String> = documents
         .iter()
-        .flat_map(|document| document.passages.iter().map(|passage| embedded_text(document, passage)))
+        .flat_map(|document| {
+            document
+                .passages
+                .iter()
+                .map(|passage| embedded_text(document, passage))
+        })
         .collect();
     let embeddings = aws.bedrock.embed(&texts, EmbedPurpose::Document).await?;
     if embeddings.vectors.len() != texts.len() {
-        let detail =
-            format!("{} vectors came back for {} passages", embeddings.vectors.len(), texts.len());
+        let detail = format!(
+            "{} vectors came back for {} passages",
+            embeddings.vectors.len(),
+            texts.len()
+        );
         return Err(StepError::SegmentUnusable { detail });
     }
     let mut vectors = embeddings.vectors.into_iter();
-    for passage in documents.iter_mut().flat_map(|document| &mut document.passages) {
+    for passage in documents
+        .iter_mut()
+        .flat_map(|document| &mut document.passages)
+    {
         passage.vector = vectors.next().unwrap_or_default();
     }
     let part_key = objects::part(run_id, batch_id);
-    aws.bucket.put(&part_key, retrieval::part::encode(&documents)?).await?;
+    aws.bucket
+        .put(&part_key, retrieval::part::encode(&documents)?)
+        .await?;
     let batch_key = keys::batch(run_id, batch_id);
     let batch: Option<BatchRow> = aws.table.get(&batch_key).await?;
-    let batch = batch.ok_or_else(|| AwsError::Missing { what: format!("batch {batch_id}") })?;
+    let batch = batch.ok_or_else(|| AwsError::Missing {
+        what: format!("batch {batch_id}"),
+    })?;
     let tokens = embeddings.tokens;
-    let batch = BatchRow { part_key: Some(part_key), embedding_tokens: tokens, ..batch };
+    let batch = BatchRow {
+        part_key: Some(part_key),
+        embedding_tokens: tokens,
+        ..batch
+    };
     aws.table.put(&batch_key, &batch).await?;
     Ok(json!({ "run_id": run_id, "batch_id": batch_id, "embedding_tokens": tokens }))
 }

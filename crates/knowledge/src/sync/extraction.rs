@@ -7,7 +7,8 @@ use retrieval::{EmbeddedPassage, Heading, SegmentDocument};
 use serde_json::{Value, json};
 
 use super::rows::{
-    BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, PublishedVersion, objects,
+    BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, PublishedVersion,
+    objects,
 };
 use super::{StepError, batch_id};
 use crate::digest::sha256_hex;
@@ -28,22 +29,37 @@ pub(super) async fn extract_batch(
     for item in items {
         let space = keys::space_of(&item.document_id).unwrap_or_default();
         let (outcome, sidecar) = extract_one(aws, space, item).await?;
-        let problem = outcome.as_ref().err().map(|(name, words)| (name.to_string(), words.clone()));
+        let problem = outcome
+            .as_ref()
+            .err()
+            .map(|(name, words)| (name.to_string(), words.clone()));
         rows.push(updated_row(aws, item, sidecar, problem.clone()).await?);
         match outcome {
             Ok((document, text)) => {
-                aws.bucket.put(&names::text_key(&item.document_id, &document.content_hash), text).await?;
+                aws.bucket
+                    .put(
+                        &names::text_key(&item.document_id, &document.content_hash),
+                        text,
+                    )
+                    .await?;
                 documents.push(accepted(item, &document));
                 extracted.push(document);
             }
             Err((error, reason)) => documents.push(refused(item, error, reason)),
         }
     }
-    let passages: usize = extracted.iter().map(|document| document.passages.len()).sum();
+    let passages: usize = extracted
+        .iter()
+        .map(|document| document.passages.len())
+        .sum();
     let body = serde_json::to_vec(&extracted)?;
-    aws.bucket.put(&objects::passages(run_id, &batch_id), body).await?;
-    let rows: Vec<_> =
-        rows.into_iter().map(|row| (keys::document(&row.document_id), row)).collect();
+    aws.bucket
+        .put(&objects::passages(run_id, &batch_id), body)
+        .await?;
+    let rows: Vec<_> = rows
+        .into_iter()
+        .map(|row| (keys::document(&row.document_id), row))
+        .collect();
     aws.table.put_many(&rows).await?;
     let batch = BatchRow {
         batch_id: batch_id.clone(),
@@ -51,7 +67,9 @@ pub(super) async fn extract_batch(
         part_key: None,
         embedding_tokens: 0,
     };
-    aws.table.put(&keys::batch(run_id, &batch_id), &batch).await?;
+    aws.table
+        .put(&keys::batch(run_id, &batch_id), &batch)
+        .await?;
     Ok(json!({ "run_id": run_id, "batch_id": batch_id, "passages": passages }))
 }
 
@@ -92,9 +110,8 @@ async fn updated_row(
 ) -> Result<DocumentRow, AwsError> {
     let now_ms = clock::now_ms();
     let stored: Option<DocumentRow> = aws.table.get(&keys::document(&item.document_id)).await?;
-    let row = stored.unwrap_or_else(|| {
-        DocumentRow::new(item.document_id.clone(), item.name.clone(), now_ms)
-    });
+    let row = stored
+        .unwrap_or_else(|| DocumentRow::new(item.document_id.clone(), item.name.clone(), now_ms));
     let status = match problem {
         Some(_) => DocumentStatus::Refused,
         None => DocumentStatus::Embedding,
@@ -116,7 +133,8 @@ async fn extract_one(
         Ok(body) => match serde_json::from_slice::<Sidecar>(&body) {
             Ok(sidecar) => sidecar,
             Err(error) => {
-                let words = format!("its .metadata.json cannot be read ({error}); mend it and sync again");
+                let words =
+                    format!("its .metadata.json cannot be read ({error}); mend it and sync again");
                 return Ok((Err(("MalformedMetadata", words)), Sidecar::default()));
             }
         },
@@ -157,7 +175,11 @@ fn passages_of(bytes: &[u8], item: &PlannedDocument, uri: String, sidecar: &Side
     let headings: Vec<Heading> = extracted
         .headings
         .into_iter()
-        .map(|heading| Heading { level: heading.level, title: heading.title, start: heading.start })
+        .map(|heading| Heading {
+            level: heading.level,
+            title: heading.title,
+            start: heading.start,
+        })
         .collect();
     let passages = chunk::fixed_size(&extracted.text, &headings, &FixedSize::default());
     let file_name = item.name.rsplit('/').next().unwrap_or(&item.name);
@@ -170,7 +192,10 @@ fn passages_of(bytes: &[u8], item: &PlannedDocument, uri: String, sidecar: &Side
         metadata: sidecar.metadata_attributes.clone(),
         passages: passages
             .into_iter()
-            .map(|passage| EmbeddedPassage { passage, vector: Vec::new() })
+            .map(|passage| EmbeddedPassage {
+                passage,
+                vector: Vec::new(),
+            })
             .collect(),
     };
     Ok((document, extracted.text))

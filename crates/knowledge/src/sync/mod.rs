@@ -28,11 +28,19 @@ pub enum Step {
     /// Compare the source with what is published; write the work list.
     Plan { run_id: String },
     /// Bytes to passages, for one batch of the work list.
-    Extract { run_id: String, items: Vec<PlannedDocument> },
+    Extract {
+        run_id: String,
+        items: Vec<PlannedDocument>,
+    },
     /// Passages to vectors, for one extracted batch.
     Embed { run_id: String, batch_id: String },
     /// Record that a batch could not be brought through.
-    FailBatch { run_id: String, items: Vec<PlannedDocument>, error: String, cause: String },
+    FailBatch {
+        run_id: String,
+        items: Vec<PlannedDocument>,
+        error: String,
+        cause: String,
+    },
     /// Make the run's documents live.
     Publish { run_id: String },
     /// Read back everything that the run claims.
@@ -59,7 +67,11 @@ pub enum StepError {
         "the space {space:?} holds embeddings of {stored}, but the settings name {configured}; \
          set OUTCROP_EMBED_MODEL and OUTCROP_EMBED_DIMENSIONS back, or ingest into another space"
     )]
-    EmbedderMismatch { space: String, stored: String, configured: String },
+    EmbedderMismatch {
+        space: String,
+        stored: String,
+        configured: String,
+    },
     /// The state machine sent something that this version does not know.
     #[error("the step's input does not fit: {detail}")]
     InvalidStepInput { detail: String },
@@ -83,13 +95,17 @@ impl StepError {
 
 impl From<retrieval::SegmentError> for StepError {
     fn from(error: retrieval::SegmentError) -> Self {
-        Self::SegmentUnusable { detail: format!("{}: {error}", error.name()) }
+        Self::SegmentUnusable {
+            detail: format!("{}: {error}", error.name()),
+        }
     }
 }
 
 impl From<serde_json::Error> for StepError {
     fn from(error: serde_json::Error) -> Self {
-        Self::Aws(AwsError::Damaged { detail: error.to_string() })
+        Self::Aws(AwsError::Damaged {
+            detail: error.to_string(),
+        })
     }
 }
 
@@ -102,12 +118,19 @@ pub async fn run_step(aws: &Aws, step: Step) -> Result<Value, StepError> {
         Step::Plan { run_id } => plan::plan(aws, &run_id).await,
         Step::Extract { run_id, items } => extraction::extract_batch(aws, &run_id, &items).await,
         Step::Embed { run_id, batch_id } => embedding::embed_batch(aws, &run_id, &batch_id).await,
-        Step::FailBatch { run_id, items, error, cause } => {
-            report::fail_batch(aws, &run_id, &items, &error, &cause).await
-        }
+        Step::FailBatch {
+            run_id,
+            items,
+            error,
+            cause,
+        } => report::fail_batch(aws, &run_id, &items, &error, &cause).await,
         Step::Publish { run_id } => publish::publish(aws, &run_id).await,
         Step::Verify { run_id } => verify::verify(aws, &run_id).await,
-        Step::Report { run_id, error, cause } => {
+        Step::Report {
+            run_id,
+            error,
+            cause,
+        } => {
             let failure = error.map(|error| (error, cause.unwrap_or_default()));
             report::report(aws, &run_id, failure).await
         }
@@ -119,8 +142,9 @@ pub async fn run_step(aws: &Aws, step: Step) -> Result<Value, StepError> {
 /// # Errors
 /// [`StepError::InvalidStepInput`] naming what does not fit.
 pub fn parse_step(payload: Value) -> Result<Step, StepError> {
-    serde_json::from_value(payload)
-        .map_err(|error| StepError::InvalidStepInput { detail: error.to_string() })
+    serde_json::from_value(payload).map_err(|error| StepError::InvalidStepInput {
+        detail: error.to_string(),
+    })
 }
 
 /// The id of a batch: the same documents at the same versions are the same batch.
@@ -147,23 +171,37 @@ mod tests {
 
     #[test]
     fn steps_are_read_by_name() {
-        let check = |payload: Value, expected: Result<Step, &str>| match (parse_step(payload), expected) {
-            (Ok(step), Ok(expected)) => assert_eq!(step, expected),
-            (Err(error), Err(part)) => {
-                assert_eq!(error.name(), "InvalidStepInput");
-                assert!(error.to_string().contains(part), "{error}");
-            }
-            (parsed, expected) => panic!("{parsed:?} where {expected:?} was expected"),
-        };
+        let check =
+            |payload: Value, expected: Result<Step, &str>| match (parse_step(payload), expected) {
+                (Ok(step), Ok(expected)) => assert_eq!(step, expected),
+                (Err(error), Err(part)) => {
+                    assert_eq!(error.name(), "InvalidStepInput");
+                    assert!(error.to_string().contains(part), "{error}");
+                }
+                (parsed, expected) => panic!("{parsed:?} where {expected:?} was expected"),
+            };
         let run_id = || "default.01".to_owned();
-        check(json!({"step": "plan", "run_id": "default.01"}), Ok(Step::Plan { run_id: run_id() }));
+        check(
+            json!({"step": "plan", "run_id": "default.01"}),
+            Ok(Step::Plan { run_id: run_id() }),
+        );
         check(
             json!({"step": "report", "run_id": "default.01"}),
-            Ok(Step::Report { run_id: run_id(), error: None, cause: None }),
+            Ok(Step::Report {
+                run_id: run_id(),
+                error: None,
+                cause: None,
+            }),
         );
         check(json!({"step": "plan"}), Err("run_id"));
-        check(json!({"step": "dance", "run_id": "default.01"}), Err("dance"));
-        check(json!({"step": "plan", "run_id": "default.01", "extra": 1}), Err("extra"));
+        check(
+            json!({"step": "dance", "run_id": "default.01"}),
+            Err("dance"),
+        );
+        check(
+            json!({"step": "plan", "run_id": "default.01", "extra": 1}),
+            Err("extra"),
+        );
         check(json!([]), Err("step"));
     }
 }

@@ -8,9 +8,7 @@ use aws::{Aws, AwsError, clock};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
-use super::rows::{
-    DocumentRow, DocumentStatus, PlannedDocument, RunRow, RunStatus, objects,
-};
+use super::rows::{DocumentRow, DocumentStatus, PlannedDocument, RunRow, RunStatus, objects};
 use super::{StepError, embedder_identity};
 use crate::names;
 use crate::runs;
@@ -55,7 +53,9 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     }
     aws.bucket.put(&objects::plan(run_id), lines).await?;
     let deletions = serde_json::to_vec(&difference.delete)?;
-    aws.bucket.put(&objects::deletions(run_id), deletions).await?;
+    aws.bucket
+        .put(&objects::deletions(run_id), deletions)
+        .await?;
     let rows: Vec<_> = difference
         .rows
         .into_iter()
@@ -91,7 +91,11 @@ async fn refuse_other_embedder(aws: &Aws, space: &str) -> Result<(), StepError> 
             if stored == configured {
                 return Ok(());
             }
-            Err(StepError::EmbedderMismatch { space: space.to_owned(), stored, configured })
+            Err(StepError::EmbedderMismatch {
+                space: space.to_owned(),
+                stored,
+                configured,
+            })
         }
         _ => Ok(()),
     }
@@ -124,19 +128,27 @@ async fn head_source(
         return Ok(None);
     };
     let sidecar = aws.bucket.head(&names::sidecar_key(&key)).await?;
-    let source = SourceObject { object, sidecar_etag: sidecar.map(|sidecar| sidecar.etag) };
+    let source = SourceObject {
+        object,
+        sidecar_etag: sidecar.map(|sidecar| sidecar.etag),
+    };
     Ok(Some((row.document_id.clone(), source)))
 }
 
 async fn whole_source(aws: &Aws, space: &str) -> Result<(Vec<DocumentRow>, Sources), AwsError> {
     let prefix = names::source_prefix(space);
     let listed = aws.bucket.list(&prefix).await?;
-    let (sidecars, listed): (Vec<_>, Vec<_>) =
-        listed.into_iter().partition(|object| names::is_sidecar(&object.key));
-    let sidecars: BTreeMap<String, String> =
-        sidecars.into_iter().map(|object| (object.key, object.etag)).collect();
-    let mut rows: Vec<DocumentRow> =
-        aws.table.query_all(&keys::space_partition(space), DOCUMENT_PREFIX).await?;
+    let (sidecars, listed): (Vec<_>, Vec<_>) = listed
+        .into_iter()
+        .partition(|object| names::is_sidecar(&object.key));
+    let sidecars: BTreeMap<String, String> = sidecars
+        .into_iter()
+        .map(|object| (object.key, object.etag))
+        .collect();
+    let mut rows: Vec<DocumentRow> = aws
+        .table
+        .query_all(&keys::space_partition(space), DOCUMENT_PREFIX)
+        .await?;
     let known: std::collections::BTreeSet<String> =
         rows.iter().map(|row| row.document_id.clone()).collect();
     let now_ms = clock::now_ms();
@@ -144,7 +156,10 @@ async fn whole_source(aws: &Aws, space: &str) -> Result<(Vec<DocumentRow>, Sourc
     for object in listed {
         let name = object.key[prefix.len()..].to_owned();
         if names::name_problem(&name).is_some() {
-            tracing::warn!(run_space = space, "an object whose name cannot be a document's was left out");
+            tracing::warn!(
+                run_space = space,
+                "an object whose name cannot be a document's was left out"
+            );
             continue;
         }
         let id = names::document_id(space, &name);
@@ -152,7 +167,13 @@ async fn whole_source(aws: &Aws, space: &str) -> Result<(Vec<DocumentRow>, Sourc
             rows.push(DocumentRow::new(id.clone(), name, now_ms));
         }
         let sidecar_etag = sidecars.get(&names::sidecar_key(&object.key)).cloned();
-        sources.insert(id, SourceObject { object, sidecar_etag });
+        sources.insert(
+            id,
+            SourceObject {
+                object,
+                sidecar_etag,
+            },
+        );
     }
     Ok((rows, sources))
 }
@@ -193,7 +214,10 @@ fn compare(
 
 fn is_unchanged(row: &DocumentRow, version: &str) -> bool {
     row.status == DocumentStatus::Published
-        && row.published.as_ref().is_some_and(|published| published.source_version == version)
+        && row
+            .published
+            .as_ref()
+            .is_some_and(|published| published.source_version == version)
 }
 
 #[cfg(test)]
@@ -215,16 +239,25 @@ mod tests {
     }
 
     fn source(etag: &str) -> SourceObject {
-        let object = Listed { key: String::new(), bytes: 1, etag: etag.into() };
-        SourceObject { object, sidecar_etag: None }
+        let object = Listed {
+            key: String::new(),
+            bytes: 1,
+            etag: etag.into(),
+        };
+        SourceObject {
+            object,
+            sidecar_etag: None,
+        }
     }
 
     #[test]
     fn documents_are_sorted_into_the_plan() {
         // (row's status and published version, the source's ETag) → (to process, unchanged, to delete)
         let check = |status, version, etag: Option<&str>, expected: (usize, u64, usize)| {
-            let mut sources: Sources =
-                etag.map(|etag| ("s.a".to_owned(), source(etag))).into_iter().collect();
+            let mut sources: Sources = etag
+                .map(|etag| ("s.a".to_owned(), source(etag)))
+                .into_iter()
+                .collect();
             let plan = compare("s.run", vec![row("a", status, version)], &mut sources, 1);
             let found = (plan.process.len(), plan.unchanged, plan.delete.len());
             assert_eq!(found, expected, "{status:?} {version:?} {etag:?}");

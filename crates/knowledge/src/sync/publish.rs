@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use aws::dynamo::keys::BATCH_PREFIX;
 use aws::dynamo::keys;
+use aws::dynamo::keys::BATCH_PREFIX;
 use aws::{Aws, AwsError};
 use retrieval::SegmentDocument;
 use serde::{Deserialize, Serialize};
@@ -39,11 +39,18 @@ pub(super) async fn publish(aws: &Aws, run_id: &str) -> Result<Value, StepError>
     let deletions: Vec<String> =
         serde_json::from_slice(&aws.bucket.get(&objects::deletions(run_id)).await?)?;
     let (segments, lists) = write_segments(aws, run_id, &run.space).await?;
-    let record = serde_json::to_vec(&Published { segments: segments.clone() })?;
+    let record = serde_json::to_vec(&Published {
+        segments: segments.clone(),
+    })?;
     aws.bucket.put(&objects::published(run_id), record).await?;
 
     let mut replaced: Vec<String> = deletions;
-    replaced.extend(lists.iter().flatten().map(|listed| listed.document_id.clone()));
+    replaced.extend(
+        lists
+            .iter()
+            .flatten()
+            .map(|listed| listed.document_id.clone()),
+    );
     replaced.sort();
     let mut version = manifest::version(aws, &run.space).await?;
     if !(segments.is_empty() && replaced.is_empty()) {
@@ -58,13 +65,17 @@ async fn write_segments(
     run_id: &str,
     space: &str,
 ) -> Result<(Vec<ManifestSegment>, Vec<Vec<ListedDocument>>), StepError> {
-    let batches: Vec<BatchRow> =
-        aws.table.query_all(&keys::run_partition(run_id), BATCH_PREFIX).await?;
+    let batches: Vec<BatchRow> = aws
+        .table
+        .query_all(&keys::run_partition(run_id), BATCH_PREFIX)
+        .await?;
     let (mut segments, mut lists) = (Vec::new(), Vec::new());
     let mut waiting: BTreeMap<String, SegmentDocument> = BTreeMap::new();
     let mut passages = 0;
     for batch in &batches {
-        let Some(part_key) = &batch.part_key else { continue };
+        let Some(part_key) = &batch.part_key else {
+            continue;
+        };
         for document in retrieval::part::decode(&aws.bucket.get(part_key).await?)? {
             if goes_live(batch, &document.document_id) {
                 passages += document.passages.len();
@@ -89,7 +100,10 @@ async fn write_segments(
 fn goes_live(batch: &BatchRow, document_id: &str) -> bool {
     batch.documents.iter().any(|document| {
         document.document_id == document_id
-            && matches!(document.status, DocumentStatus::Embedding | DocumentStatus::Published)
+            && matches!(
+                document.status,
+                DocumentStatus::Embedding | DocumentStatus::Published
+            )
     })
 }
 
@@ -106,13 +120,17 @@ async fn write_segment(
             passages: document.passages.len() as u32,
         })
         .collect();
-    let (dimension, embedder) =
-        (aws.settings.embed_dimensions as usize, aws.settings.embed_model.clone());
+    let (dimension, embedder) = (
+        aws.settings.embed_dimensions as usize,
+        aws.settings.embed_model.clone(),
+    );
     let bytes = tokio::task::spawn_blocking(move || {
         retrieval::segment::build(dimension, &embedder, &documents)
     })
     .await
-    .map_err(|error| StepError::SegmentUnusable { detail: error.to_string() })??;
+    .map_err(|error| StepError::SegmentUnusable {
+        detail: error.to_string(),
+    })??;
     let sha256 = sha256_hex(&bytes);
     let segment = ManifestSegment {
         key: format!("segments/{space}/{sha256}.seg"),
@@ -121,7 +139,9 @@ async fn write_segment(
         dead_documents: Vec::new(),
         sha256,
     };
-    aws.bucket.put(&document_list_key(&segment.key), serde_json::to_vec(&list)?).await?;
+    aws.bucket
+        .put(&document_list_key(&segment.key), serde_json::to_vec(&list)?)
+        .await?;
     aws.bucket.put(&segment.key, bytes).await?;
     Ok((segment, list))
 }
@@ -148,7 +168,10 @@ async fn swap(
             Err(error) => return Err(error.into()),
         }
     }
-    Err(AwsError::Conflict { detail: format!("manifest of {space}") }.into())
+    Err(AwsError::Conflict {
+        detail: format!("manifest of {space}"),
+    }
+    .into())
 }
 
 async fn next_manifest(
@@ -190,17 +213,27 @@ async fn next_manifest(
         passages += u64::from(segment.passages);
         live.push(segment.clone());
     }
-    Ok(Manifest { segments: live, documents, passages, ..next })
+    Ok(Manifest {
+        segments: live,
+        documents,
+        passages,
+        ..next
+    })
 }
 
 async fn document_list(aws: &Aws, segment_key: &str) -> Result<Vec<ListedDocument>, StepError> {
-    Ok(serde_json::from_slice(&aws.bucket.get(&document_list_key(segment_key)).await?)?)
+    Ok(serde_json::from_slice(
+        &aws.bucket.get(&document_list_key(segment_key)).await?,
+    )?)
 }
 
 /// Adds the replaced documents of a segment to its dead. `replaced` is sorted.
 fn mark_dead(segment: &mut ManifestSegment, list: &[ListedDocument], replaced: &[String]) {
     let dead = list.iter().enumerate().filter_map(|(ordinal, listed)| {
-        replaced.binary_search(&listed.document_id).is_ok().then_some(ordinal as u32)
+        replaced
+            .binary_search(&listed.document_id)
+            .is_ok()
+            .then_some(ordinal as u32)
     });
     segment.dead_documents.extend(dead);
     segment.dead_documents.sort_unstable();
@@ -210,9 +243,14 @@ fn mark_dead(segment: &mut ManifestSegment, list: &[ListedDocument], replaced: &
 /// Documents and passages of a segment that are not dead.
 fn living(segment: &ManifestSegment, list: &[ListedDocument]) -> (u64, u64) {
     let alive = list.iter().enumerate().filter(|(ordinal, _)| {
-        segment.dead_documents.binary_search(&(*ordinal as u32)).is_err()
+        segment
+            .dead_documents
+            .binary_search(&(*ordinal as u32))
+            .is_err()
     });
-    alive.fold((0, 0), |(count, sum), (_, listed)| (count + 1, sum + u64::from(listed.passages)))
+    alive.fold((0, 0), |(count, sum), (_, listed)| {
+        (count + 1, sum + u64::from(listed.passages))
+    })
 }
 
 #[cfg(test)]
@@ -223,7 +261,10 @@ mod tests {
     fn replaced_documents_die_once() {
         let list: Vec<ListedDocument> = ["s.a", "s.b", "s.c"]
             .iter()
-            .map(|id| ListedDocument { document_id: (*id).into(), passages: 2 })
+            .map(|id| ListedDocument {
+                document_id: (*id).into(),
+                passages: 2,
+            })
             .collect();
         let check = |before: &[u32], replaced: &[&str], after: &[u32], left: (u64, u64)| {
             let mut segment = ManifestSegment {

@@ -36,7 +36,12 @@ pub(super) async fn fail_batch(
             _ => failed(item, error, cause),
         })
         .collect();
-    let batch = BatchRow { batch_id, documents, part_key: None, embedding_tokens: 0 };
+    let batch = BatchRow {
+        batch_id,
+        documents,
+        part_key: None,
+        embedding_tokens: 0,
+    };
     aws.table.put(&key, &batch).await?;
     mark_rows(aws, &batch).await?;
     Ok(done(run_id))
@@ -113,8 +118,18 @@ mod tests {
     #[test]
     fn a_run_succeeds_only_when_all_went_through() {
         let check = |published, refused, failed, pending, broke_off, expected| {
-            let counts = Counts { published, refused, failed, pending, ..Counts::default() };
-            assert_eq!(final_status(&counts, broke_off), expected, "{counts:?} {broke_off}");
+            let counts = Counts {
+                published,
+                refused,
+                failed,
+                pending,
+                ..Counts::default()
+            };
+            assert_eq!(
+                final_status(&counts, broke_off),
+                expected,
+                "{counts:?} {broke_off}"
+            );
         };
         check(3, 0, 0, 0, false, RunStatus::Succeeded);
         check(0, 0, 0, 0, false, RunStatus::Succeeded);
@@ -128,7 +143,10 @@ mod tests {
     #[test]
     fn a_cause_is_read_out_of_its_json() {
         let check = |cause: &str, words: &str| assert_eq!(plain_cause(cause), words);
-        check(r#"{"errorType":"ModelThrottled","errorMessage":"slow down"}"#, "slow down");
+        check(
+            r#"{"errorType":"ModelThrottled","errorMessage":"slow down"}"#,
+            "slow down",
+        );
         check("plain words", "plain words");
         check("", "");
     }

@@ -8,7 +8,9 @@ use retrieval::Segment;
 use serde_json::Value;
 
 use super::publish::Published;
-use super::rows::{BatchDocument, BatchRow, DocumentRow, DocumentStatus, PublishedVersion, objects};
+use super::rows::{
+    BatchDocument, BatchRow, DocumentRow, DocumentStatus, PublishedVersion, objects,
+};
 use super::{StepError, done};
 use crate::digest::sha256_hex;
 use crate::names;
@@ -18,8 +20,10 @@ type Found = BTreeMap<String, (String, u32)>;
 
 pub(super) async fn verify(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     let found = read_back(aws, run_id).await?;
-    let batches: Vec<BatchRow> =
-        aws.table.query_all(&keys::run_partition(run_id), BATCH_PREFIX).await?;
+    let batches: Vec<BatchRow> = aws
+        .table
+        .query_all(&keys::run_partition(run_id), BATCH_PREFIX)
+        .await?;
     for batch in batches {
         verify_batch(aws, run_id, batch, &found).await?;
     }
@@ -53,17 +57,26 @@ async fn verify_batch(
     mut batch: BatchRow,
     found: &Found,
 ) -> Result<(), StepError> {
-    let keys: Vec<_> =
-        batch.documents.iter().map(|document| keys::document(&document.document_id)).collect();
+    let keys: Vec<_> = batch
+        .documents
+        .iter()
+        .map(|document| keys::document(&document.document_id))
+        .collect();
     let rows: Vec<DocumentRow> = aws.table.get_many(&keys).await?;
-    let mut rows: BTreeMap<String, DocumentRow> =
-        rows.into_iter().map(|row| (row.document_id.clone(), row)).collect();
+    let mut rows: BTreeMap<String, DocumentRow> = rows
+        .into_iter()
+        .map(|row| (row.document_id.clone(), row))
+        .collect();
     let mut updated = Vec::new();
     for document in &mut batch.documents {
-        let Some(version) = document.version.clone() else { continue };
+        let Some(version) = document.version.clone() else {
+            continue;
+        };
         let problem = claim_problem(aws, document, &version, found).await?;
         settle(document, problem);
-        let Some(row) = rows.remove(&document.document_id) else { continue };
+        let Some(row) = rows.remove(&document.document_id) else {
+            continue;
+        };
         // A later run may have taken the document over; its row is that run's to write.
         if row.run_id.as_deref().is_some_and(|owner| owner != run_id) {
             continue;
@@ -72,10 +85,15 @@ async fn verify_batch(
         let problem = document.error.clone().zip(document.reason.clone());
         let published = live.or_else(|| row.published.clone());
         let row = row.with_status(document.status, problem, clock::now_ms());
-        updated.push((keys::document(&row.document_id), DocumentRow { published, ..row }));
+        updated.push((
+            keys::document(&row.document_id),
+            DocumentRow { published, ..row },
+        ));
     }
     aws.table.put_many(&updated).await?;
-    aws.table.put(&keys::batch(run_id, &batch.batch_id), &batch).await?;
+    aws.table
+        .put(&keys::batch(run_id, &batch.batch_id), &batch)
+        .await?;
     Ok(())
 }
 
@@ -105,16 +123,29 @@ async fn claim_problem(
     }
     let claimed = (version.content_hash.clone(), version.passages);
     match found.get(&document.document_id) {
-        None => return Ok(Some("the published segments do not hold it; sync again".into())),
+        None => {
+            return Ok(Some(
+                "the published segments do not hold it; sync again".into(),
+            ));
+        }
         Some(seen) if *seen != claimed => {
             let words = format!("{} passages were claimed, {} read back", claimed.1, seen.1);
             return Ok(Some(words));
         }
         Some(_) => {}
     }
-    match aws.bucket.get(&names::text_key(&document.document_id, &version.content_hash)).await {
+    match aws
+        .bucket
+        .get(&names::text_key(
+            &document.document_id,
+            &version.content_hash,
+        ))
+        .await
+    {
         Ok(text) if sha256_hex(&text) == version.content_hash => Ok(None),
-        Ok(_) => Ok(Some("the stored text does not match its hash; sync again".into())),
+        Ok(_) => Ok(Some(
+            "the stored text does not match its hash; sync again".into(),
+        )),
         Err(AwsError::Missing { .. }) => Ok(Some("the stored text is missing; sync again".into())),
         Err(error) => Err(error.into()),
     }
@@ -131,14 +162,22 @@ async fn remove_deleted(aws: &Aws, run_id: &str) -> Result<(), StepError> {
     let now_ms = clock::now_ms();
     let mut updated = Vec::new();
     for row in rows {
-        for text in aws.bucket.list(&names::texts_prefix(&row.document_id)).await? {
+        for text in aws
+            .bucket
+            .list(&names::texts_prefix(&row.document_id))
+            .await?
+        {
             aws.bucket.delete(&text.key).await?;
         }
         let row = row.with_status(DocumentStatus::Deleted, None, now_ms);
         let expires_at = Some(now_ms / 1000 + DELETED_ROW_SECONDS);
         updated.push((
             keys::document(&row.document_id),
-            DocumentRow { published: None, expires_at, ..row },
+            DocumentRow {
+                published: None,
+                expires_at,
+                ..row
+            },
         ));
     }
     aws.table.put_many(&updated).await?;

@@ -24,6 +24,9 @@ pub(super) struct Fault {
     after_events: Option<usize>,
     #[serde(default)]
     delay_ms: u64,
+    /// Streams only: the pause before each event, so that a client can be seen to read a slow model.
+    #[serde(default)]
+    every_ms: u64,
     #[serde(skip_deserializing, default)]
     calls: u64,
     #[serde(skip_deserializing, default)]
@@ -36,6 +39,7 @@ pub(super) struct Strike {
     pub(super) error: Option<WireError>,
     pub(super) after_events: Option<usize>,
     pub(super) delay: Duration,
+    pub(super) pace: Duration,
 }
 
 const OPERATIONS: [&str; 6] = [
@@ -65,14 +69,15 @@ impl Faults {
         {
             return Err(WireError::validation("share must be between 0 and 1"));
         }
-        if fault.after_events.is_some() && fault.operation != "ConverseStream" {
+        let of_streams = fault.after_events.is_some() || fault.every_ms > 0;
+        if of_streams && fault.operation != "ConverseStream" {
             return Err(WireError::validation(
-                "after_events needs the operation ConverseStream",
+                "after_events and every_ms need the operation ConverseStream",
             ));
         }
-        if fault.error.is_none() && fault.delay_ms == 0 {
+        if fault.error.is_none() && fault.delay_ms == 0 && fault.every_ms == 0 {
             return Err(WireError::validation(
-                "a fault needs an error or a delay_ms",
+                "a fault needs an error, a delay_ms or an every_ms",
             ));
         }
         self.lock().push(fault);
@@ -107,6 +112,7 @@ impl Faults {
             error: fault.error.map(|name| WireError::new(name, message(name))),
             after_events: fault.after_events,
             delay: Duration::from_millis(fault.delay_ms),
+            pace: Duration::from_millis(fault.every_ms),
         };
         faults.retain(|fault| fault.times.is_none_or(|times| fault.struck < times));
         strike

@@ -32,6 +32,15 @@ struct Writer {
     sent: usize,
     said: String,
     finished: bool,
+    pace: std::time::Duration,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if !self.finished {
+            tracing::info!(events = self.sent, "converse_stream_abandoned");
+        }
+    }
 }
 
 /// The frames of one ConverseStream reply.
@@ -39,6 +48,7 @@ pub(super) fn converse_stream(
     events: Events,
     metadata: Metadata,
     breaks: Option<Break>,
+    pace: std::time::Duration,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let mut writer = Writer {
         events,
@@ -49,11 +59,15 @@ pub(super) fn converse_stream(
         sent: 0,
         said: String::new(),
         finished: false,
+        pace,
     };
     writer.event("messageStart", &json!({"role": "assistant"}));
     stream::unfold(writer, |mut writer| async move {
         loop {
             if let Some(frame) = writer.ready.pop_front() {
+                if !writer.pace.is_zero() {
+                    tokio::time::sleep(writer.pace).await;
+                }
                 return Some((Ok(frame), writer));
             }
             if writer.finished {

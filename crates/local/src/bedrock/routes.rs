@@ -80,18 +80,29 @@ async fn unknown(request: axum::extract::Request) -> Response<Body> {
     WireError::new(ErrorName::UnknownOperation, what).into_response()
 }
 
+/// What strikes a stream after it has begun.
+#[derive(Default)]
+struct Later {
+    breaks: Option<frames::Break>,
+    pace: std::time::Duration,
+}
+
 /// Delays and fails as the armed faults say; gives back what strikes later, in mid-stream.
-async fn strike(bedrock: &Bedrock, operation: &str) -> Result<Option<frames::Break>, WireError> {
+async fn strike(bedrock: &Bedrock, operation: &str) -> Result<Later, WireError> {
     let strike = bedrock.faults.strike(operation);
     if !strike.delay.is_zero() {
         tokio::time::sleep(strike.delay).await;
     }
+    let pace = strike.pace;
     match (strike.error, strike.after_events) {
-        (None, _) => Ok(None),
-        (Some(error), Some(after_events)) => Ok(Some(frames::Break {
-            after_events,
-            error,
-        })),
+        (None, _) => Ok(Later { breaks: None, pace }),
+        (Some(error), Some(after_events)) => Ok(Later {
+            breaks: Some(frames::Break {
+                after_events,
+                error,
+            }),
+            pace,
+        }),
         (Some(error), None) => Err(error),
     }
 }
@@ -129,12 +140,12 @@ async fn converse_stream(
     Path(model_id): Path<String>,
     body: Bytes,
 ) -> Reply {
-    let breaks = strike(&bedrock, "ConverseStream").await?;
+    let later = strike(&bedrock, "ConverseStream").await?;
     let request = read_converse(&model_id, &body)?;
     let started = Instant::now();
     let speech = Speech::begin(&bedrock, &model_id, request, started).await?;
     let (events, metadata) = speech.stream(started);
-    let frames = frames::converse_stream(events, metadata, breaks);
+    let frames = frames::converse_stream(events, metadata, later.breaks, later.pace);
     Ok(super::wire::reply(
         http::StatusCode::OK,
         frames::CONTENT_TYPE,

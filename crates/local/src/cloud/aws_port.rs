@@ -40,7 +40,9 @@ async fn dispatch(State(services): State<Services>, request: Request<Body>) -> R
         Some(other) => refusal(
             StatusCode::NOT_IMPLEMENTED,
             "UnsupportedServiceException",
-            &format!("the laptop does not run {other}; it runs dynamodb, s3, states, lambda and bedrock"),
+            &format!(
+                "the laptop does not run {other}; it runs dynamodb, s3, states, lambda and bedrock"
+            ),
         ),
         None => refusal(
             StatusCode::FORBIDDEN,
@@ -58,10 +60,16 @@ async fn oneshot(router: Router, request: Request<Body>) -> Response<Body> {
 }
 
 async fn states(states: &StateMachines, request: Request<Body>) -> Response<Body> {
-    let target = header(request.headers(), "x-amz-target").unwrap_or_default().to_owned();
+    let target = header(request.headers(), "x-amz-target")
+        .unwrap_or_default()
+        .to_owned();
     match axum::body::to_bytes(request.into_body(), STATES_BYTES).await {
         Ok(body) => states.handle(&target, body).await.map(Body::from),
-        Err(error) => refusal(StatusCode::PAYLOAD_TOO_LARGE, "InvalidInput", &error.to_string()),
+        Err(error) => refusal(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "InvalidInput",
+            &error.to_string(),
+        ),
     }
 }
 
@@ -73,8 +81,14 @@ fn service<B>(request: &Request<B>) -> Option<String> {
         .map(|(_, rest)| rest.split([',', ' ']).next().unwrap_or_default().to_owned());
     let from_query = || {
         let query = request.uri().query()?;
-        let value = query.split('&').find_map(|pair| pair.strip_prefix("X-Amz-Credential="))?;
-        Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
+        let value = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("X-Amz-Credential="))?;
+        Some(
+            percent_encoding::percent_decode_str(value)
+                .decode_utf8_lossy()
+                .into_owned(),
+        )
     };
     let scope = from_header.or_else(from_query)?;
     scope.rsplit('/').nth(1).map(str::to_owned)
@@ -89,7 +103,9 @@ fn refusal(status: StatusCode, name: &str, words: &str) -> Response<Body> {
         .status(status)
         .header("content-type", "application/json")
         .header("x-amzn-errortype", name)
-        .body(Body::from(json!({ "__type": name, "message": words }).to_string()))
+        .body(Body::from(
+            json!({ "__type": name, "message": words }).to_string(),
+        ))
         .unwrap_or_default()
 }
 
@@ -107,11 +123,17 @@ mod tests {
             assert_eq!(service(&request.body(()).unwrap()).as_deref(), expected);
         };
         let header = |service: &str| {
-            format!("AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0")
+            format!(
+                "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
+            )
         };
         check(Some(&header("dynamodb")), "/", Some("dynamodb"));
         check(Some(&header("s3")), "/bucket", Some("s3"));
-        check(None, "/b/k?X-Amz-Credential=k%2F20260101%2Fus-east-1%2Fs3%2Faws4_request", Some("s3"));
+        check(
+            None,
+            "/b/k?X-Amz-Credential=k%2F20260101%2Fus-east-1%2Fs3%2Faws4_request",
+            Some("s3"),
+        );
         check(Some("Bearer token"), "/", None);
         check(None, "/", None);
     }

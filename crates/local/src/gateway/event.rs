@@ -21,13 +21,24 @@ pub(super) fn proxy(parts: &Parts, body: &Bytes, matched: &Matched<'_>) -> Bytes
     let headers = header_lists(&parts.headers);
     let query = query_lists(parts.uri.query().unwrap_or_default());
     let last = |lists: &BTreeMap<String, Vec<String>>| -> BTreeMap<String, String> {
-        lists.iter().filter_map(|(name, values)| Some((name.clone(), values.last()?.clone()))).collect()
+        lists
+            .iter()
+            .filter_map(|(name, values)| Some((name.clone(), values.last()?.clone())))
+            .collect()
     };
-    let path = percent_decode_str(parts.uri.path()).decode_utf8_lossy().into_owned();
+    let path = percent_decode_str(parts.uri.path())
+        .decode_utf8_lossy()
+        .into_owned();
     let (text, is_base64) = body_text(&parts.headers, body);
-    let parameters: BTreeMap<&str, &str> =
-        matched.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let request_id = format!("00000000-0000-4000-8000-{:012x}", REQUESTS.fetch_add(1, Ordering::Relaxed));
+    let parameters: BTreeMap<&str, &str> = matched
+        .parameters
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let request_id = format!(
+        "00000000-0000-4000-8000-{:012x}",
+        REQUESTS.fetch_add(1, Ordering::Relaxed)
+    );
     let event = json!({
         "resource": matched.route.path,
         "path": path,
@@ -68,14 +79,19 @@ fn header_lists(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
     let mut lists: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in headers {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        lists.entry(name.as_str().to_owned()).or_default().push(value);
+        lists
+            .entry(name.as_str().to_owned())
+            .or_default()
+            .push(value);
     }
     lists
 }
 
 fn query_lists(query: &str) -> BTreeMap<String, Vec<String>> {
     let decode = |text: &str| {
-        percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+        percent_decode_str(&text.replace('+', " "))
+            .decode_utf8_lossy()
+            .into_owned()
     };
     let mut lists: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -90,7 +106,10 @@ fn body_text(headers: &HeaderMap, body: &Bytes) -> (Value, bool) {
     if body.is_empty() {
         return (Value::Null, false);
     }
-    let content_type = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = headers
+        .get("content-type")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     match std::str::from_utf8(body) {
         Ok(text) if !content_type.starts_with("multipart/form-data") => (json!(text), false),
         _ => (json!(STANDARD.encode(body)), true),

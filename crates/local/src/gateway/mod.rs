@@ -44,7 +44,10 @@ impl Gateway {
         functions: &dyn Fn(&str) -> Option<String>,
         host: Host,
     ) -> Result<Self, GatewayError> {
-        Ok(Self { routes: Arc::new(Routes::read(openapi, functions)?), host })
+        Ok(Self {
+            routes: Arc::new(Routes::read(openapi, functions)?),
+            host,
+        })
     }
 
     /// Answers a request.
@@ -59,8 +62,14 @@ impl Gateway {
             Err(refusal) => return refusal.into_reply(parts.method.as_str(), parts.uri.path()),
         };
         let Ok(body) = axum::body::to_bytes(body, REQUEST_BYTES).await else {
-            let words = "the request is over the gateway's 10 MB; use POST /v1/uploads for large files";
-            return problem(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", words, false);
+            let words =
+                "the request is over the gateway's 10 MB; use POST /v1/uploads for large files";
+            return problem(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "PayloadTooLarge",
+                words,
+                false,
+            );
         };
         let event = event::proxy(&parts, &body, &matched);
         self.answer(matched, event).await
@@ -79,8 +88,14 @@ impl Gateway {
                 problem(StatusCode::GATEWAY_TIMEOUT, "GatewayTimeout", words, true)
             }
             Ok(Err(error)) if error.name() == "RequestEntityTooLargeException" => {
-                let words = "the request is over Lambda's 6 MB; use POST /v1/uploads for large files";
-                problem(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", words, false)
+                let words =
+                    "the request is over Lambda's 6 MB; use POST /v1/uploads for large files";
+                problem(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "PayloadTooLarge",
+                    words,
+                    false,
+                )
             }
             Ok(Err(error)) => {
                 let status = match error.name() {
@@ -103,9 +118,17 @@ impl Gateway {
 
 /// A page elsewhere must not reach this server under a name of its own that resolves to loopback.
 fn is_loopback<B>(request: &Request<B>) -> bool {
-    let host = request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = request
+        .headers()
+        .get("host")
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-        if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host }
+        if port.bytes().all(|byte| byte.is_ascii_digit()) {
+            name
+        } else {
+            host
+        }
     });
     matches!(name, "127.0.0.1" | "localhost" | "[::1]")
 }

@@ -19,7 +19,9 @@ const PRELUDE_BYTES: usize = 64 << 10;
 
 /// `{statusCode, headers, multiValueHeaders, body, isBase64Encoded}`.
 pub(super) fn buffered(bytes: &Bytes) -> Response<Body> {
-    let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return malformed() };
+    let Ok(value) = serde_json::from_slice::<Value>(bytes) else {
+        return malformed();
+    };
     let text = value["body"].as_str().unwrap_or_default();
     let body = match value["isBase64Encoded"].as_bool() {
         Some(true) => match STANDARD.decode(text) {
@@ -35,7 +37,10 @@ pub(super) fn buffered(bytes: &Bytes) -> Response<Body> {
 pub(super) async fn streamed(mut pieces: mpsc::Receiver<Bytes>) -> Response<Body> {
     let mut head = BytesMut::new();
     let end = loop {
-        if let Some(end) = head.windows(DELIMITER.len()).position(|window| window == DELIMITER) {
+        if let Some(end) = head
+            .windows(DELIMITER.len())
+            .position(|window| window == DELIMITER)
+        {
             break end;
         }
         match pieces.recv().await {
@@ -43,15 +48,21 @@ pub(super) async fn streamed(mut pieces: mpsc::Receiver<Bytes>) -> Response<Body
             _ => return malformed(),
         }
     };
-    let Ok(prelude) = serde_json::from_slice::<Value>(&head[..end]) else { return malformed() };
+    let Ok(prelude) = serde_json::from_slice::<Value>(&head[..end]) else {
+        return malformed();
+    };
     let rest = head.split_off(end + DELIMITER.len()).freeze();
     let first = futures_util::stream::iter((!rest.is_empty()).then_some(rest));
-    let body = first.chain(ReceiverStream::new(pieces)).map(Ok::<_, std::convert::Infallible>);
+    let body = first
+        .chain(ReceiverStream::new(pieces))
+        .map(Ok::<_, std::convert::Infallible>);
     with_head(&prelude, Body::from_stream(body)).unwrap_or_else(malformed)
 }
 
 fn with_head(value: &Value, body: Body) -> Option<Response<Body>> {
-    let status = value["statusCode"].as_u64().and_then(|status| u16::try_from(status).ok());
+    let status = value["statusCode"]
+        .as_u64()
+        .and_then(|status| u16::try_from(status).ok());
     let mut reply = Response::new(body);
     *reply.status_mut() = StatusCode::from_u16(status?).ok()?;
     let single = value["headers"].as_object().into_iter().flatten();
@@ -63,8 +74,12 @@ fn with_head(value: &Value, body: Body) -> Option<Response<Body>> {
             one => vec![one],
         };
         for value in list {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            reply.headers_mut().append(name.clone(), HeaderValue::from_str(&text).ok()?);
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            reply
+                .headers_mut()
+                .append(name.clone(), HeaderValue::from_str(&text).ok()?);
         }
     }
     Some(reply)
@@ -101,7 +116,12 @@ mod tests {
         let nul = "\0\0\0\0\0\0\0\0";
         check(&[prelude, nul, "a", "b"], 200, "ab").await;
         check(&[&format!("{prelude}{nul}ab")], 200, "ab").await;
-        check(&[&prelude[..5], &prelude[5..], "\0\0\0", "\0\0\0\0\0a", "b"], 200, "ab").await;
+        check(
+            &[&prelude[..5], &prelude[5..], "\0\0\0", "\0\0\0\0\0a", "b"],
+            200,
+            "ab",
+        )
+        .await;
         check(&[prelude, nul], 200, "").await;
         check(&[prelude], 502, "").await;
         check(&["not json", nul], 502, "").await;

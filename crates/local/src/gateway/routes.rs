@@ -40,13 +40,20 @@ impl Refusal {
     pub(super) fn into_reply(self, method: &str, path: &str) -> Response<Body> {
         match self {
             Self::Unknown { near } => {
-                let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                let hint = near
+                    .map(|near| format!("; did you mean {near}?"))
+                    .unwrap_or_default();
                 let words = format!("there is nothing at {path}{hint}");
                 problem(StatusCode::NOT_FOUND, "UnknownRoute", &words, false)
             }
             Self::Method { allowed } => {
                 let words = format!("{method} is not served at {path}; use {allowed}");
-                let mut reply = problem(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", &words, false);
+                let mut reply = problem(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "MethodNotAllowed",
+                    &words,
+                    false,
+                );
                 if let Ok(value) = HeaderValue::from_str(&allowed) {
                     reply.headers_mut().insert("allow", value);
                 }
@@ -63,7 +70,9 @@ impl Routes {
     ) -> Result<Self, GatewayError> {
         let root: Value =
             serde_saphyr::from_str(openapi).map_err(|error| GatewayError(error.to_string()))?;
-        let paths = root["paths"].as_object().ok_or_else(|| GatewayError("it has no paths".into()))?;
+        let paths = root["paths"]
+            .as_object()
+            .ok_or_else(|| GatewayError("it has no paths".into()))?;
         let mut routes = Vec::new();
         for (path, operations) in paths {
             for (method, operation) in operations.as_object().into_iter().flatten() {
@@ -74,18 +83,30 @@ impl Routes {
                 let integration = &operation["x-amazon-apigateway-integration"];
                 let uri = &integration["uri"];
                 let uri = uri["Fn::Sub"].as_str().or(uri.as_str()).unwrap_or_default();
-                let id = uri.split_once("${").filter(|_| uri.contains(".Arn}")).and_then(|_| {
-                    uri.split("${").find_map(|part| part.split_once(".Arn}").map(|(id, _)| id))
-                });
+                let id = uri
+                    .split_once("${")
+                    .filter(|_| uri.contains(".Arn}"))
+                    .and_then(|_| {
+                        uri.split("${")
+                            .find_map(|part| part.split_once(".Arn}").map(|(id, _)| id))
+                    });
                 let function = id.and_then(functions).ok_or_else(|| {
-                    GatewayError(format!("{} has no integration with a function of the template", place()))
+                    GatewayError(format!(
+                        "{} has no integration with a function of the template",
+                        place()
+                    ))
                 })?;
                 let streams = integration["responseTransferMode"] == "STREAM";
                 if streams != uri.contains("/response-streaming-invocations") {
                     let words = "its responseTransferMode and its integration's path disagree";
                     return Err(GatewayError(format!("{}: {words}", place())));
                 }
-                routes.push(Route { method: method.to_uppercase(), path: path.clone(), function, streams });
+                routes.push(Route {
+                    method: method.to_uppercase(),
+                    path: path.clone(),
+                    function,
+                    streams,
+                });
             }
         }
         Ok(Self(routes))
@@ -102,15 +123,22 @@ impl Routes {
             }
         }
         if allowed.is_empty() {
-            return Err(Refusal::Unknown { near: self.near(path) });
+            return Err(Refusal::Unknown {
+                near: self.near(path),
+            });
         }
         allowed.sort();
-        Err(Refusal::Method { allowed: allowed.join(", ") })
+        Err(Refusal::Method {
+            allowed: allowed.join(", "),
+        })
     }
 
     /// The path that differs least, if it differs little.
     fn near(&self, path: &str) -> Option<String> {
-        let scored = self.0.iter().map(|route| (distance(&route.path, path), &route.path));
+        let scored = self
+            .0
+            .iter()
+            .map(|route| (distance(&route.path, path), &route.path));
         let (least, nearest) = scored.min_by_key(|(distance, path)| (*distance, path.len()))?;
         (least <= 3).then(|| nearest.clone())
     }
@@ -125,7 +153,10 @@ fn fill(pattern: &str, path: &str) -> Option<Vec<(String, String)>> {
             (None, None) => return Some(parameters),
             (Some(want), Some(give)) if want.starts_with('{') && !give.is_empty() => {
                 let name = want.trim_matches(['{', '}']).to_owned();
-                parameters.push((name, percent_decode_str(give).decode_utf8_lossy().into_owned()));
+                parameters.push((
+                    name,
+                    percent_decode_str(give).decode_utf8_lossy().into_owned(),
+                ));
             }
             (Some(want), Some(give)) if want == give => {}
             _ => return None,
@@ -175,20 +206,27 @@ paths:
     #[test]
     fn routes_are_found() {
         let routes = Routes::read(OPENAPI, &functions).unwrap();
-        let check = |method: &str, path: &str, expected: Result<(&str, bool, &[&str]), &str>| {
-            match (routes.find(method, path), expected) {
-                (Ok(found), Ok((function, streams, values))) => {
-                    assert_eq!((found.route.function.as_str(), found.route.streams), (function, streams));
-                    let given: Vec<&str> =
-                        found.parameters.iter().map(|(_, value)| value.as_str()).collect();
-                    assert_eq!(given, values);
-                }
-                (Err(refusal), Err(part)) => {
-                    let words = format!("{refusal:?}");
-                    assert!(words.contains(part), "{words}");
-                }
-                (found, _) => panic!("{method} {path}: {found:?}"),
+        let check = |method: &str, path: &str, expected: Result<(&str, bool, &[&str]), &str>| match (
+            routes.find(method, path),
+            expected,
+        ) {
+            (Ok(found), Ok((function, streams, values))) => {
+                assert_eq!(
+                    (found.route.function.as_str(), found.route.streams),
+                    (function, streams)
+                );
+                let given: Vec<&str> = found
+                    .parameters
+                    .iter()
+                    .map(|(_, value)| value.as_str())
+                    .collect();
+                assert_eq!(given, values);
             }
+            (Err(refusal), Err(part)) => {
+                let words = format!("{refusal:?}");
+                assert!(words.contains(part), "{words}");
+            }
+            (found, _) => panic!("{method} {path}: {found:?}"),
         };
         check("POST", "/v1/ask", Ok(("query", true, &[])));
         check("GET", "/v1/documents/a%20b", Ok(("query", false, &["a b"])));
@@ -206,7 +244,13 @@ paths:
         };
         check("[".into(), "");
         check("a: 1".into(), "no paths");
-        check(OPENAPI.replace("${Query.Arn}", "${Other.Arn}"), "no integration");
-        check(OPENAPI.replace("        responseTransferMode: STREAM\n", ""), "disagree");
+        check(
+            OPENAPI.replace("${Query.Arn}", "${Other.Arn}"),
+            "no integration",
+        );
+        check(
+            OPENAPI.replace("        responseTransferMode: STREAM\n", ""),
+            "disagree",
+        );
     }
 }

@@ -14,7 +14,9 @@ use super::{Host, Invocation, InvokeError};
 pub fn router(host: Host) -> Router {
     Router::new()
         .route("/2015-03-31/functions/{name}/invocations", post(invoke))
-        .layer(axum::extract::DefaultBodyLimit::max(super::PAYLOAD_BYTES + 1))
+        .layer(axum::extract::DefaultBodyLimit::max(
+            super::PAYLOAD_BYTES + 1,
+        ))
         .with_state(host)
 }
 
@@ -24,8 +26,14 @@ async fn invoke(
     headers: HeaderMap,
     payload: Bytes,
 ) -> Response<Body> {
-    let kind = headers.get("x-amz-invocation-type").and_then(|value| value.to_str().ok());
-    let payload = if payload.is_empty() { Bytes::from_static(b"{}") } else { payload };
+    let kind = headers
+        .get("x-amz-invocation-type")
+        .and_then(|value| value.to_str().ok());
+    let payload = if payload.is_empty() {
+        Bytes::from_static(b"{}")
+    } else {
+        payload
+    };
     match kind {
         Some("DryRun") => match host.find(&name) {
             Ok(_) => reply(StatusCode::NO_CONTENT, None, Bytes::new()),
@@ -37,7 +45,11 @@ async fn invoke(
             }
             tokio::spawn(async move {
                 if let Err(error) = host.invoke(&name, payload).await {
-                    tracing::warn!(function = name, error = error.name(), "an event was not taken");
+                    tracing::warn!(
+                        function = name,
+                        error = error.name(),
+                        "an event was not taken"
+                    );
                 }
             });
             reply(StatusCode::ACCEPTED, None, Bytes::new())
@@ -74,7 +86,8 @@ fn refused(error: &InvokeError) -> Response<Body> {
         InvokeError::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
         InvokeError::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
     };
-    let body = json!({ "Type": "User", "Message": error.to_string(), "message": error.to_string() });
+    let body =
+        json!({ "Type": "User", "Message": error.to_string(), "message": error.to_string() });
     Response::builder()
         .status(status)
         .header("content-type", "application/json")

@@ -68,13 +68,26 @@ pub(super) fn error(name: &str, words: &str) -> Bytes {
 
 impl Instance {
     /// Starts the process; it is usable when it asks for its first invocation.
-    pub(super) async fn start(config: &FunctionConfig, pool: Arc<Pool>) -> Result<Arc<Self>, Bytes> {
+    pub(super) async fn start(
+        config: &FunctionConfig,
+        pool: Arc<Pool>,
+    ) -> Result<Arc<Self>, Bytes> {
         let failed = |words: String| error("Runtime.InvalidEntrypoint", &words);
-        if !config.environment.keys().any(|name| name.starts_with("AWS_ENDPOINT_URL")) {
-            return Err(failed("refusing to start without AWS_ENDPOINT_URL: it would call the real cloud".into()));
+        if !config
+            .environment
+            .keys()
+            .any(|name| name.starts_with("AWS_ENDPOINT_URL"))
+        {
+            return Err(failed(
+                "refusing to start without AWS_ENDPOINT_URL: it would call the real cloud".into(),
+            ));
         }
-        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| failed(error.to_string()))?;
-        let address = listener.local_addr().map_err(|error| failed(error.to_string()))?;
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| failed(error.to_string()))?;
         let mut child = Command::new(&config.program)
             .args(&config.arguments)
             .env_clear()
@@ -91,7 +104,10 @@ impl Instance {
         let (work, take) = mpsc::channel(1);
         let instance = Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{}", config.name),
+            arn: format!(
+                "arn:aws:lambda:us-east-1:000000000000:function:{}",
+                config.name
+            ),
             pool,
             work,
             take: tokio::sync::Mutex::new(take),
@@ -108,11 +124,22 @@ impl Instance {
 
     /// Hands over an invocation and waits for what comes of it.
     pub(super) async fn invoke(self: &Arc<Self>, payload: Bytes, timeout: Duration) -> Outcome {
-        let id = format!("{:08x}-0000-4000-8000-{:012x}", self.id, NEXT_ID.fetch_add(1, Ordering::Relaxed));
+        let id = format!(
+            "{:08x}-0000-4000-8000-{:012x}",
+            self.id,
+            NEXT_ID.fetch_add(1, Ordering::Relaxed)
+        );
         let (answer, answered) = oneshot::channel();
-        *lock(&self.pending) = Some(Pending { id: id.clone(), answer });
+        *lock(&self.pending) = Some(Pending {
+            id: id.clone(),
+            answer,
+        });
         let deadline_ms = now_ms() + timeout.as_millis();
-        let work = Work { id, payload, deadline_ms };
+        let work = Work {
+            id,
+            payload,
+            deadline_ms,
+        };
         if self.work.send(work).await.is_err() {
             return Outcome::Error(error("Runtime.ExitError", "the process has ended"));
         }
@@ -123,7 +150,10 @@ impl Instance {
                 }
                 outcome
             }
-            Ok(Err(_)) => Outcome::Error(error("Runtime.ExitError", "the process ended during the invocation")),
+            Ok(Err(_)) => Outcome::Error(error(
+                "Runtime.ExitError",
+                "the process ended during the invocation",
+            )),
             Err(_) => {
                 self.kill();
                 let words = format!("Task timed out after {}.00 seconds", timeout.as_secs());
@@ -164,7 +194,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn now_ms() -> u128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_millis()).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map(|since| since.as_millis())
+        .unwrap_or_default()
 }
 
 /// What the process sees, and nothing of the host's own environment.
@@ -176,7 +209,10 @@ fn environment(config: &FunctionConfig, address: &str) -> BTreeMap<String, Strin
         ("AWS_LAMBDA_FUNCTION_NAME", &config.name),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", &format!("/aws/lambda/{}", config.name)),
+        (
+            "AWS_LAMBDA_LOG_GROUP_NAME",
+            &format!("/aws/lambda/{}", config.name),
+        ),
         ("AWS_LAMBDA_LOG_STREAM_NAME", "laptop"),
         ("AWS_EXECUTION_ENV", "AWS_Lambda_provided.al2023"),
         ("_HANDLER", "bootstrap"),
@@ -221,7 +257,10 @@ async fn watch(mut child: Child, instance: Arc<Instance>, serving: tokio::task::
 async fn serve(listener: TcpListener, instance: Arc<Instance>) {
     let router = Router::new()
         .route("/2018-06-01/runtime/invocation/next", get(next))
-        .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+        .route(
+            "/2018-06-01/runtime/invocation/{id}/response",
+            post(response),
+        )
         .route("/2018-06-01/runtime/invocation/{id}/error", post(failure))
         .route("/2018-06-01/runtime/init/error", post(init_error))
         .with_state(instance);
@@ -249,7 +288,10 @@ async fn next(State(instance): State<Arc<Instance>>) -> Reply {
         .header("lambda-runtime-aws-request-id", &work.id)
         .header("lambda-runtime-deadline-ms", work.deadline_ms.to_string())
         .header("lambda-runtime-invoked-function-arn", &instance.arn)
-        .header("lambda-runtime-trace-id", "Root=1-00000000-000000000000000000000000;Sampled=0")
+        .header(
+            "lambda-runtime-trace-id",
+            "Root=1-00000000-000000000000000000000000;Sampled=0",
+        )
         .body(Body::from(work.payload))
         .unwrap_or_else(|_| status(StatusCode::INTERNAL_SERVER_ERROR))
 }
@@ -304,11 +346,17 @@ async fn stream(instance: &Instance, id: &str, body: Body) -> Reply {
 
 fn closing() -> Reply {
     let mut reply = status(StatusCode::GONE);
-    reply.headers_mut().insert("connection", axum::http::HeaderValue::from_static("close"));
+    reply
+        .headers_mut()
+        .insert("connection", axum::http::HeaderValue::from_static("close"));
     reply
 }
 
-async fn failure(State(instance): State<Arc<Instance>>, Path(id): Path<String>, body: Bytes) -> Reply {
+async fn failure(
+    State(instance): State<Arc<Instance>>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Reply {
     instance.answer(&id, Outcome::Error(body));
     status(StatusCode::ACCEPTED)
 }

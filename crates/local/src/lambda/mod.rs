@@ -117,10 +117,16 @@ impl Host {
     /// Knows the functions; starts nothing yet. `limit` bounds the instances of each function.
     pub fn new(functions: Vec<FunctionConfig>, limit: usize) -> Self {
         let functions = functions.into_iter().map(|config| {
-            let function = Function { limit, pool: Arc::new(Pool::default()), config };
+            let function = Function {
+                limit,
+                pool: Arc::new(Pool::default()),
+                config,
+            };
             (function.config.name.clone(), function)
         });
-        Self { functions: Arc::new(functions.collect()) }
+        Self {
+            functions: Arc::new(functions.collect()),
+        }
     }
 
     /// Invokes a function by name or ARN and waits for its reply, or for the beginning of its stream.
@@ -129,7 +135,9 @@ impl Host {
     /// [`InvokeError`], when no function was invoked.
     pub async fn invoke(&self, name: &str, payload: Bytes) -> Result<Invocation, InvokeError> {
         if payload.len() > PAYLOAD_BYTES {
-            return Err(InvokeError::PayloadTooLarge { bytes: payload.len() });
+            return Err(InvokeError::PayloadTooLarge {
+                bytes: payload.len(),
+            });
         }
         let function = self.find(name)?;
         let instance = match function.acquire().await {
@@ -140,17 +148,25 @@ impl Host {
             }
             Err(Unavailable::InitFailed(error)) => return Ok(Invocation::FunctionError(error)),
         };
-        Ok(match instance.invoke(payload, function.config.timeout).await {
-            Outcome::Reply(bytes) => Invocation::Reply(bytes),
-            Outcome::Error(bytes) => Invocation::FunctionError(bytes),
-            Outcome::Stream(body) => Invocation::Stream(body),
-        })
+        Ok(
+            match instance.invoke(payload, function.config.timeout).await {
+                Outcome::Reply(bytes) => Invocation::Reply(bytes),
+                Outcome::Error(bytes) => Invocation::FunctionError(bytes),
+                Outcome::Stream(body) => Invocation::Stream(body),
+            },
+        )
     }
 
     fn find(&self, name: &str) -> Result<&Function, InvokeError> {
-        let short = name.rsplit_once(":function:").map_or(name, |(_, rest)| rest);
+        let short = name
+            .rsplit_once(":function:")
+            .map_or(name, |(_, rest)| rest);
         let short = short.split(':').next().unwrap_or(short);
-        self.functions.get(short).ok_or_else(|| InvokeError::NotFound { name: name.to_owned() })
+        self.functions
+            .get(short)
+            .ok_or_else(|| InvokeError::NotFound {
+                name: name.to_owned(),
+            })
     }
 }
 

@@ -56,7 +56,10 @@ pub fn build(
         (Kind::BlockOffsets, block_offsets),
         (Kind::DocumentOfPassage, document_of_passage(documents)),
         (Kind::Readers, json(&readers(documents))?),
-        (Kind::Mean, mean.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        (
+            Kind::Mean,
+            mean.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        ),
         (Kind::Rows, rows),
         (Kind::Bits, bits),
         (Kind::LexiconTable, json(&table)?),
@@ -65,7 +68,9 @@ pub fn build(
 }
 
 fn build_error(error: impl std::fmt::Display) -> SegmentError {
-    SegmentError::Build { detail: error.to_string() }
+    SegmentError::Build {
+        detail: error.to_string(),
+    }
 }
 
 fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, SegmentError> {
@@ -76,7 +81,10 @@ fn vectors(dimension: usize, documents: &[SegmentDocument]) -> Result<Vec<Vec<f3
     let all = documents.iter().flat_map(|document| &document.passages);
     all.map(|passage| match passage.vector.len() {
         found if found == dimension => Ok(vector::normalised(&passage.vector)),
-        found => Err(SegmentError::DimensionMismatch { expected: dimension, found }),
+        found => Err(SegmentError::DimensionMismatch {
+            expected: dimension,
+            found,
+        }),
     })
     .collect()
 }
@@ -129,7 +137,9 @@ fn document_of_passage(documents: &[SegmentDocument]) -> Vec<u8> {
     let ordinals = documents
         .iter()
         .enumerate()
-        .flat_map(|(ordinal, document)| std::iter::repeat_n(ordinal as u32, document.passages.len()));
+        .flat_map(|(ordinal, document)| {
+            std::iter::repeat_n(ordinal as u32, document.passages.len())
+        });
     ordinals.flat_map(u32::to_le_bytes).collect()
 }
 

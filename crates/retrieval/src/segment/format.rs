@@ -109,20 +109,27 @@ impl Layout {
             expected: expected as u64,
             found: file.len() as u64,
         };
-        let header = file.get(..HEADER_BYTES).ok_or_else(|| truncated(HEADER_BYTES))?;
+        let header = file
+            .get(..HEADER_BYTES)
+            .ok_or_else(|| truncated(HEADER_BYTES))?;
         if &header[..8] != MAGIC {
             return Err(SegmentError::NotASegment);
         }
         let version = number(header, 8, 4) as u32;
         if version > VERSION {
-            return Err(SegmentError::NewerVersion { found: version, supported: VERSION });
+            return Err(SegmentError::NewerVersion {
+                found: version,
+                supported: VERSION,
+            });
         }
         let sections = number(header, 12, 4) as usize;
         if version == 0 || sections != KINDS.len() {
             return Err(SegmentError::Corrupt { section: "header" });
         }
         let table_end = HEADER_BYTES + sections * ENTRY_BYTES;
-        let table = file.get(HEADER_BYTES..table_end).ok_or_else(|| truncated(table_end))?;
+        let table = file
+            .get(HEADER_BYTES..table_end)
+            .ok_or_else(|| truncated(table_end))?;
         let mut checksum = crc32fast::Hasher::new();
         checksum.update(&header[..24]);
         checksum.update(table);
@@ -131,7 +138,10 @@ impl Layout {
         }
         let length = number(header, 16, 8);
         if (file.len() as u64) < length {
-            return Err(SegmentError::Truncated { expected: length, found: file.len() as u64 });
+            return Err(SegmentError::Truncated {
+                expected: length,
+                found: file.len() as u64,
+            });
         }
         if file.len() as u64 != length {
             return Err(SegmentError::Corrupt { section: "header" });
@@ -162,7 +172,9 @@ impl Layout {
 }
 
 fn checked_section(file: &[u8], kind: Kind, entry: &[u8]) -> Result<Range<usize>, SegmentError> {
-    let corrupt = || SegmentError::Corrupt { section: kind.name() };
+    let corrupt = || SegmentError::Corrupt {
+        section: kind.name(),
+    };
     if number(entry, 0, 4) != u64::from(kind as u32) {
         return Err(corrupt());
     }
@@ -178,5 +190,8 @@ fn checked_section(file: &[u8], kind: Kind, entry: &[u8]) -> Result<Range<usize>
 
 /// A little-endian number of up to 8 bytes. The caller has checked that it is there.
 pub(super) fn number(bytes: &[u8], at: usize, size: usize) -> u64 {
-    bytes[at..at + size].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    bytes[at..at + size]
+        .iter()
+        .rev()
+        .fold(0, |value, byte| value << 8 | u64::from(*byte))
 }

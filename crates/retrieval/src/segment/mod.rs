@@ -20,13 +20,17 @@ pub enum SegmentError {
     Truncated { expected: u64, found: u64 },
     #[error("the file is not a segment")]
     NotASegment,
-    #[error("the segment has format version {found}, this program reads up to {supported}; update it")]
+    #[error(
+        "the segment has format version {found}, this program reads up to {supported}; update it"
+    )]
     NewerVersion { found: u32, supported: u32 },
     #[error("the segment's section {section:?} is damaged; fetch the file again")]
     Corrupt { section: &'static str },
     #[error("a vector has {found} components where the segment has {expected}")]
     DimensionMismatch { expected: usize, found: usize },
-    #[error("segments of the embedders {first:?} and {second:?} cannot be searched together; ingest one of them again")]
+    #[error(
+        "segments of the embedders {first:?} and {second:?} cannot be searched together; ingest one of them again"
+    )]
     MixedEmbedders { first: String, second: String },
     #[error("the segment cannot be made: {detail}")]
     Build { detail: String },

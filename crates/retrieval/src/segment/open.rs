@@ -44,7 +44,10 @@ pub struct Segment {
 
 impl std::fmt::Debug for Segment {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Segment").field("summary", &self.summary).finish_non_exhaustive()
+        formatter
+            .debug_struct("Segment")
+            .field("summary", &self.summary)
+            .finish_non_exhaustive()
     }
 }
 
@@ -54,10 +57,15 @@ impl Segment {
     /// # Errors
     /// Any [`SegmentError`] but the build's.
     pub fn open(path: &Path) -> Result<Self, SegmentError> {
-        let io = |error: std::io::Error| SegmentError::Io { detail: error.to_string() };
+        let io = |error: std::io::Error| SegmentError::Io {
+            detail: error.to_string(),
+        };
         let file = File::open(path).map_err(io)?;
         if file.metadata().map_err(io)?.len() == 0 {
-            return Err(SegmentError::Truncated { expected: 1, found: 0 });
+            return Err(SegmentError::Truncated {
+                expected: 1,
+                found: 0,
+            });
         }
         // SAFETY: segments are written under another name and renamed when whole, and never written again, so the
         // mapped bytes do not change.
@@ -77,8 +85,14 @@ impl Segment {
         let layout = Layout::check(&bytes)?;
         let summary: Summary = parse(&bytes, &layout, Kind::Summary)?;
         let readers: BTreeMap<String, Vec<u32>> = parse(&bytes, &layout, Kind::Readers)?;
-        if readers.values().flatten().any(|ordinal| *ordinal >= summary.documents) {
-            return Err(SegmentError::Corrupt { section: Kind::Readers.name() });
+        if readers
+            .values()
+            .flatten()
+            .any(|ordinal| *ordinal >= summary.documents)
+        {
+            return Err(SegmentError::Corrupt {
+                section: Kind::Readers.name(),
+            });
         }
         check_sizes(&layout, &summary)?;
         let mean = bytes[layout.range(Kind::Mean)]
@@ -102,7 +116,10 @@ impl Segment {
 
     /// SHA-256 of the file, 64 hex digits: the name under which it is stored.
     pub fn id(&self) -> String {
-        Sha256::digest(self.bytes.as_slice()).iter().map(|byte| format!("{byte:02x}")).collect()
+        Sha256::digest(self.bytes.as_slice())
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// Components of a vector.
@@ -128,14 +145,22 @@ impl Segment {
     /// # Errors
     /// [`SegmentError::Corrupt`] when there is none or it cannot be read.
     pub fn document(&self, ordinal: u32) -> Result<DocumentRecord, SegmentError> {
-        let corrupt = || SegmentError::Corrupt { section: Kind::Documents.name() };
+        let corrupt = || SegmentError::Corrupt {
+            section: Kind::Documents.name(),
+        };
         let offsets = self.section(Kind::DocumentOffsets);
         let at = ordinal as usize * 8;
         if ordinal >= self.summary.documents {
             return Err(corrupt());
         }
-        let (start, end) = (number(offsets, at, 8) as usize, number(offsets, at + 8, 8) as usize);
-        let record = self.section(Kind::Documents).get(start..end).ok_or_else(corrupt)?;
+        let (start, end) = (
+            number(offsets, at, 8) as usize,
+            number(offsets, at + 8, 8) as usize,
+        );
+        let record = self
+            .section(Kind::Documents)
+            .get(start..end)
+            .ok_or_else(corrupt)?;
         let record: DocumentRecord = serde_json::from_slice(record).map_err(|_| corrupt())?;
         let range = &record.passage_range;
         if range.start > range.end || range.end > self.summary.passages {
@@ -149,7 +174,9 @@ impl Segment {
     /// # Errors
     /// [`SegmentError::Corrupt`] when there is none or it cannot be read.
     pub fn passage(&self, ordinal: u32) -> Result<StoredPassage, SegmentError> {
-        let corrupt = || SegmentError::Corrupt { section: Kind::PassageBlocks.name() };
+        let corrupt = || SegmentError::Corrupt {
+            section: Kind::PassageBlocks.name(),
+        };
         let mut block = self.block(ordinal as usize / BLOCK_PASSAGES)?;
         let within = ordinal as usize % BLOCK_PASSAGES;
         if within >= block.len() {
@@ -159,7 +186,9 @@ impl Segment {
     }
 
     fn block(&self, block: usize) -> Result<Vec<StoredPassage>, SegmentError> {
-        let corrupt = || SegmentError::Corrupt { section: Kind::PassageBlocks.name() };
+        let corrupt = || SegmentError::Corrupt {
+            section: Kind::PassageBlocks.name(),
+        };
         let offsets = self.section(Kind::BlockOffsets);
         let at = block * 16;
         if at + 32 > offsets.len() {
@@ -167,7 +196,10 @@ impl Segment {
         }
         let (start, plain) = (number(offsets, at, 8) as usize, number(offsets, at + 8, 8));
         let end = number(offsets, at + 16, 8) as usize;
-        let packed = self.section(Kind::PassageBlocks).get(start..end).ok_or_else(corrupt)?;
+        let packed = self
+            .section(Kind::PassageBlocks)
+            .get(start..end)
+            .ok_or_else(corrupt)?;
         if plain > BLOCK_BYTES {
             return Err(corrupt());
         }
@@ -179,14 +211,19 @@ impl Segment {
     pub fn find_document(&self, document_id: &str) -> Option<u32> {
         let by_id = self.by_id.get_or_init(|| {
             let ids = self.records().iter().enumerate();
-            ids.map(|(ordinal, record)| (record.document_id.clone(), ordinal as u32)).collect()
+            ids.map(|(ordinal, record)| (record.document_id.clone(), ordinal as u32))
+                .collect()
         });
         by_id.get(document_id).copied()
     }
 
     /// The document that a passage belongs to, by ordinal.
     pub(crate) fn document_of(&self, passage: u32) -> u32 {
-        number(self.section(Kind::DocumentOfPassage), passage as usize * 4, 4) as u32
+        number(
+            self.section(Kind::DocumentOfPassage),
+            passage as usize * 4,
+            4,
+        ) as u32
     }
 
     /// All documents back, without the dead, vectors as the 8-bit rows have them: what a compaction merges.
@@ -202,18 +239,22 @@ impl Segment {
         let record = self.document(ordinal)?;
         let size = vector::row_bytes(self.summary.dimension);
         let rows = self.section(Kind::Rows);
-        let passages = record.passage_range.clone().enumerate().map(|(number, at)| {
-            let stored = self.passage(at)?;
-            let passage = Passage {
-                ordinal: number as u32,
-                start: stored.start,
-                end: stored.end,
-                heading_path: stored.heading_path,
-                text: stored.text,
-            };
-            let vector = vector::read_row(&rows[at as usize * size..][..size]);
-            Ok(EmbeddedPassage { passage, vector })
-        });
+        let passages = record
+            .passage_range
+            .clone()
+            .enumerate()
+            .map(|(number, at)| {
+                let stored = self.passage(at)?;
+                let passage = Passage {
+                    ordinal: number as u32,
+                    start: stored.start,
+                    end: stored.end,
+                    heading_path: stored.heading_path,
+                    text: stored.text,
+                };
+                let vector = vector::read_row(&rows[at as usize * size..][..size]);
+                Ok(EmbeddedPassage { passage, vector })
+            });
         let passages = passages.collect::<Result<Vec<_>, SegmentError>>()?;
         Ok(SegmentDocument {
             document_id: record.document_id,
@@ -227,7 +268,12 @@ impl Segment {
     }
 
     /// The passages that may be ranked: alive, readable under `mask`, passing `filter`.
-    pub(crate) fn allowed(&self, dead: &BTreeSet<u32>, mask: &Mask, filter: Option<&Filter>) -> Bits {
+    pub(crate) fn allowed(
+        &self,
+        dead: &BTreeSet<u32>,
+        mask: &Mask,
+        filter: Option<&Filter>,
+    ) -> Bits {
         let readable: BTreeSet<u32> = match mask {
             Mask::Everything => (0..self.summary.documents).collect(),
             Mask::Principals(principals) => principals
@@ -239,7 +285,9 @@ impl Segment {
         };
         let mut bits = Bits::none(self.summary.passages);
         for ordinal in readable {
-            let Some(record) = self.records().get(ordinal as usize) else { continue };
+            let Some(record) = self.records().get(ordinal as usize) else {
+                continue;
+            };
             let passes = filter.is_none_or(|filter| filter.passes(&record.metadata));
             if passes && !dead.contains(&ordinal) {
                 bits.add_range(record.passage_range.clone());
@@ -252,7 +300,9 @@ impl Segment {
     fn records(&self) -> &[DocumentRecord] {
         self.records.get_or_init(|| {
             // The checksum held at open; a record that does not parse ends the list, and its passages are not allowed.
-            (0..self.summary.documents).map_while(|ordinal| self.document(ordinal).ok()).collect()
+            (0..self.summary.documents)
+                .map_while(|ordinal| self.document(ordinal).ok())
+                .collect()
         })
     }
 
@@ -279,8 +329,9 @@ fn parse<T: serde::de::DeserializeOwned>(
     layout: &Layout,
     kind: Kind,
 ) -> Result<T, SegmentError> {
-    serde_json::from_slice(&bytes[layout.range(kind)])
-        .map_err(|_| SegmentError::Corrupt { section: kind.name() })
+    serde_json::from_slice(&bytes[layout.range(kind)]).map_err(|_| SegmentError::Corrupt {
+        section: kind.name(),
+    })
 }
 
 /// Sections of fixed-size entries must have as many as the summary says.
@@ -289,15 +340,28 @@ fn check_sizes(layout: &Layout, summary: &Summary) -> Result<(), SegmentError> {
     let dimension = summary.dimension;
     let expected = [
         (Kind::DocumentOffsets, (documents + 1).checked_mul(8)),
-        (Kind::BlockOffsets, (passages.div_ceil(BLOCK_PASSAGES) + 1).checked_mul(16)),
+        (
+            Kind::BlockOffsets,
+            (passages.div_ceil(BLOCK_PASSAGES) + 1).checked_mul(16),
+        ),
         (Kind::DocumentOfPassage, passages.checked_mul(4)),
         (Kind::Mean, dimension.checked_mul(4)),
-        (Kind::Rows, dimension.checked_add(4).and_then(|row| row.checked_mul(passages))),
-        (Kind::Bits, vector::bit_bytes(dimension.min(1 << 20)).checked_mul(passages)),
+        (
+            Kind::Rows,
+            dimension
+                .checked_add(4)
+                .and_then(|row| row.checked_mul(passages)),
+        ),
+        (
+            Kind::Bits,
+            vector::bit_bytes(dimension.min(1 << 20)).checked_mul(passages),
+        ),
     ];
     for (kind, size) in expected {
         if Some(layout.range(kind).len()) != size {
-            return Err(SegmentError::Corrupt { section: kind.name() });
+            return Err(SegmentError::Corrupt {
+                section: kind.name(),
+            });
         }
     }
     Ok(())
@@ -308,19 +372,26 @@ fn open_lexicon(
     layout: &Layout,
     summary: &Summary,
 ) -> Result<Lexicon, SegmentError> {
-    let corrupt = || SegmentError::Corrupt { section: Kind::LexiconTable.name() };
+    let corrupt = || SegmentError::Corrupt {
+        section: Kind::LexiconTable.name(),
+    };
     let table: Vec<(String, usize, usize)> = parse(bytes, layout, Kind::LexiconTable)?;
     let whole = bytes.slice(layout.range(Kind::Lexicon));
     let files = table
         .into_iter()
         .map(|(name, start, end)| {
-            (start <= end && end <= whole.len()).then_some((name, start..end)).ok_or_else(corrupt)
+            (start <= end && end <= whole.len())
+                .then_some((name, start..end))
+                .ok_or_else(corrupt)
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let lexicon = Lexicon::open(whole, files)
-        .map_err(|_| SegmentError::Corrupt { section: Kind::Lexicon.name() })?;
+    let lexicon = Lexicon::open(whole, files).map_err(|_| SegmentError::Corrupt {
+        section: Kind::Lexicon.name(),
+    })?;
     if lexicon.passages() != u64::from(summary.passages) {
-        return Err(SegmentError::Corrupt { section: Kind::Lexicon.name() });
+        return Err(SegmentError::Corrupt {
+            section: Kind::Lexicon.name(),
+        });
     }
     Ok(lexicon)
 }

@@ -12,7 +12,9 @@ use crate::passage::{EmbeddedPassage, Passage, SegmentDocument};
 const DIMENSION: usize = 8;
 
 fn vector(seed: usize) -> Vec<f32> {
-    (0..DIMENSION).map(|at| ((seed * 7 + at * 3) % 11) as f32 - 5.0).collect()
+    (0..DIMENSION)
+        .map(|at| ((seed * 7 + at * 3) % 11) as f32 - 5.0)
+        .collect()
 }
 
 fn document(name: &str, readers: &[&str], texts: &[&str]) -> SegmentDocument {
@@ -29,7 +31,10 @@ fn document(name: &str, readers: &[&str], texts: &[&str]) -> SegmentDocument {
                 text: (*text).to_owned(),
             };
             start = passage.end + 1;
-            EmbeddedPassage { passage, vector: vector(name.len() + ordinal) }
+            EmbeddedPassage {
+                passage,
+                vector: vector(name.len() + ordinal),
+            }
         })
         .collect();
     SegmentDocument {
@@ -45,10 +50,22 @@ fn document(name: &str, readers: &[&str], texts: &[&str]) -> SegmentDocument {
 
 fn documents() -> Vec<SegmentDocument> {
     vec![
-        document("granite", &["everyone"], &["Granite is hard.", "Granite cliffs rise above the sea."]),
-        document("secret", &["user:ada"], &["The granite vault opens at noon."]),
+        document(
+            "granite",
+            &["everyone"],
+            &["Granite is hard.", "Granite cliffs rise above the sea."],
+        ),
+        document(
+            "secret",
+            &["user:ada"],
+            &["The granite vault opens at noon."],
+        ),
         document("orphan", &[], &["Nobody reads this granite note."]),
-        document("basalt", &["everyone", "user:ada"], &["Basalt columns stand in rows."]),
+        document(
+            "basalt",
+            &["everyone", "user:ada"],
+            &["Basalt columns stand in rows."],
+        ),
     ]
 }
 
@@ -58,7 +75,11 @@ fn built() -> Vec<u8> {
 
 fn index(bytes: Vec<u8>, dead: &[u32]) -> Index {
     let segment = Arc::new(Segment::from_bytes(bytes).unwrap());
-    Index::new(vec![LiveSegment { segment, dead_documents: dead.iter().copied().collect() }]).unwrap()
+    Index::new(vec![LiveSegment {
+        segment,
+        dead_documents: dead.iter().copied().collect(),
+    }])
+    .unwrap()
 }
 
 fn principals(names: &[&str]) -> Mask {
@@ -67,10 +88,20 @@ fn principals(names: &[&str]) -> Mask {
 
 fn titles(index: &Index, text: &str, mask: &Mask, mode: Mode) -> Vec<String> {
     let vector = vector(7);
-    let query =
-        Query { text: Some(text), vector: Some(&vector), mode, limit: 10, filter: None, mask };
-    let mut titles: Vec<String> =
-        index.search(&query).unwrap().into_iter().map(|hit| hit.title).collect();
+    let query = Query {
+        text: Some(text),
+        vector: Some(&vector),
+        mode,
+        limit: 10,
+        filter: None,
+        mask,
+    };
+    let mut titles: Vec<String> = index
+        .search(&query)
+        .unwrap()
+        .into_iter()
+        .map(|hit| hit.title)
+        .collect();
     titles.sort();
     titles.dedup();
     titles
@@ -82,10 +113,16 @@ fn what_goes_in_comes_out() {
     assert_eq!(bytes, built(), "the same documents give the same bytes");
     let segment = Segment::from_bytes(bytes).unwrap();
     assert_eq!((segment.document_count(), segment.passage_count()), (4, 5));
-    assert_eq!((segment.embedder(), segment.dimension()), ("model", DIMENSION));
+    assert_eq!(
+        (segment.embedder(), segment.dimension()),
+        ("model", DIMENSION)
+    );
     assert_eq!(segment.find_document("space.secret"), Some(1));
     assert_eq!(segment.document(0).unwrap().passage_range, 0..2);
-    assert_eq!(segment.passage(1).unwrap().text, "Granite cliffs rise above the sea.");
+    assert_eq!(
+        segment.passage(1).unwrap().text,
+        "Granite cliffs rise above the sea."
+    );
     assert!(segment.passage(5).is_err() && segment.document(4).is_err());
     let back = segment.to_documents(&[1].into()).unwrap();
     let expected = documents();
@@ -113,7 +150,12 @@ fn a_file_is_mapped_and_named_by_its_content() {
     assert_eq!(segment.id(), Segment::from_bytes(built()).unwrap().id());
     std::fs::write(&path, []).unwrap();
     assert_eq!(Segment::open(&path).unwrap_err().name(), "SegmentTruncated");
-    assert_eq!(Segment::open(&folder.path().join("none")).unwrap_err().name(), "SegmentUnreadable");
+    assert_eq!(
+        Segment::open(&folder.path().join("none"))
+            .unwrap_err()
+            .name(),
+        "SegmentUnreadable"
+    );
 }
 
 #[test]
@@ -121,14 +163,21 @@ fn the_mask_comes_before_the_ranking() {
     let index = index(built(), &[]);
     let check = |mask: Mask, expected: &[&str]| {
         for mode in [Mode::Vector, Mode::Hybrid] {
-            assert_eq!(titles(&index, "granite vault", &mask, mode), expected, "{mask:?} {mode:?}");
+            assert_eq!(
+                titles(&index, "granite vault", &mask, mode),
+                expected,
+                "{mask:?} {mode:?}"
+            );
         }
         let lexical = titles(&index, "granite basalt", &mask, Mode::Lexical);
         assert_eq!(lexical, expected, "{mask:?}");
     };
     check(principals(&["everyone"]), &["basalt", "granite"]);
     check(principals(&["user:ada"]), &["basalt", "secret"]);
-    check(principals(&["user:ada", "everyone"]), &["basalt", "granite", "secret"]);
+    check(
+        principals(&["user:ada", "everyone"]),
+        &["basalt", "granite", "secret"],
+    );
     check(principals(&["user:bob"]), &[]);
     check(principals(&[]), &[]);
     check(Mask::Everything, &["basalt", "granite", "orphan", "secret"]);
@@ -142,7 +191,8 @@ fn the_dead_are_not_found_and_filters_hold() {
     assert_eq!((dead.document_count(), dead.passage_count()), (3, 3));
 
     let all = index(built(), &[]);
-    let filter = serde_json::from_value(json!({"greaterThan": {"key": "size", "value": 1}})).unwrap();
+    let filter =
+        serde_json::from_value(json!({"greaterThan": {"key": "size", "value": 1}})).unwrap();
     let query = Query {
         text: Some("granite"),
         vector: None,
@@ -151,7 +201,12 @@ fn the_dead_are_not_found_and_filters_hold() {
         filter: Some(&filter),
         mask: &Mask::Everything,
     };
-    assert!(all.search(&query).unwrap().iter().all(|hit| hit.title == "granite"));
+    assert!(
+        all.search(&query)
+            .unwrap()
+            .iter()
+            .all(|hit| hit.title == "granite")
+    );
 }
 
 #[test]
@@ -168,7 +223,10 @@ fn a_passage_is_found_by_its_id_under_the_mask() {
     };
     let hit = index.search(&query).unwrap().remove(0);
     let again = index.passage(&hit.passage_id, &everyone).unwrap();
-    assert_eq!((again.text, again.start, again.end), (hit.text, hit.start, hit.end));
+    assert_eq!(
+        (again.text, again.start, again.end),
+        (hit.text, hit.start, hit.end)
+    );
     let check = |id: &str, mask: &Mask| assert!(index.passage(id, mask).is_none(), "{id}");
     check(&hit.passage_id, &principals(&["user:ada"]));
     check(&hit.passage_id.replace(".1", ".2"), &everyone);
@@ -193,7 +251,9 @@ fn scores_do_not_depend_on_the_spread_over_segments() {
         };
         let (left, right) = (one.search(&query).unwrap(), two.search(&query).unwrap());
         let scores = |hits: &[crate::Hit]| -> Vec<(String, i64)> {
-            hits.iter().map(|hit| (hit.passage_id.clone(), (hit.score * 1e4).round() as i64)).collect()
+            hits.iter()
+                .map(|hit| (hit.passage_id.clone(), (hit.score * 1e4).round() as i64))
+                .collect()
         };
         assert_eq!(scores(&left), scores(&right), "{mode:?}");
     }
@@ -202,14 +262,23 @@ fn scores_do_not_depend_on_the_spread_over_segments() {
 fn live(documents: &[SegmentDocument]) -> LiveSegment {
     let bytes = build(DIMENSION, "model", documents).unwrap();
     let segment = Arc::new(Segment::from_bytes(bytes).unwrap());
-    LiveSegment { segment, dead_documents: Default::default() }
+    LiveSegment {
+        segment,
+        dead_documents: Default::default(),
+    }
 }
 
 #[test]
 fn embedders_do_not_mix() {
     let other = build(DIMENSION, "other", &documents()).unwrap();
     let other = Arc::new(Segment::from_bytes(other).unwrap());
-    let mixed = vec![live(&documents()), LiveSegment { segment: other, dead_documents: Default::default() }];
+    let mixed = vec![
+        live(&documents()),
+        LiveSegment {
+            segment: other,
+            dead_documents: Default::default(),
+        },
+    ];
     assert_eq!(Index::new(mixed).unwrap_err().name(), "MixedEmbedders");
     let error = build(DIMENSION + 1, "model", &documents()).unwrap_err();
     assert_eq!(error.name(), "DimensionMismatch");
@@ -222,7 +291,13 @@ fn embedders_do_not_mix() {
         mask: &Mask::Everything,
     };
     let error = index(built(), &[]).search(&query).unwrap_err();
-    assert!(matches!(error, SearchError::Dimension { expected: DIMENSION, found: 1 }));
+    assert!(matches!(
+        error,
+        SearchError::Dimension {
+            expected: DIMENSION,
+            found: 1
+        }
+    ));
 }
 
 #[test]
