@@ -44,7 +44,7 @@ impl S3 {
 
     /// Answers a request.
     pub async fn call(&self, request: Request<Body>) -> Response<Body> {
-        let request = request.map(|body| s3s::Body::http_body_unsync(body));
+        let request = request.map(s3s::Body::http_body_unsync);
         match self.service.call(request).await {
             Ok(reply) => reply.map(Body::new),
             Err(error) => {
