@@ -4,4 +4,5 @@ mod bad_input;
 mod durability;
 mod instance;
 mod journey;
+mod lambda_binaries;
 mod streaming;
