@@ -34,8 +34,25 @@ impl Instance {
         instance
     }
 
+    /// An instance that has ingested its sample handbook.
+    pub async fn start_with_sample() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut instance = Self::launch(folder.path(), &[]).await;
+        instance._folder = Some(folder);
+        let begun = Instant::now();
+        while instance.get("/v1/health").await.body["documents"] == 0 {
+            assert!(begun.elapsed() < PATIENCE, "no sample: {}", instance.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        instance
+    }
+
     /// An instance on a folder that the test keeps.
     pub async fn start_in(data: &Path) -> Self {
+        Self::launch(data, &["--no-sample"]).await
+    }
+
+    async fn launch(data: &Path, flags: &[&str]) -> Self {
         let record = data.join("instance.json");
         let _ = std::fs::remove_file(&record);
         let log = std::fs::File::create(data.join("test.log")).unwrap();
@@ -46,11 +63,11 @@ impl Instance {
                 "0",
                 "--aws-port",
                 "0",
-                "--no-sample",
                 "--verbose",
                 "--data",
             ])
             .arg(data)
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -5,4 +5,5 @@ mod durability;
 mod instance;
 mod journey;
 mod lambda_binaries;
+mod sample;
 mod streaming;
