@@ -140,7 +140,7 @@ pub async fn start(config: CloudConfig) -> Result<RunningCloud, CloudError> {
     let s3_folder = config.data.join("s3");
     let s3 = S3::open(&s3_folder, &template.buckets).map_err(|error| damaged(error.0))?;
     let host = Host::new(functions(&config, &template, &aws), INSTANCES);
-    let states = open_states(&config.data.join("states"), &template, &host, &s3_folder)?;
+    let states = open_states(&config.data.join("states"), &template, &host, &s3)?;
     let gateway = open_gateway(&config, &template, &host)?;
 
     let (stop, stopped) = watch::channel(false);
@@ -243,17 +243,17 @@ fn open_states(
     folder: &Path,
     template: &Template,
     host: &Host,
-    s3_folder: &Path,
+    s3: &S3,
 ) -> Result<StateMachines, CloudError> {
-    let (host, s3_folder) = (host.clone(), s3_folder.to_owned());
+    let (host, s3) = (host.clone(), s3.clone());
     let services = Services {
         invoke_lambda: Arc::new(move |name, payload| {
             let host = host.clone();
             Box::pin(async move { invoke_task(&host, &name, &payload).await })
         }),
         read_object: Arc::new(move |bucket, key| {
-            let path = s3_folder.join(bucket).join(key);
-            Box::pin(async move { read_object(&path).await })
+            let s3 = s3.clone();
+            Box::pin(async move { read_object(&s3, &bucket, &key).await })
         }),
     };
     let failed = |error: &dyn std::fmt::Display| CloudError::Template(error.to_string());
@@ -308,14 +308,19 @@ async fn invoke_task(host: &Host, name: &str, payload: &Value) -> Result<Value, 
     })
 }
 
-async fn read_object(path: &Path) -> Result<Bytes, TaskError> {
-    tokio::fs::read(path)
-        .await
-        .map(Bytes::from)
-        .map_err(|error| TaskError {
-            error: "S3.NoSuchKeyException".into(),
-            cause: error.to_string(),
-        })
+async fn read_object(s3: &S3, bucket: &str, key: &str) -> Result<Bytes, TaskError> {
+    let failed = |error: &str, cause: String| TaskError {
+        error: error.to_owned(),
+        cause,
+    };
+    match s3.read(bucket, key).await {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(failed(
+            "S3.NoSuchKeyException",
+            format!("there is no object {key} in {bucket}"),
+        )),
+        Err(error) => Err(failed("S3.SdkClientException", error.to_string())),
+    }
 }
 
 fn open_gateway(
@@ -359,3 +364,6 @@ fn serve(
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

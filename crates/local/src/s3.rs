@@ -1,9 +1,10 @@
 //! S3 on the laptop: `s3s` over plain files, one folder a bucket, signatures verified.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
+use bytes::Bytes;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
@@ -20,6 +21,7 @@ pub struct S3Error(pub String);
 #[derive(Clone)]
 pub struct S3 {
     service: S3Service,
+    folder: PathBuf,
 }
 
 impl S3 {
@@ -39,7 +41,23 @@ impl S3 {
         builder.set_auth(SimpleAuth::from_single(KEY, KEY));
         Ok(Self {
             service: builder.build(),
+            folder: folder.to_owned(),
         })
+    }
+
+    /// Reads a whole object, as a state machine's item reader does; `None` when there is none of that name.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub async fn read(&self, bucket: &str, key: &str) -> std::io::Result<Option<Bytes>> {
+        let Some(path) = object_path(&self.folder, bucket, key) else {
+            return Ok(None);
+        };
+        match tokio::fs::read(path).await {
+            Ok(bytes) => Ok(Some(bytes.into())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Answers a request.
@@ -56,3 +74,16 @@ impl S3 {
         }
     }
 }
+
+/// The file of an object; `None` when the name would lead out of the bucket's folder.
+fn object_path(folder: &Path, bucket: &str, key: &str) -> Option<PathBuf> {
+    let inside = |part: &str| {
+        let mut steps = Path::new(part).components();
+        !part.is_empty() && steps.all(|step| matches!(step, Component::Normal(_)))
+    };
+    let named = !bucket.contains('/') && inside(bucket) && inside(key);
+    named.then(|| folder.join(bucket).join(key))
+}
+
+#[cfg(test)]
+mod tests;

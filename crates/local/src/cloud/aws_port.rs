@@ -8,6 +8,7 @@ use serde_json::json;
 use tower::ServiceExt;
 
 use crate::dynamo::Dynamo;
+use crate::gateway::caller;
 use crate::s3::S3;
 use crate::states::StateMachines;
 
@@ -28,6 +29,9 @@ pub(super) fn router(services: Services) -> Router {
 }
 
 async fn dispatch(State(services): State<Services>, request: Request<Body>) -> Response<Body> {
+    if let Err(foreign) = caller::check(request.headers()) {
+        return refusal(StatusCode::FORBIDDEN, foreign.name(), &foreign.to_string());
+    }
     if request.uri().path().starts_with("/_local/") {
         return oneshot(services.bedrock, request).await;
     }

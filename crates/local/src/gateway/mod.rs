@@ -3,6 +3,7 @@
 //!
 //! The authorizer vouches for one caller, `local`: whoever can reach loopback owns the laptop.
 
+pub(crate) mod caller;
 mod event;
 mod reply;
 mod routes;
@@ -52,9 +53,9 @@ impl Gateway {
 
     /// Answers a request.
     pub async fn call(&self, request: Request<Body>) -> Response<Body> {
-        if !is_loopback(&request) {
-            let words = "this server answers requests to 127.0.0.1 and localhost only";
-            return problem(StatusCode::FORBIDDEN, "ForeignHost", words, false);
+        if let Err(foreign) = caller::check(request.headers()) {
+            let (name, words) = (foreign.name(), foreign.to_string());
+            return problem(StatusCode::FORBIDDEN, name, &words, false);
         }
         let (parts, body) = request.into_parts();
         let matched = match self.routes.find(parts.method.as_str(), parts.uri.path()) {
@@ -105,10 +106,7 @@ impl Gateway {
                 problem(status, "FunctionUnavailable", &error.to_string(), true)
             }
             Ok(Ok(Invocation::FunctionError(bytes))) => {
-                let detail = String::from_utf8_lossy(&bytes);
-                tracing::error!(function = matched.route.function, %detail, "a function failed");
-                let words = "the function failed; its log says why";
-                problem(StatusCode::BAD_GATEWAY, "FunctionFailed", words, true)
+                function_failed(&String::from_utf8_lossy(&bytes))
             }
             Ok(Ok(Invocation::Reply(bytes))) => reply::buffered(&bytes),
             Ok(Ok(Invocation::Stream(pieces))) => reply::streamed(pieces).await,
@@ -116,21 +114,10 @@ impl Gateway {
     }
 }
 
-/// A page elsewhere must not reach this server under a name of its own that resolves to loopback.
-fn is_loopback<B>(request: &Request<B>) -> bool {
-    let host = request
-        .headers()
-        .get("host")
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-        if port.bytes().all(|byte| byte.is_ascii_digit()) {
-            name
-        } else {
-            host
-        }
-    });
-    matches!(name, "127.0.0.1" | "localhost" | "[::1]")
+fn function_failed(detail: &str) -> Response<Body> {
+    tracing::error!(%detail, "a function failed");
+    let words = "the function failed; its log says why";
+    problem(StatusCode::BAD_GATEWAY, "FunctionFailed", words, true)
 }
 
 fn problem(status: StatusCode, name: &str, detail: &str, retry: bool) -> Response<Body> {

@@ -1,23 +1,37 @@
-//! The Invoke API of Lambda on the AWS port. Source: AWS Lambda API Reference, Invoke.
+//! The Invoke API of Lambda on the AWS port. Source: AWS Lambda API Reference, Invoke and InvokeWithResponseStream.
 
+use std::convert::Infallible;
+
+use aws_smithy_eventstream::frame::write_message_to;
+use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::routing::post;
-use bytes::Bytes;
-use serde_json::json;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use serde_json::{Value, json};
 
-use super::{Host, Invocation, InvokeError};
+use super::instance::error;
+use super::{Host, Invocation, InvokeError, PAYLOAD_BYTES, Pieces};
 
-/// `POST /2015-03-31/functions/{name}/invocations`.
+/// `POST /2015-03-31/functions/{name}/invocations`, `POST /2021-11-15/functions/{name}/response-streaming-invocations`.
 pub fn router(host: Host) -> Router {
     Router::new()
         .route("/2015-03-31/functions/{name}/invocations", post(invoke))
-        .layer(axum::extract::DefaultBodyLimit::max(
-            super::PAYLOAD_BYTES + 1,
-        ))
+        .route(
+            "/2021-11-15/functions/{name}/response-streaming-invocations",
+            post(invoke_streaming),
+        )
+        .layer(axum::extract::DefaultBodyLimit::max(PAYLOAD_BYTES + 1))
         .with_state(host)
+}
+
+fn kind(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get("x-amz-invocation-type")
+        .and_then(|value| value.to_str().ok())
 }
 
 async fn invoke(
@@ -26,19 +40,9 @@ async fn invoke(
     headers: HeaderMap,
     payload: Bytes,
 ) -> Response<Body> {
-    let kind = headers
-        .get("x-amz-invocation-type")
-        .and_then(|value| value.to_str().ok());
-    let payload = if payload.is_empty() {
-        Bytes::from_static(b"{}")
-    } else {
-        payload
-    };
-    match kind {
-        Some("DryRun") => match host.find(&name) {
-            Ok(_) => reply(StatusCode::NO_CONTENT, None, Bytes::new()),
-            Err(error) => refused(&error),
-        },
+    let payload = or_empty_object(payload);
+    match kind(&headers) {
+        Some("DryRun") => dry_run(&host, &name),
         Some("Event") => {
             if let Err(error) = host.find(&name) {
                 return refused(&error);
@@ -57,16 +61,114 @@ async fn invoke(
         _ => match host.invoke(&name, payload).await {
             Ok(Invocation::Reply(bytes)) => reply(StatusCode::OK, None, bytes),
             Ok(Invocation::FunctionError(bytes)) => reply(StatusCode::OK, Some("Unhandled"), bytes),
-            Ok(Invocation::Stream(mut pieces)) => {
-                let mut whole = Vec::new();
-                while let Some(piece) = pieces.recv().await {
-                    whole.extend_from_slice(&piece);
-                }
-                reply(StatusCode::OK, None, Bytes::from(whole))
-            }
+            Ok(Invocation::Stream(pieces)) => match collect(pieces).await {
+                Ok(whole) => reply(StatusCode::OK, None, whole),
+                Err(cut) => reply(StatusCode::OK, Some("Unhandled"), cut),
+            },
             Err(error) => refused(&error),
         },
     }
+}
+
+fn dry_run(host: &Host, name: &str) -> Response<Body> {
+    match host.find(name) {
+        Ok(_) => reply(StatusCode::NO_CONTENT, None, Bytes::new()),
+        Err(error) => refused(&error),
+    }
+}
+
+fn or_empty_object(payload: Bytes) -> Bytes {
+    if payload.is_empty() {
+        Bytes::from_static(b"{}")
+    } else {
+        payload
+    }
+}
+
+/// A stream for a caller that wants it whole.
+async fn collect(mut pieces: Pieces) -> Result<Bytes, Bytes> {
+    let mut whole = BytesMut::new();
+    while let Some(piece) = pieces.recv().await {
+        whole.extend_from_slice(&piece.map_err(|cut| error(&cut.name, &cut.detail))?);
+        if whole.len() > PAYLOAD_BYTES {
+            let words = "the streamed reply is over 6 MB; invoke with a response stream";
+            return Err(error("Function.ResponseSizeTooLarge", words));
+        }
+    }
+    Ok(whole.freeze())
+}
+
+async fn invoke_streaming(
+    State(host): State<Host>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    payload: Bytes,
+) -> Response<Body> {
+    if kind(&headers) == Some("DryRun") {
+        return dry_run(&host, &name);
+    }
+    let invocation = match host.invoke(&name, or_empty_object(payload)).await {
+        Ok(invocation) => invocation,
+        Err(error) => return refused(&error),
+    };
+    let body = match invocation {
+        Invocation::Reply(bytes) => Body::from([chunk(bytes), complete(None)].concat()),
+        Invocation::FunctionError(bytes) => Body::from(complete(Some(&bytes))),
+        Invocation::Stream(pieces) => Body::from_stream(stream::unfold(Some(pieces), next_frame)),
+    };
+    Response::builder()
+        .header("content-type", "application/vnd.amazon.eventstream")
+        .header("x-amz-executed-version", "$LATEST")
+        .body(body)
+        .unwrap_or_default()
+}
+
+/// The frame of the next piece; the last one is `InvokeComplete`, whatever the end.
+async fn next_frame(pieces: Option<Pieces>) -> Option<(Result<Bytes, Infallible>, Option<Pieces>)> {
+    let mut pieces = pieces?;
+    Some(match pieces.recv().await {
+        Some(Ok(piece)) => (Ok(chunk(piece)), Some(pieces)),
+        Some(Err(cut)) => {
+            let words = error(&cut.name, &cut.detail);
+            (Ok(complete(Some(&words))), None)
+        }
+        None => (Ok(complete(None)), None),
+    })
+}
+
+fn chunk(payload: Bytes) -> Bytes {
+    frame("PayloadChunk", "application/octet-stream", payload)
+}
+
+fn complete(failure: Option<&Bytes>) -> Bytes {
+    let body = match failure {
+        None => json!({}),
+        Some(words) => {
+            let details = String::from_utf8_lossy(words);
+            let value: Value = serde_json::from_str(&details).unwrap_or_default();
+            let code = value["errorType"].as_str().unwrap_or("Unhandled");
+            json!({ "ErrorCode": code, "ErrorDetails": details })
+        }
+    };
+    frame(
+        "InvokeComplete",
+        "application/json",
+        Bytes::from(body.to_string()),
+    )
+}
+
+fn frame(name: &'static str, content_type: &'static str, payload: Bytes) -> Bytes {
+    let text = |value: &'static str| HeaderValue::String(value.into());
+    let message = Message::new(payload)
+        .add_header(Header::new(":event-type", text(name)))
+        .add_header(Header::new(":content-type", text(content_type)))
+        .add_header(Header::new(":message-type", text("event")));
+    let mut buffer = BytesMut::new();
+    // Only a payload beyond 16 MB can fail; a piece is what one read of a socket gives.
+    if let Err(error) = write_message_to(&message, &mut buffer) {
+        tracing::error!(%error, name, "an event did not fit a frame");
+    }
+    buffer.freeze()
 }
 
 fn reply(status: StatusCode, function_error: Option<&str>, body: Bytes) -> Response<Body> {

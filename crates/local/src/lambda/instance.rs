@@ -1,6 +1,4 @@
-//! One process of a function, and the runtime API that it speaks.
-//!
-//! Source of the API: AWS Lambda Developer Guide, "Using the Lambda runtime API" and "Response streaming in custom runtimes".
+//! One process of a function: started, given one invocation at a time, killed when it runs over its time.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -8,36 +6,28 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Response, StatusCode};
-use axum::routing::{get, post};
 use bytes::Bytes;
-use futures_util::StreamExt;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::AbortHandle;
 
-use super::{FunctionConfig, PAYLOAD_BYTES, Pool};
-
-/// Pieces of a stream that may wait for a slow client before the function is made to wait.
-const PIECES_WAITING: usize = 8;
+use super::{FunctionConfig, Pieces, Pool, StreamCut, runtime};
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 pub(super) enum Outcome {
     Reply(Bytes),
     Error(Bytes),
-    Stream(mpsc::Receiver<Bytes>),
+    Stream(Pieces),
 }
 
-struct Work {
-    id: String,
-    payload: Bytes,
-    deadline_ms: u128,
+pub(super) struct Work {
+    pub id: String,
+    pub payload: Bytes,
+    pub deadline_ms: u128,
 }
 
 struct Pending {
@@ -48,17 +38,18 @@ struct Pending {
 /// A running process of a function.
 pub(crate) struct Instance {
     pub(super) id: u64,
-    arn: String,
-    pool: Arc<Pool>,
+    pub(super) arn: String,
+    pub(super) pool: Arc<Pool>,
     work: mpsc::Sender<Work>,
     take: tokio::sync::Mutex<mpsc::Receiver<Work>>,
     pending: Mutex<Option<Pending>>,
+    /// Ends the process when the invocation under way runs over its time.
+    deadline: Mutex<Option<AbortHandle>>,
+    timed_out: AtomicBool,
     /// Ends the process.
     stop: Notify,
     asked: AtomicBool,
     init_error: Mutex<Option<Bytes>>,
-    /// Invocations that have streamed to their end; a watcher of the deadline compares.
-    finished: AtomicU64,
 }
 
 /// An error as Lambda words it.
@@ -112,12 +103,13 @@ impl Instance {
             work,
             take: tokio::sync::Mutex::new(take),
             pending: Mutex::new(None),
+            deadline: Mutex::new(None),
+            timed_out: AtomicBool::new(false),
             stop: Notify::new(),
             asked: AtomicBool::new(false),
             init_error: Mutex::new(None),
-            finished: AtomicU64::new(0),
         });
-        let serving = tokio::spawn(serve(listener, instance.clone()));
+        let serving = tokio::spawn(runtime::serve(listener, instance.clone()));
         tokio::spawn(watch(child, instance.clone(), serving));
         Ok(instance)
     }
@@ -140,37 +132,78 @@ impl Instance {
             payload,
             deadline_ms,
         };
+        self.watch_deadline(timeout);
         if self.work.send(work).await.is_err() {
             return Outcome::Error(error("Runtime.ExitError", "the process has ended"));
         }
-        match tokio::time::timeout(timeout, answered).await {
-            Ok(Ok(outcome)) => {
-                if matches!(outcome, Outcome::Stream(_)) {
-                    self.watch_deadline(timeout);
-                }
-                outcome
+        match answered.await {
+            Ok(outcome) => outcome,
+            Err(_) if self.timed_out.load(Ordering::Relaxed) => {
+                let words = format!("Task timed out after {}.00 seconds", timeout.as_secs());
+                Outcome::Error(error("Sandbox.Timedout", &words))
             }
-            Ok(Err(_)) => Outcome::Error(error(
+            Err(_) => Outcome::Error(error(
                 "Runtime.ExitError",
                 "the process ended during the invocation",
             )),
-            Err(_) => {
-                self.kill();
-                let words = format!("Task timed out after {}.00 seconds", timeout.as_secs());
-                Outcome::Error(error("Sandbox.Timedout", &words))
+        }
+    }
+
+    /// Ends the process when the invocation, its stream included, takes longer; also when nobody waits for it any more.
+    fn watch_deadline(self: &Arc<Self>, timeout: Duration) {
+        let instance = self.clone();
+        let watching = tokio::spawn(async move {
+            tokio::time::sleep(timeout).await;
+            instance.timed_out.store(true, Ordering::Relaxed);
+            instance.kill();
+        });
+        *lock(&self.deadline) = Some(watching.abort_handle());
+    }
+
+    /// The invocation under way has ended.
+    pub(super) fn finished(&self) {
+        if let Some(watching) = lock(&self.deadline).take() {
+            watching.abort();
+        }
+    }
+
+    /// Why a stream ended before its time.
+    pub(super) fn cut(&self) -> StreamCut {
+        let (name, detail) = if self.timed_out.load(Ordering::Relaxed) {
+            ("Sandbox.Timedout", "the function ran over its time")
+        } else {
+            (
+                "Runtime.ExitError",
+                "the function broke its reply off before the end",
+            )
+        };
+        StreamCut {
+            name: name.to_owned(),
+            detail: detail.to_owned(),
+        }
+    }
+
+    /// The process asks for work: it is idle until there is some. `None` when it is to end, having waited too long.
+    pub(super) async fn next(self: &Arc<Self>) -> Option<Work> {
+        self.asked.store(true, Ordering::Relaxed);
+        self.pool.idle(self.clone());
+        let mut take = self.take.lock().await;
+        loop {
+            match tokio::time::timeout(self.pool.idle_time(), take.recv()).await {
+                Ok(work) => return work,
+                // Whoever has taken it from the pool is about to hand work over.
+                Err(_) if !self.pool.retire(self.id) => {}
+                Err(_) => {
+                    self.kill();
+                    return None;
+                }
             }
         }
     }
 
-    /// A stream that outlives the function's time is cut with its process.
-    fn watch_deadline(self: &Arc<Self>, timeout: Duration) {
-        let (instance, before) = (self.clone(), self.finished.load(Ordering::Relaxed));
-        tokio::spawn(async move {
-            tokio::time::sleep(timeout).await;
-            if instance.finished.load(Ordering::Relaxed) == before {
-                instance.kill();
-            }
-        });
+    /// Whether it has ever asked for work: from then on, others may be using it.
+    pub(super) fn has_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
     }
 
     pub(super) fn kill(&self) {
@@ -182,8 +215,12 @@ impl Instance {
         lock(&self.init_error).clone()
     }
 
-    /// Answers the invocation `id`; false when it is not the one that is waited for.
-    fn answer(&self, id: &str, outcome: Outcome) -> bool {
+    pub(super) fn fail_init(&self, words: Bytes) {
+        *lock(&self.init_error) = Some(words);
+    }
+
+    /// Answers the invocation `id`; false when nobody waits for it.
+    pub(super) fn answer(&self, id: &str, outcome: Outcome) -> bool {
         let pending = lock(&self.pending).take_if(|pending| pending.id == id);
         pending.is_some_and(|pending| pending.answer.send(outcome).is_ok())
     }
@@ -249,119 +286,8 @@ async fn watch(mut child: Child, instance: Arc<Instance>, serving: tokio::task::
         let words = format!("the process ended before its first invocation: {status}");
         lock(&instance.init_error).get_or_insert(error("Runtime.ExitError", &words));
     }
+    instance.finished();
     // Whoever waits for an answer learns that none will come.
     drop(lock(&instance.pending).take());
     instance.pool.gone(instance.id);
-}
-
-async fn serve(listener: TcpListener, instance: Arc<Instance>) {
-    let router = Router::new()
-        .route("/2018-06-01/runtime/invocation/next", get(next))
-        .route(
-            "/2018-06-01/runtime/invocation/{id}/response",
-            post(response),
-        )
-        .route("/2018-06-01/runtime/invocation/{id}/error", post(failure))
-        .route("/2018-06-01/runtime/init/error", post(init_error))
-        .with_state(instance);
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "the runtime API of an instance ended");
-    }
-}
-
-type Reply = Response<Body>;
-
-fn status(code: StatusCode) -> Reply {
-    let mut reply = Response::new(Body::from(r#"{"status":"OK"}"#));
-    *reply.status_mut() = code;
-    reply
-}
-
-async fn next(State(instance): State<Arc<Instance>>) -> Reply {
-    instance.asked.store(true, Ordering::Relaxed);
-    instance.pool.idle(instance.clone());
-    let Some(work) = instance.take.lock().await.recv().await else {
-        return status(StatusCode::GONE);
-    };
-    Response::builder()
-        .header("content-type", "application/json")
-        .header("lambda-runtime-aws-request-id", &work.id)
-        .header("lambda-runtime-deadline-ms", work.deadline_ms.to_string())
-        .header("lambda-runtime-invoked-function-arn", &instance.arn)
-        .header(
-            "lambda-runtime-trace-id",
-            "Root=1-00000000-000000000000000000000000;Sampled=0",
-        )
-        .body(Body::from(work.payload))
-        .unwrap_or_else(|_| status(StatusCode::INTERNAL_SERVER_ERROR))
-}
-
-async fn response(
-    State(instance): State<Arc<Instance>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Reply {
-    let mode = headers.get("lambda-runtime-function-response-mode");
-    if mode.is_some_and(|mode| mode == "streaming") {
-        return stream(&instance, &id, body).await;
-    }
-    let outcome = match axum::body::to_bytes(body, PAYLOAD_BYTES).await {
-        Ok(bytes) => Outcome::Reply(bytes),
-        Err(_) => Outcome::Error(error(
-            "Function.ResponseSizeTooLarge",
-            "Response payload size exceeded maximum allowed payload size (6291556 bytes).",
-        )),
-    };
-    instance.answer(&id, outcome);
-    status(StatusCode::ACCEPTED)
-}
-
-/// Passes pieces on as they come. When the client is gone, the upload is given up: the connection closes, and the
-/// function's next piece fails.
-async fn stream(instance: &Instance, id: &str, body: Body) -> Reply {
-    let (pieces, received) = mpsc::channel(PIECES_WAITING);
-    if !instance.answer(id, Outcome::Stream(received)) {
-        return status(StatusCode::GONE);
-    }
-    let mut body = body.into_data_stream();
-    let reply = loop {
-        let piece = tokio::select! {
-            piece = body.next() => piece,
-            () = pieces.closed() => break closing(),
-        };
-        match piece {
-            None => break status(StatusCode::ACCEPTED),
-            Some(Err(_)) => break closing(),
-            Some(Ok(piece)) => {
-                if pieces.send(piece).await.is_err() {
-                    break closing();
-                }
-            }
-        }
-    };
-    instance.finished.fetch_add(1, Ordering::Relaxed);
-    reply
-}
-
-fn closing() -> Reply {
-    let mut reply = status(StatusCode::GONE);
-    reply
-        .headers_mut()
-        .insert("connection", axum::http::HeaderValue::from_static("close"));
-    reply
-}
-
-async fn failure(
-    State(instance): State<Arc<Instance>>,
-    Path(id): Path<String>,
-    body: Bytes,
-) -> Reply {
-    instance.answer(&id, Outcome::Error(body));
-    status(StatusCode::ACCEPTED)
-}
-
-async fn init_error(State(instance): State<Arc<Instance>>, body: Bytes) -> Reply {
-    *lock(&instance.init_error) = Some(body);
-    status(StatusCode::ACCEPTED)
 }

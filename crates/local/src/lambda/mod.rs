@@ -6,6 +6,7 @@
 
 mod api;
 mod instance;
+mod runtime;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ use instance::{Instance, Outcome};
 pub const PAYLOAD_BYTES: usize = 6 << 20;
 /// How long a process may take to ask for its first invocation. Source: AWS Lambda, init phase.
 const INIT_TIME: Duration = Duration::from_secs(10);
+/// How long an instance may wait for work before it ends; Lambda keeps them warm for minutes too.
+const IDLE_TIME: Duration = Duration::from_secs(300);
 
 /// A function as the template describes it.
 #[derive(Debug, Clone)]
@@ -64,7 +67,18 @@ pub enum Invocation {
     /// The function failed: JSON with `errorType` and `errorMessage`.
     FunctionError(Bytes),
     /// The reply in pieces, as the function sends them. Dropping the receiver stops the function's sending.
-    Stream(mpsc::Receiver<Bytes>),
+    Stream(Pieces),
+}
+
+/// A streamed reply. An error is the last piece: without one, the stream is whole.
+pub type Pieces = mpsc::Receiver<Result<Bytes, StreamCut>>;
+
+/// Why a stream ended before its end: the function's own report, `Runtime.ExitError` or `Sandbox.Timedout`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {detail}")]
+pub struct StreamCut {
+    pub name: String,
+    pub detail: String,
 }
 
 /// The functions and their instances. Clones share everything; the processes end with the last clone.
@@ -80,8 +94,8 @@ pub(crate) struct Function {
 }
 
 /// The instances of a function.
-#[derive(Default)]
 pub(crate) struct Pool {
+    idle_time: Duration,
     state: Mutex<PoolState>,
     changed: Notify,
 }
@@ -93,6 +107,18 @@ struct PoolState {
 }
 
 impl Pool {
+    fn new(idle_time: Duration) -> Self {
+        Self {
+            idle_time,
+            state: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    fn idle_time(&self) -> Duration {
+        self.idle_time
+    }
+
     fn with<T>(&self, change: impl FnOnce(&mut PoolState) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -101,6 +127,15 @@ impl Pool {
     pub(crate) fn idle(&self, instance: Arc<Instance>) {
         self.with(|state| state.idle.push(instance));
         self.changed.notify_one();
+    }
+
+    /// Takes an idle instance out of use; false when somebody has just taken it.
+    fn retire(&self, id: u64) -> bool {
+        self.with(|state| {
+            let before = state.idle.len();
+            state.idle.retain(|instance| instance.id != id);
+            state.idle.len() < before
+        })
     }
 
     /// The instance's process has ended.
@@ -116,10 +151,14 @@ impl Pool {
 impl Host {
     /// Knows the functions; starts nothing yet. `limit` bounds the instances of each function.
     pub fn new(functions: Vec<FunctionConfig>, limit: usize) -> Self {
+        Self::with_idle_time(functions, limit, IDLE_TIME)
+    }
+
+    fn with_idle_time(functions: Vec<FunctionConfig>, limit: usize, idle_time: Duration) -> Self {
         let functions = functions.into_iter().map(|config| {
             let function = Function {
                 limit,
-                pool: Arc::new(Pool::default()),
+                pool: Arc::new(Pool::new(idle_time)),
                 config,
             };
             (function.config.name.clone(), function)
@@ -152,7 +191,7 @@ impl Host {
             match instance.invoke(payload, function.config.timeout).await {
                 Outcome::Reply(bytes) => Invocation::Reply(bytes),
                 Outcome::Error(bytes) => Invocation::FunctionError(bytes),
-                Outcome::Stream(body) => Invocation::Stream(body),
+                Outcome::Stream(pieces) => Invocation::Stream(pieces),
             },
         )
     }
@@ -208,12 +247,13 @@ impl Function {
             let waited = tokio::time::timeout_at(patience, changed).await;
             if waited.is_err() {
                 return Err(match mine {
-                    Some(instance) => {
+                    // One that has asked for work may be at somebody else's.
+                    Some(instance) if !instance.has_asked() => {
                         instance.kill();
                         let words = "the function did not ask for an invocation within 10 seconds";
                         Unavailable::InitFailed(instance::error("Sandbox.Timedout", words))
                     }
-                    None => Unavailable::Busy,
+                    _ => Unavailable::Busy,
                 });
             }
         }

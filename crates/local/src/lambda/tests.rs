@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use super::{FunctionConfig, Host, Invocation, InvokeError};
 
+mod ends;
+mod wire;
+
 /// The child: asks for work and does what the payload says, until the host ends it.
 #[test]
 #[expect(
@@ -65,8 +68,13 @@ async fn serve(api: &str) {
 async fn stream(request: reqwest::RequestBuilder, payload: &Value) {
     let (pieces, received) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
     let record = payload["record"].as_str().unwrap_or("/dev/null").to_owned();
+    let crash_at = payload["crash_at"].as_u64();
+    let every_ms = payload["every_ms"].as_u64().unwrap_or(25);
     tokio::spawn(async move {
         for number in 0..40 {
+            if crash_at == Some(number) {
+                std::process::exit(7);
+            }
             if pieces
                 .send(Ok(Bytes::from(format!("{number};"))))
                 .await
@@ -75,7 +83,7 @@ async fn stream(request: reqwest::RequestBuilder, payload: &Value) {
                 std::fs::write(record, "stopped").unwrap();
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(25)).await;
+            tokio::time::sleep(Duration::from_millis(every_ms)).await;
         }
         std::fs::write(record, "whole").unwrap();
     });
@@ -84,17 +92,15 @@ async fn stream(request: reqwest::RequestBuilder, payload: &Value) {
     drop(request.header(mode.0, mode.1).body(body).send().await);
 }
 
+const CHILD: [&str; 2] = ["--exact", "lambda::tests::child_of_the_host"];
+
+fn endpoint() -> BTreeMap<String, String> {
+    let (name, url) = ("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
+    [(name.to_owned(), url.to_owned())].into()
+}
+
 fn host(limit: usize, timeout: Duration) -> Host {
-    let endpoint = (
-        "AWS_ENDPOINT_URL".to_owned(),
-        "http://127.0.0.1:1".to_owned(),
-    );
-    host_with(
-        limit,
-        timeout,
-        [endpoint].into(),
-        &["--exact", "lambda::tests::child_of_the_host"],
-    )
+    host_with(limit, timeout, endpoint(), &CHILD)
 }
 
 fn host_with(
@@ -103,7 +109,15 @@ fn host_with(
     environment: BTreeMap<String, String>,
     arguments: &[&str],
 ) -> Host {
-    let config = FunctionConfig {
+    Host::new(vec![child(timeout, environment, arguments)], limit)
+}
+
+fn child(
+    timeout: Duration,
+    environment: BTreeMap<String, String>,
+    arguments: &[&str],
+) -> FunctionConfig {
+    FunctionConfig {
         name: "child".to_owned(),
         program: std::env::current_exe().unwrap(),
         arguments: arguments
@@ -113,8 +127,7 @@ fn host_with(
         environment,
         timeout,
         memory_mb: 128,
-    };
-    Host::new(vec![config], limit)
+    }
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -223,7 +236,7 @@ async fn a_stream_comes_in_pieces_and_a_hang_up_stops_it() {
     let (mut count, mut text) = (0, String::new());
     while let Some(piece) = pieces.recv().await {
         count += 1;
-        text.push_str(std::str::from_utf8(&piece).unwrap());
+        text.push_str(std::str::from_utf8(&piece.unwrap()).unwrap());
     }
     assert!(
         count > 10 && text.ends_with("39;"),
@@ -234,7 +247,7 @@ async fn a_stream_comes_in_pieces_and_a_hang_up_stops_it() {
     else {
         panic!("no stream")
     };
-    pieces.recv().await.unwrap();
+    pieces.recv().await.unwrap().unwrap();
     drop(pieces);
     for _ in 0..400 {
         if cut.exists() {
@@ -257,11 +270,7 @@ async fn a_function_that_cannot_start_says_so() {
         error_type(invoke(&no_endpoint, json!({})).await),
         "Runtime.InvalidEntrypoint"
     );
-    let endpoint = (
-        "AWS_ENDPOINT_URL".to_owned(),
-        "http://127.0.0.1:1".to_owned(),
-    );
-    let ends_at_once = host_with(1, MINUTE, [endpoint].into(), &["--list"]);
+    let ends_at_once = host_with(1, MINUTE, endpoint(), &["--list"]);
     assert_eq!(
         error_type(invoke(&ends_at_once, json!({})).await),
         "Runtime.ExitError"

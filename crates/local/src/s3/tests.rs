@@ -1,0 +1,114 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_smithy_types::date_time::{DateTime, Format};
+use http_body_util::BodyExt;
+use sha2::{Digest, Sha256};
+
+use super::*;
+
+const HOST: &str = "127.0.0.1:4566";
+
+fn hmac(key: &[u8], text: &str) -> Vec<u8> {
+    let mut block = [0u8; 64];
+    block[..key.len()].copy_from_slice(key);
+    let keyed = |pad: u8| block.map(|byte| byte ^ pad);
+    let inner = Sha256::new()
+        .chain_update(keyed(0x36))
+        .chain_update(text)
+        .finalize();
+    let outer = Sha256::new().chain_update(keyed(0x5c)).chain_update(inner);
+    outer.finalize().to_vec()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Signature Version 4 in the query, written out from its description, valid for `seconds` from `begun`.
+fn presign(method: &str, path: &str, secret: &str, begun: u64, seconds: u32) -> String {
+    let time = DateTime::from_secs(i64::try_from(begun).unwrap());
+    let time: String = time.fmt(Format::DateTime).unwrap();
+    let time = time.replace(['-', ':'], "");
+    let day = &time[..8];
+    let scope = format!("{day}/us-east-1/s3/aws4_request");
+    let query = format!(
+        "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={KEY}%2F{}&X-Amz-Date={time}\
+         &X-Amz-Expires={seconds}&X-Amz-SignedHeaders=host",
+        scope.replace('/', "%2F")
+    );
+    let canonical = format!("{method}\n{path}\n{query}\nhost:{HOST}\n\nhost\nUNSIGNED-PAYLOAD");
+    let digest = hex(&Sha256::digest(canonical));
+    let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{digest}");
+    let key = [day, "us-east-1", "s3", "aws4_request"]
+        .iter()
+        .fold(format!("AWS4{secret}").into_bytes(), |key, part| {
+            hmac(&key, part)
+        });
+    format!("{path}?{query}&X-Amz-Signature={}", hex(&hmac(&key, &text)))
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap().as_secs()
+}
+
+async fn send(s3: &S3, method: &str, link: &str, body: &str) -> (u16, String) {
+    let request = Request::builder()
+        .method(method)
+        .uri(link)
+        .header("host", HOST)
+        .header("content-length", body.len())
+        .body(Body::from(body.to_owned()))
+        .unwrap();
+    let reply = s3.call(request).await;
+    let status = reply.status().as_u16();
+    let bytes = reply.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn presigned_links_put_and_get_and_nothing_else_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let s3 = S3::open(folder.path(), &["bucket".to_owned()]).unwrap();
+    let path = "/bucket/sources/a.txt";
+    let link = |method: &str| presign(method, path, KEY, now(), 60);
+    assert_eq!(send(&s3, "PUT", &link("PUT"), "granite").await.0, 200);
+    let stored = folder.path().join("bucket/sources/a.txt");
+    assert_eq!(std::fs::read_to_string(stored).unwrap(), "granite");
+    let (status, text) = send(&s3, "GET", &link("GET"), "").await;
+    assert_eq!((status, text.as_str()), (200, "granite"));
+    let refused = [
+        ("PUT", link("GET")),
+        ("GET", link("GET").replace("a.txt", "b.txt")),
+        ("GET", presign("GET", path, "another", now(), 60)),
+        ("GET", presign("GET", path, KEY, now() - 3600, 60)),
+    ];
+    for (method, link) in refused {
+        let (status, text) = send(&s3, method, &link, "").await;
+        assert!(status == 403, "{method} {link}: {status} {text}");
+    }
+}
+
+#[tokio::test]
+async fn objects_are_read_from_their_bucket_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let s3 = S3::open(&folder.path().join("s3"), &["b".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("secret"), "s").unwrap();
+    std::fs::write(folder.path().join("s3/b/plan.jsonl"), "{}").unwrap();
+    let outside = folder.path().join("secret");
+    let check = async |bucket: &str, key: &str, expected: Option<&str>| {
+        let read = s3.read(bucket, key).await.unwrap();
+        assert_eq!(
+            read.as_deref(),
+            expected.map(str::as_bytes),
+            "{bucket} {key}"
+        );
+    };
+    check("b", "plan.jsonl", Some("{}")).await;
+    check("b", "missing", None).await;
+    check("b", "", None).await;
+    check("b", "../../secret", None).await;
+    check("b", outside.to_str().unwrap(), None).await;
+    check("..", "secret", None).await;
+    check("", "b/plan.jsonl", None).await;
+}
