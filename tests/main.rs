@@ -1,5 +1,7 @@
 //! The service at its door: every test starts the real binary on a folder of its own and speaks HTTP to it.
 
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+
 mod bad_input;
 mod durability;
 mod instance;

@@ -105,8 +105,11 @@ impl Dynamo {
         table: &Value,
         expiry: Option<&str>,
     ) -> Result<(), DynamoError> {
-        let name = json!({ "TableName": table["TableName"] });
-        if self.call("DescribeTable", &name).await.is_ok() {
+        let listed = self.call("ListTables", &json!({})).await?;
+        let known = listed["TableNames"]
+            .as_array()
+            .is_some_and(|names| names.contains(&table["TableName"]));
+        if known {
             return Ok(());
         }
         self.call("CreateTable", table).await?;

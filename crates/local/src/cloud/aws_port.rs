@@ -94,8 +94,15 @@ fn service<B>(request: &Request<B>) -> Option<String> {
                 .into_owned(),
         )
     };
-    let scope = from_header.or_else(from_query)?;
-    scope.rsplit('/').nth(1).map(str::to_owned)
+    match from_header.or_else(from_query) {
+        Some(scope) => scope.rsplit('/').nth(1).map(str::to_owned),
+        // Links in the older form of signatures, which boto3 still makes, are S3's alone.
+        None => request
+            .uri()
+            .query()?
+            .contains("AWSAccessKeyId=")
+            .then(|| "s3".to_owned()),
+    }
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -136,6 +143,11 @@ mod tests {
         check(
             None,
             "/b/k?X-Amz-Credential=k%2F20260101%2Fus-east-1%2Fs3%2Faws4_request",
+            Some("s3"),
+        );
+        check(
+            None,
+            "/b/k?AWSAccessKeyId=k&Signature=s&Expires=1",
             Some("s3"),
         );
         check(Some("Bearer token"), "/", None);

@@ -1,0 +1,66 @@
+"""The API as an HTTP client of another language sees it."""
+
+import json
+import time
+import urllib.request
+
+import pytest
+
+
+def test_each_quote_is_the_stored_text(instance):
+    status, _, answer = instance.http(
+        "POST", "/v1/ask", {"question": "How many ingestion jobs may run at the same time for a knowledge base?"}
+    )
+    assert status == 200 and answer["answered"], answer
+    for citation in answer["citations"]:
+        _, _, document = instance.http("GET", f"/v1/documents/{citation['document_id']}/text")
+        stored = document["text"].encode()[citation["start"] : citation["end"]]
+        assert stored == citation["quote"].encode()
+        assert citation["marker"] in answer["answer"]
+
+
+def test_the_stream_arrives_in_pieces(instance):
+    fault = json.dumps({"operation": "ConverseStream", "every_ms": 40, "times": 1}).encode()
+    urllib.request.urlopen(urllib.request.Request(instance.aws + "/_local/faults", data=fault)).close()
+    body = json.dumps({"question": "What does a guardrail do with an e-mail address?"}).encode()
+    request = urllib.request.Request(instance.api + "/v1/ask", data=body)
+    request.add_header("content-type", "application/json")
+    request.add_header("accept", "text/event-stream")
+    arrivals, names = [], []
+    with urllib.request.urlopen(request) as reply:
+        assert reply.headers["content-type"] == "text/event-stream"
+        for line in reply:
+            if line.startswith(b"event: "):
+                names.append(line.decode().split()[1])
+                arrivals.append(time.monotonic())
+    assert names[0] == "sources" and names[-1] == "done"
+    assert arrivals[-1] - arrivals[0] > 0.2
+
+
+def test_the_page_comes_with_its_policy(instance):
+    status, headers, page = instance.http("GET", "/")
+    assert status == 200 and headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "app.js" in page
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status", "name"),
+    [
+        ("POST", "/v1/ask", b"{", {}, 400, "NotJson"),
+        ("POST", "/v1/ask", {"question": ""}, {}, 400, "EmptyQuestion"),
+        ("POST", "/v1/ask", {"question": "a", "space": "nowhere"}, {}, 404, "UnknownSpace"),
+        ("POST", "/v1/ask", b"a", {"content-type": "text/plain"}, 415, "UnsupportedMediaType"),
+        ("POST", "/v1/search", {"query": "a", "filter": {"equalz": {}}}, {}, 400, "InvalidFilter"),
+        ("GET", "/v1/serach", None, {}, 404, "UnknownRoute"),
+        ("PUT", "/v1/ask", {}, {}, 405, "MethodNotAllowed"),
+        ("GET", "/v1/documents/default.0", None, {}, 404, "DocumentNotFound"),
+        ("POST", "/v1/documents", {"name": "a.txt", "content": "x" * 5_000_000}, {}, 413, "PayloadTooLarge"),
+        ("GET", "/", None, {"host": "evil.example"}, 403, "ForeignHost"),
+    ],
+)
+def test_bad_input_is_named(instance, method, path, body, headers, status, name):
+    found, replied, problem = instance.http(method, path, body, headers)
+    assert (found, problem["name"]) == (status, name), problem
+    assert replied["content-type"] == "application/problem+json"
+    assert problem["detail"]
