@@ -72,10 +72,12 @@ pub fn read(
     overrides: &BTreeMap<String, String>,
     file: impl Fn(&str) -> Option<String>,
 ) -> Result<Template, TemplateError> {
-    let root: Value =
-        serde_saphyr::from_str(&long_forms(text)).map_err(|error| TemplateError::NotYaml {
-            detail: error.to_string(),
-        })?;
+    let text = long_forms(text);
+    refuse_unknown_tags(&text)?;
+    let root: Value = serde_saphyr::from_str(&text).map_err(|error| TemplateError::NotYaml {
+        detail: error.to_string(),
+    })?;
+    refuse_conditions(&root)?;
     let resources = object(&root, "Resources")?;
     let names = Names::new(&root, resources, overrides)?;
     let globals = root
@@ -124,6 +126,42 @@ fn long_forms(text: &str) -> String {
         other => format!("{{ \"Fn::{other}\": {} }}", &found[2]),
     };
     short.replace_all(text, long).into_owned()
+}
+
+/// A short form that is left over would be read as the plain text behind it.
+fn refuse_unknown_tags(text: &str) -> Result<(), TemplateError> {
+    static TAG: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"[:,\-\[{]\s*(!\w+)[ \t\[{]").ok());
+    for (number, line) in text.lines().enumerate() {
+        let code = line.split(" #").next().unwrap_or(line);
+        let found = TAG.as_ref().and_then(|tag| tag.captures(code));
+        if let Some(found) = found.filter(|_| !code.trim_start().starts_with('#')) {
+            return Err(TemplateError::Unresolved {
+                place: format!("line {}", number + 1),
+                detail: format!("{} is no function that the laptop knows", &found[1]),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a resource exists must not be guessed.
+fn refuse_conditions(root: &Value) -> Result<(), TemplateError> {
+    let refused = |place: &str, detail: String| {
+        Err(TemplateError::Unresolved {
+            place: place.to_owned(),
+            detail: format!("{detail}: the laptop knows no conditions"),
+        })
+    };
+    if !root["Conditions"].is_null() {
+        return refused("Conditions", "Conditions".to_owned());
+    }
+    for (id, resource) in root["Resources"].as_object().into_iter().flatten() {
+        if let Some(condition) = resource["Condition"].as_str() {
+            return refused(id, format!("Condition {condition}"));
+        }
+    }
+    Ok(())
 }
 
 fn object<'a>(value: &'a Value, field: &str) -> Result<&'a Map<String, Value>, TemplateError> {
@@ -411,81 +449,4 @@ fn state_machine(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const REAL: &str = include_str!("../../../template.yaml");
-    const MACHINE: &str = include_str!("../../../infra/ingest.asl.json");
-
-    fn file(path: &str) -> Option<String> {
-        (path == "infra/ingest.asl.json").then(|| MACHINE.to_owned())
-    }
-
-    #[test]
-    fn the_deployed_template_is_read() {
-        let overrides = [("EmbedDimensions".to_owned(), "256".to_owned())].into();
-        let template = read(REAL, &overrides, file).unwrap();
-        let names: Vec<_> = template
-            .functions
-            .iter()
-            .map(|function| (function.name.as_str(), function.binary.as_str()))
-            .collect();
-        assert!(names.contains(&("outcrop-query", "query")), "{names:?}");
-        assert!(names.contains(&("outcrop-ingest", "ingest")), "{names:?}");
-        let environment = &template.functions[0].environment;
-        assert_eq!(environment["OUTCROP_TABLE"], "outcrop-table");
-        assert_eq!(environment["OUTCROP_EMBED_DIMENSIONS"], "256");
-        assert_eq!(
-            environment["OUTCROP_STATE_MACHINE_ARN"],
-            "arn:aws:states:us-east-1:000000000000:stateMachine:outcrop-ingest"
-        );
-        assert_eq!(template.buckets, ["outcrop-bucket"]);
-        let (name, definition) = &template.state_machines[0];
-        assert_eq!(name, "outcrop-ingest");
-        assert!(
-            definition.contains("arn:aws:lambda:us-east-1:000000000000:function:outcrop-ingest")
-        );
-        assert_eq!(
-            template.times_to_live,
-            [("outcrop-table".to_owned(), "expires_at".to_owned())]
-        );
-        assert!(
-            template
-                .skipped
-                .iter()
-                .all(|(_, kind)| kind == "AWS::Lambda::Permission")
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_resolved_is_named() {
-        let check = |text: &str, name: &str, part: &str| {
-            let error = read(text, &BTreeMap::new(), file).unwrap_err();
-            assert_eq!(error.name(), name);
-            assert!(error.to_string().contains(part), "{error}");
-        };
-        check("Resources: [", "TemplateNotYaml", "");
-        check("Parameters: {}", "TemplateMissing", "Resources");
-        let function = |value: &str| {
-            format!(
-                "Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Metadata: {{ BuildProperties: {{ Binary: b }} }}\n    Properties:\n      Environment:\n        Variables:\n          X: {value}\n"
-            )
-        };
-        check(&function("!Ref Nothing"), "TemplateUnresolved", "Nothing");
-        check(
-            &function("!GetAtt F.Color"),
-            "TemplateUnresolved",
-            "F.Color",
-        );
-        check(
-            &function("!Sub \"a-${Nope}\""),
-            "TemplateUnresolved",
-            "Nope",
-        );
-        check(
-            &function("{ \"Fn::Select\": [0, [a]] }"),
-            "TemplateUnresolved",
-            "Fn::Select",
-        );
-    }
-}
+mod tests;

@@ -1,0 +1,90 @@
+use super::*;
+
+const REAL: &str = include_str!("../../../../template.yaml");
+const MACHINE: &str = include_str!("../../../../infra/ingest.asl.json");
+
+fn file(path: &str) -> Option<String> {
+    (path == "infra/ingest.asl.json").then(|| MACHINE.to_owned())
+}
+
+#[test]
+fn the_deployed_template_is_read() {
+    let overrides = [("EmbedDimensions".to_owned(), "256".to_owned())].into();
+    let template = read(REAL, &overrides, file).unwrap();
+    let names: Vec<_> = template
+        .functions
+        .iter()
+        .map(|function| (function.name.as_str(), function.binary.as_str()))
+        .collect();
+    assert!(names.contains(&("outcrop-query", "query")), "{names:?}");
+    assert!(names.contains(&("outcrop-ingest", "ingest")), "{names:?}");
+    let environment = &template.functions[0].environment;
+    assert_eq!(environment["OUTCROP_TABLE"], "outcrop-table");
+    assert_eq!(environment["OUTCROP_EMBED_DIMENSIONS"], "256");
+    assert_eq!(
+        environment["OUTCROP_STATE_MACHINE_ARN"],
+        "arn:aws:states:us-east-1:000000000000:stateMachine:outcrop-ingest"
+    );
+    assert_eq!(template.buckets, ["outcrop-bucket"]);
+    let (name, definition) = &template.state_machines[0];
+    assert_eq!(name, "outcrop-ingest");
+    assert!(definition.contains("arn:aws:lambda:us-east-1:000000000000:function:outcrop-ingest"));
+    assert_eq!(
+        template.times_to_live,
+        [("outcrop-table".to_owned(), "expires_at".to_owned())]
+    );
+    assert!(
+        template
+            .skipped
+            .iter()
+            .all(|(_, kind)| kind == "AWS::Lambda::Permission")
+    );
+}
+
+#[test]
+fn what_cannot_be_resolved_is_named() {
+    let check = |text: &str, name: &str, part: &str| {
+        let error = read(text, &BTreeMap::new(), file).unwrap_err();
+        assert_eq!(error.name(), name);
+        assert!(error.to_string().contains(part), "{error}");
+    };
+    check("Resources: [", "TemplateNotYaml", "");
+    check("Parameters: {}", "TemplateMissing", "Resources");
+    let function = |value: &str| {
+        format!(
+            "Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Metadata: {{ BuildProperties: {{ Binary: b }} }}\n    Properties:\n      Environment:\n        Variables:\n          X: {value}\n"
+        )
+    };
+    check(&function("!Ref Nothing"), "TemplateUnresolved", "Nothing");
+    check(
+        &function("!GetAtt F.Color"),
+        "TemplateUnresolved",
+        "F.Color",
+    );
+    check(
+        &function("!Sub \"a-${Nope}\""),
+        "TemplateUnresolved",
+        "Nope",
+    );
+    check(
+        &function("{ \"Fn::Select\": [0, [a]] }"),
+        "TemplateUnresolved",
+        "Fn::Select",
+    );
+    check(
+        &function("!ImportValue other"),
+        "TemplateUnresolved",
+        "ImportValue",
+    );
+    check(&function("!If [a, b, c]"), "TemplateUnresolved", "If");
+    check(
+        "Resources:\n  F:\n    Type: AWS::S3::Bucket\n    Condition: IsProduction\n",
+        "TemplateUnresolved",
+        "IsProduction",
+    );
+    check(
+        "Conditions: { A: 1 }\nResources: {}\n",
+        "TemplateUnresolved",
+        "Conditions",
+    );
+}
