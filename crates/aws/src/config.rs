@@ -53,7 +53,7 @@ pub struct Settings {
     region: String,
     credentials: Credentials,
     endpoints: Endpoints,
-    ca_bundle: Option<String>,
+    ca_bundle: Option<Vec<u8>>,
     pub(crate) local: bool,
 }
 
@@ -118,9 +118,21 @@ impl Settings {
             ),
             local: endpoint.is_some(),
             endpoints: Endpoints { all: endpoint },
-            ca_bundle: lookup("AWS_CA_BUNDLE").filter(|value| !value.is_empty()),
+            ca_bundle: ca_bundle(lookup("AWS_CA_BUNDLE"))?,
         })
     }
+}
+
+/// The certificates to trust instead of Amazon's. A bundle that was named and cannot be read must not be left out quietly.
+fn ca_bundle(path: Option<String>) -> Result<Option<Vec<u8>>, ConfigError> {
+    let Some(path) = path.filter(|path| !path.is_empty()) else {
+        return Ok(None);
+    };
+    std::fs::read(&path).map(Some).map_err(|error| ConfigError {
+        variable: "AWS_CA_BUNDLE",
+        problem: format!("names {path:?}, which cannot be read ({error})"),
+        example: "/etc/ssl/certs/ca-certificates.crt",
+    })
 }
 
 fn dimensions(text: &str) -> Result<u32, ConfigError> {
@@ -176,18 +188,71 @@ fn http_client(settings: &Settings) -> aws_smithy_runtime_api::client::http::Sha
     if settings.local {
         return Builder::new().build_http();
     }
-    let bundle = settings
-        .ca_bundle
-        .as_ref()
-        .and_then(|path| std::fs::read(path).ok());
     let roots = tls::TrustStore::empty()
         .with_native_roots(false)
-        .with_pem_certificate(bundle.unwrap_or_else(|| AMAZON_ROOTS.to_vec()));
+        .with_pem_certificate(
+            settings
+                .ca_bundle
+                .clone()
+                .unwrap_or_else(|| AMAZON_ROOTS.to_vec()),
+        );
     let builder = Builder::new().tls_provider(tls::Provider::Rustls(
         tls::rustls_provider::CryptoMode::Ring,
     ));
     match tls::TlsContext::builder().with_trust_store(roots).build() {
         Ok(context) => builder.tls_context(context).build_https(),
         Err(_) => builder.build_https(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn complete() -> BTreeMap<&'static str, &'static str> {
+        BTreeMap::from([
+            ("OUTCROP_TABLE", "t"),
+            ("OUTCROP_BUCKET", "b"),
+            ("OUTCROP_STATE_MACHINE_ARN", "arn"),
+            ("OUTCROP_ANSWER_MODEL", "m"),
+            ("OUTCROP_EMBED_MODEL", "e"),
+            ("OUTCROP_EMBED_DIMENSIONS", "1024"),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ACCESS_KEY_ID", "k"),
+            ("AWS_SECRET_ACCESS_KEY", "s"),
+        ])
+    }
+
+    fn read(variables: &BTreeMap<&str, &str>) -> Result<Settings, ConfigError> {
+        Settings::from_lookup(|name| variables.get(name).map(|value| (*value).to_owned()))
+    }
+
+    #[test]
+    fn a_wrong_variable_is_named() {
+        let check = |variable: &'static str, value: Option<&'static str>| {
+            let mut variables = complete();
+            match value {
+                Some(value) => variables.insert(variable, value),
+                None => variables.remove(variable),
+            };
+            let error = read(&variables).unwrap_err();
+            assert_eq!(
+                (error.variable, error.name()),
+                (variable, "InvalidConfiguration")
+            );
+            assert!(error.to_string().contains(variable));
+        };
+        assert!(read(&complete()).is_ok());
+        for variable in complete().keys() {
+            check(variable, None);
+            check(variable, Some(" "));
+        }
+        check("OUTCROP_EMBED_DIMENSIONS", Some("many"));
+        check("OUTCROP_EMBED_DIMENSIONS", Some("0"));
+        check("OUTCROP_EMBED_DIMENSIONS", Some("5000"));
+        check("OUTCROP_LOG_LEVEL", Some("LOUD"));
+        check("AWS_CA_BUNDLE", Some("/nowhere/at/all.pem"));
     }
 }

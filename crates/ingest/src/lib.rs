@@ -46,7 +46,8 @@ async fn step(aws: &Aws, payload: Value) -> Result<Value, StepFailure> {
 }
 
 fn failure(error: sync::StepError) -> StepFailure {
-    tracing::warn!(error = error.name(), detail = %error, "a step failed");
+    tracing::warn!(error = error.name(), "a step failed");
+    tracing::debug!(detail = %error, "the failed step");
     StepFailure {
         name: error.name().to_owned(),
         message: error.to_string(),
