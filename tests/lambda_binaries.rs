@@ -87,10 +87,10 @@ async fn http(host: &Host, function: &str, event: &str) -> (u64, Value) {
 }
 
 /// Prelude and body of a streamed reply: JSON, eight zero bytes, the rest.
-async fn streamed(mut pieces: tokio::sync::mpsc::Receiver<bytes::Bytes>) -> (Value, String) {
+async fn streamed(mut pieces: local::lambda::Pieces) -> (Value, String) {
     let mut whole = Vec::new();
     while let Some(piece) = pieces.recv().await {
-        whole.extend_from_slice(&piece);
+        whole.extend_from_slice(&piece.unwrap());
     }
     let cut = whole
         .windows(8)
