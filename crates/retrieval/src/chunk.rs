@@ -29,9 +29,9 @@ const WORD_BYTES: usize = 256;
 /// An approximate count of a text's tokens: one for each piece of six letters of a word, one for each mark.
 ///
 /// An estimate for sizing passages; what a model bills is what its reply says. Counted run by run between white space,
-/// so that the count of a passage is the sum of its words'.
+/// so that the count of a passage is the sum of its words'; runs of more than 256 bytes piece by piece.
 pub fn count_tokens(text: &str) -> usize {
-    text.split_whitespace().map(run_tokens).sum()
+    runs(text).map(|(_, run)| run_tokens(run)).sum()
 }
 
 fn run_tokens(run: &str) -> usize {
@@ -58,10 +58,15 @@ struct Word {
 }
 
 /// Cuts `text` into passages. Whatever is not white space stands in at least one of them.
+///
+/// A passage has at most `max_tokens` by [`count_tokens`], unless it is a single word (or piece of a run of more than
+/// 256 bytes without white space) that has more. `max_tokens` counts as 1 at least, `overlap_percent` as 50 at most.
+/// Time and memory grow with the length of the text, whatever its words.
 pub fn fixed_size(text: &str, headings: &[Heading], size: &FixedSize) -> Vec<Passage> {
     let words = words(text);
     let max_tokens = size.max_tokens.max(1);
     let overlap = max_tokens * size.overlap_percent.min(50) / 100;
+    let mut headings = HeadingPath::new(headings);
     let mut passages = Vec::new();
     let mut first = 0;
     while first < words.len() {
@@ -71,7 +76,7 @@ pub fn fixed_size(text: &str, headings: &[Heading], size: &FixedSize) -> Vec<Pas
             ordinal: passages.len() as u32,
             start: from as u64,
             end: to as u64,
-            heading_path: heading_path(headings, from),
+            heading_path: headings.at(from),
             text: text[from..to].to_owned(),
         });
         if end == words.len() {
@@ -167,16 +172,42 @@ fn pieces(run: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The headings that a byte stands below, highest first.
-fn heading_path(headings: &[Heading], at: usize) -> Vec<String> {
-    let mut path: Vec<&Heading> = Vec::new();
-    for heading in headings.iter().take_while(|heading| heading.start <= at) {
-        path.retain(|above| above.level < heading.level);
-        path.push(heading);
+/// The headings that a byte stands below, highest first; asked for bytes in rising order, so that all passages together
+/// read each heading once.
+struct HeadingPath<'a> {
+    rest: &'a [Heading],
+    path: Vec<&'a Heading>,
+}
+
+impl<'a> HeadingPath<'a> {
+    fn new(headings: &'a [Heading]) -> Self {
+        let path = Vec::new();
+        Self {
+            rest: headings,
+            path,
+        }
     }
-    path.into_iter()
-        .map(|heading| heading.title.clone())
-        .collect()
+
+    fn at(&mut self, byte: usize) -> Vec<String> {
+        while let Some((heading, rest)) = self.rest.split_first() {
+            if heading.start > byte {
+                break;
+            }
+            while self
+                .path
+                .last()
+                .is_some_and(|above| above.level >= heading.level)
+            {
+                self.path.pop();
+            }
+            self.path.push(heading);
+            self.rest = rest;
+        }
+        self.path
+            .iter()
+            .map(|heading| heading.title.clone())
+            .collect()
+    }
 }
 
 #[cfg(test)]
@@ -204,11 +235,17 @@ mod tests {
         };
         let headings = [heading(1, "One"), heading(2, "Two"), heading(1, "Three")];
         let check = |needle: &str, path: &[&str]| {
-            assert_eq!(heading_path(&headings, text.find(needle).unwrap()), path);
+            let found = HeadingPath::new(&headings).at(text.find(needle).unwrap());
+            assert_eq!(found, path);
         };
         check("first", &["One"]);
         check("second", &["One", "Two"]);
         check("third", &["Three"]);
+        let mut walk = HeadingPath::new(&headings);
+        for needle in ["first", "second", "third"] {
+            let at = text.find(needle).unwrap();
+            assert_eq!(walk.at(at), HeadingPath::new(&headings).at(at));
+        }
     }
 
     #[test]
@@ -230,6 +267,26 @@ mod tests {
     }
 
     proptest! {
+        /// Runs long enough to be cut: bounds hold there too, and cuts are at characters' borders.
+        #[test]
+        fn monsters_keep_the_bounds(
+            text in "(?s)([_a-zé東🪨.]{200,700} ?){0,6}",
+            max_tokens in 300usize..400,
+            overlap_percent in 0usize..60,
+        ) {
+            let passages = fixed_size(&text, &[], &FixedSize { max_tokens, overlap_percent });
+            prop_assert_eq!(&passages, &fixed_size(&text, &[], &FixedSize { max_tokens, overlap_percent }));
+            let mut covered = 0;
+            for passage in &passages {
+                let (start, end) = (passage.start as usize, passage.end as usize);
+                prop_assert_eq!(text.get(start..end), Some(passage.text.as_str()));
+                prop_assert!(start <= covered || text[covered..start].trim().is_empty());
+                prop_assert!(count_tokens(&passage.text) <= max_tokens);
+                covered = end;
+            }
+            prop_assert!(text[covered..].trim().is_empty());
+        }
+
         #[test]
         fn nothing_is_lost_and_positions_are_exact(
             text in "(?s)([a-zé]{1,12}[ .\n]{1,3}|.{0,8}){0,120}",

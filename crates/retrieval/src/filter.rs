@@ -115,9 +115,9 @@ impl Filter {
 
 /// 1 and 1.0 are the same number.
 fn same(left: &Value, right: &Value) -> bool {
-    match (left.as_f64(), right.as_f64()) {
-        (Some(left), Some(right)) => left == right,
-        _ => left == right,
+    match order(left, right) {
+        Some(order) => order.is_eq(),
+        None => left == right,
     }
 }
 
@@ -125,9 +125,18 @@ fn is_in(found: &Value, list: &[Value]) -> bool {
     list.iter().any(|value| same(found, value))
 }
 
-/// Numbers only: Bedrock's comparisons take nothing else.
+/// Numbers only: Bedrock's comparisons take nothing else. Whole numbers are compared whole; as floating-point numbers,
+/// account 9007199254740993 would be account 9007199254740992.
 fn order(found: &Value, wanted: &Value) -> Option<Ordering> {
-    found.as_f64()?.partial_cmp(&wanted.as_f64()?)
+    match (whole(found), whole(wanted)) {
+        (Some(found), Some(wanted)) => Some(found.cmp(&wanted)),
+        _ => found.as_f64()?.partial_cmp(&wanted.as_f64()?),
+    }
+}
+
+fn whole(value: &Value) -> Option<i128> {
+    let signed = value.as_i64().map(i128::from);
+    signed.or_else(|| value.as_u64().map(i128::from))
 }
 
 /// In a text as a part, in a list as a part of one of its texts.
@@ -151,7 +160,8 @@ mod tests {
     #[test]
     fn filters_mean_what_bedrock_says() {
         let metadata: Metadata = serde_json::from_value(json!({
-            "year": 2026, "team": "search", "tags": ["rust", "aws"], "draft": false
+            "year": 2026, "team": "search", "tags": ["rust", "aws"], "draft": false,
+            "account": 9_007_199_254_740_993_u64
         }))
         .unwrap();
         let check = |filter: Value, passes: bool| {
@@ -163,6 +173,18 @@ mod tests {
         check(one("equals", "year", json!(2026.0)), true);
         check(one("equals", "year", json!("2026")), false);
         check(one("equals", "draft", json!(false)), true);
+        check(
+            one("equals", "account", json!(9_007_199_254_740_993_u64)),
+            true,
+        );
+        check(
+            one("equals", "account", json!(9_007_199_254_740_992_u64)),
+            false,
+        );
+        check(
+            one("greaterThan", "account", json!(9_007_199_254_740_992_u64)),
+            true,
+        );
         check(one("equals", "missing", json!(1)), false);
         check(one("notEquals", "team", json!("search")), false);
         check(one("notEquals", "missing", json!("x")), true);

@@ -30,6 +30,18 @@ pub enum Mask {
     Principals(Vec<String>),
 }
 
+impl Mask {
+    /// Whether a document with these readers may be seen.
+    fn lets_see(&self, readers: &[String]) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Principals(principals) => {
+                readers.iter().any(|reader| principals.contains(reader))
+            }
+        }
+    }
+}
+
 /// Which rankings count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -131,7 +143,8 @@ impl Index {
     /// Documents that are not dead.
     pub fn document_count(&self) -> u64 {
         let alive = |live: &LiveSegment| {
-            u64::from(live.segment.document_count()) - live.dead_documents.len() as u64
+            let documents = live.segment.document_count();
+            u64::from(documents) - live.dead_documents.range(..documents).count() as u64
         };
         self.segments.iter().map(alive).sum()
     }
@@ -142,17 +155,19 @@ impl Index {
     /// # Errors
     /// [`SearchError`].
     pub fn search(&self, query: &Query<'_>) -> Result<Vec<Hit>, SearchError> {
-        let masks: Vec<Bits> = self
-            .segments
-            .iter()
-            .map(|live| {
-                live.segment
-                    .allowed(&live.dead_documents, query.mask, query.filter)
-            })
-            .collect();
+        // No ranking is longer than the passages there are.
+        let limit = query.limit.min(self.stored_passages());
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let allowed = |live: &LiveSegment| {
+            live.segment
+                .allowed(&live.dead_documents, query.mask, query.filter)
+        };
+        let masks: Vec<Bits> = self.segments.iter().map(allowed).collect();
         let depth = match query.mode {
-            Mode::Hybrid => query.limit.max(FUSED_AT_LEAST),
-            _ => query.limit,
+            Mode::Hybrid => limit.max(FUSED_AT_LEAST),
+            _ => limit,
         };
         let lexical = match query.text {
             Some(text) if query.mode != Mode::Vector => self.lexical(&masks, text, depth)?,
@@ -166,32 +181,33 @@ impl Index {
             |ranking: &[(f32, Place)]| ranking.iter().map(|(_, place)| *place).collect::<Vec<_>>();
         let mut fused = fuse([&places(&lexical), &places(&vector)]);
         let own_scores = match query.mode {
-            Mode::Lexical => Some(lexical),
-            Mode::Vector => Some(vector),
+            Mode::Lexical => Some((lexical, 0)),
+            Mode::Vector => Some((vector, 1)),
             Mode::Hybrid => None,
         };
-        if let Some(scores) = own_scores {
+        if let Some((ranking, which)) = own_scores {
             for fused in &mut fused {
-                let found = scores.iter().find(|(_, place)| *place == fused.place);
+                let found = fused.ranks[which].and_then(|rank| ranking.get(rank as usize - 1));
                 fused.score = found.map_or(0.0, |(score, _)| *score);
             }
         }
-        self.hits(fused, query.limit)
+        let best = self.best_first(fused, limit, |fused| (fused.score, fused.place));
+        best.iter().map(|fused| self.hit(fused)).collect()
     }
 
     /// A passage by its id, if it is alive and the mask lets it be seen.
     pub fn passage(&self, id: &str, mask: &Mask) -> Option<Hit> {
-        let (document_id, hash, ordinal) = parse_passage_id(id)?;
+        let (document_id, _, ordinal) = parse_passage_id(id)?;
         self.segments.iter().enumerate().find_map(|(number, live)| {
             let document = live.segment.find_document(document_id)?;
-            let record = live.segment.document(document).ok()?;
+            let record = live.segment.record(document).ok()?;
+            // Only the id as it was given out: neither a shortened hash nor another way to write the ordinal.
+            let same = passage_id(document_id, &record.content_hash, ordinal) == id;
             let at = record.passage_range.start.checked_add(ordinal)?;
-            let there = at < record.passage_range.end && record.content_hash.starts_with(hash);
-            let seen = there
-                && live
-                    .segment
-                    .allowed(&live.dead_documents, mask, None)
-                    .contains(at);
+            let seen = same
+                && at < record.passage_range.end
+                && !live.dead_documents.contains(&document)
+                && mask.lets_see(&record.readers);
             let fused = Fused {
                 place: (number as u32, at),
                 score: 0.0,
@@ -199,6 +215,11 @@ impl Index {
             };
             seen.then(|| self.hit(&fused).ok()).flatten()
         })
+    }
+
+    fn stored_passages(&self) -> usize {
+        let stored = |live: &LiveSegment| live.segment.passage_count() as usize;
+        self.segments.iter().map(stored).sum()
     }
 
     fn lexical(
@@ -217,10 +238,11 @@ impl Index {
                 detail: error.to_string(),
             }
         })?;
-        Ok(found
+        let found = found
             .into_iter()
             .map(|(score, segment, at)| (score, (segment, at)))
-            .collect())
+            .collect();
+        Ok(self.best_first(found, depth, |found| *found))
     }
 
     fn vector(
@@ -245,49 +267,52 @@ impl Index {
                     .map(|(score, at)| (score, (number as u32, at))),
             );
         }
-        found.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1)));
-        found.truncate(depth);
-        Ok(found)
+        Ok(self.best_first(found, depth, |found| *found))
     }
 
-    /// The best `limit` as hits. Ids break ties, so the edge is read a little further than the limit.
-    fn hits(&self, mut fused: Vec<Fused>, limit: usize) -> Result<Vec<Hit>, SearchError> {
-        let order = |left: &Fused, right: &Fused| {
-            right
-                .score
-                .total_cmp(&left.score)
-                .then(left.place.cmp(&right.place))
-        };
-        fused.sort_by(order);
-        let edge = fused.get(limit.saturating_sub(1)).map(|last| last.score);
-        let kept = fused
-            .iter()
-            .take_while(|fused| edge.is_none_or(|edge| fused.score >= edge));
-        let mut hits = kept
-            .map(|fused| self.hit(fused))
-            .collect::<Result<Vec<_>, _>>()?;
-        hits.sort_by(|left, right| {
-            right
-                .score
-                .total_cmp(&left.score)
-                .then_with(|| left.passage_id.cmp(&right.passage_id))
-        });
-        hits.truncate(limit);
-        Ok(hits)
+    /// The best `limit`, best first; equal scores in the order of passage ids, so that an order does not depend on how
+    /// the passages are spread over segments.
+    fn best_first<T>(
+        &self,
+        mut found: Vec<T>,
+        limit: usize,
+        of: impl Fn(&T) -> (f32, Place),
+    ) -> Vec<T> {
+        found.sort_by(|left, right| of(right).0.total_cmp(&of(left).0));
+        if let Some(edge) = found.get(limit.saturating_sub(1)).map(|last| of(last).0) {
+            found.truncate(found.partition_point(|other| of(other).0.total_cmp(&edge).is_ge()));
+        }
+        for equals in found.chunk_by_mut(|left, right| of(left).0 == of(right).0) {
+            if equals.len() > 1 {
+                equals.sort_by_cached_key(|one| self.id(of(one).1).unwrap_or_default());
+            }
+        }
+        found.truncate(limit);
+        found
+    }
+
+    fn id(&self, (segment, at): Place) -> Result<String, SearchError> {
+        let segment = &self.segments[segment as usize].segment;
+        let record = segment.record(segment.document_of(at))?;
+        let ordinal = at.saturating_sub(record.passage_range.start);
+        Ok(passage_id(
+            &record.document_id,
+            &record.content_hash,
+            ordinal,
+        ))
     }
 
     fn hit(&self, fused: &Fused) -> Result<Hit, SearchError> {
         let (segment, at) = fused.place;
         let segment = &self.segments[segment as usize].segment;
-        let record = segment.document(segment.document_of(at))?;
+        let record = segment.record(segment.document_of(at))?;
         let stored = segment.passage(at)?;
-        let ordinal = at - record.passage_range.start;
         Ok(Hit {
-            passage_id: passage_id(&record.document_id, &record.content_hash, ordinal),
-            document_id: record.document_id,
-            title: record.title,
-            uri: record.uri,
-            content_hash: record.content_hash,
+            passage_id: self.id(fused.place)?,
+            document_id: record.document_id.clone(),
+            title: record.title.clone(),
+            uri: record.uri.clone(),
+            content_hash: record.content_hash.clone(),
             heading_path: stored.heading_path,
             text: stored.text,
             start: stored.start,
@@ -298,3 +323,6 @@ impl Index {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

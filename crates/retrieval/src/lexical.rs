@@ -4,115 +4,35 @@
 //! Words are lowercased, folded to ASCII and stemmed by the document's language; a query's word is looked up under every
 //! stem that a language gives it. Text without spaces between words (Chinese, Japanese) is indexed by pairs of characters.
 
+mod analysis;
+mod best;
+mod sections;
+
 use std::collections::BTreeSet;
-use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rust_stemmers::{Algorithm, Stemmer};
-use tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
-use tantivy::directory::{
-    DirectoryLock, FileHandle, Lock, OwnedBytes, RamDirectory, WatchCallback, WatchHandle, WritePtr,
+use tantivy::directory::{OwnedBytes, RamDirectory};
+use tantivy::query::{
+    Bm25StatisticsProvider, BooleanQuery, EnableScoring, Occur, Query, TermQuery,
 };
-use tantivy::query::{BooleanQuery, EnableScoring, Occur, Query, TermQuery};
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
-use tantivy::tokenizer::{
-    AsciiFoldingFilter, LowerCaser, PreTokenizedString, RemoveLongFilter, SimpleTokenizer,
-    TextAnalyzer, Token, TokenStream,
-};
+use tantivy::tokenizer::{PreTokenizedString, Token};
 use tantivy::{Directory, Searcher, TantivyDocument, Term};
+
+pub(crate) use analysis::Language;
+use analysis::{query_terms, stemmed, words};
+use best::Best;
+use sections::Sections;
 
 use crate::bits::Bits;
 
-/// Words of more bytes are identifiers that nobody types; they are left out.
-const WORD_BYTES: usize = 80;
 /// Memory that building an index may use before it spills; the least that tantivy takes is 15 MB.
 const BUILD_BYTES: usize = 64 << 20;
 
 /// The files of one segment's inverted index, by name.
 pub(crate) type Files = Vec<(String, Vec<u8>)>;
-
-/// The language of a text, as far as stemming goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Language {
-    English,
-    Spanish,
-    Other,
-}
-
-const LANGUAGES: [Language; 3] = [Language::English, Language::Spanish, Language::Other];
-
-impl Language {
-    /// Detected from the text; short and doubtful texts count as English.
-    pub(crate) fn of(text: &str) -> Self {
-        let mut end = text.len().min(4_000);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        match whatlang::detect(&text[..end]) {
-            Some(found) if found.lang() == whatlang::Lang::Spa && found.is_reliable() => {
-                Self::Spanish
-            }
-            Some(found) if found.lang() != whatlang::Lang::Eng && found.is_reliable() => {
-                Self::Other
-            }
-            _ => Self::English,
-        }
-    }
-
-    fn stemmer(self) -> Option<Stemmer> {
-        match self {
-            Self::English => Some(Stemmer::create(Algorithm::English)),
-            Self::Spanish => Some(Stemmer::create(Algorithm::Spanish)),
-            Self::Other => None,
-        }
-    }
-}
-
-/// The words of a text, folded, not stemmed.
-fn words(text: &str) -> Vec<String> {
-    let mut analyzer = TextAnalyzer::builder(SimpleTokenizer::default())
-        .filter(RemoveLongFilter::limit(WORD_BYTES))
-        .filter(LowerCaser)
-        .filter(AsciiFoldingFilter)
-        .build();
-    let mut stream = analyzer.token_stream(text);
-    let mut words = Vec::new();
-    while let Some(token) = stream.next() {
-        push_word(&mut words, &token.text);
-    }
-    words
-}
-
-/// A word, or the pairs of characters of a run without spaces.
-fn push_word(words: &mut Vec<String>, word: &str) {
-    let unspaced =
-        |letter: char| matches!(letter as u32, 0x3040..=0x30FF | 0x3400..=0x9FFF | 0xF900..=0xFAFF);
-    if !word.chars().any(unspaced) {
-        words.push(word.to_owned());
-        return;
-    }
-    let letters: Vec<char> = word.chars().collect();
-    if letters.len() == 1 {
-        words.push(word.to_owned());
-    }
-    words.extend(
-        letters
-            .windows(2)
-            .map(|pair| pair.iter().collect::<String>()),
-    );
-}
-
-fn stemmed(words: Vec<String>, language: Language) -> Vec<String> {
-    match language.stemmer() {
-        Some(stemmer) => words
-            .into_iter()
-            .map(|word| stemmer.stem(&word).into_owned())
-            .collect(),
-        None => words,
-    }
-}
 
 fn schema() -> (Schema, Field) {
     let mut builder = Schema::builder();
@@ -228,12 +148,16 @@ impl Lexicon {
     pub(crate) fn passages(&self) -> u64 {
         self.searcher.num_docs()
     }
+
+    fn mean_length(&self) -> tantivy::Result<f32> {
+        mean_length(&self.searcher, self.field)
+    }
 }
 
 /// Statistics over all segments of a search.
 struct Statistics<'a>(&'a [&'a Lexicon]);
 
-impl tantivy::query::Bm25StatisticsProvider for Statistics<'_> {
+impl Bm25StatisticsProvider for Statistics<'_> {
     fn total_num_tokens(&self, field: Field) -> tantivy::Result<u64> {
         self.0
             .iter()
@@ -251,24 +175,30 @@ impl tantivy::query::Bm25StatisticsProvider for Statistics<'_> {
     fn doc_freq(&self, term: &Term) -> tantivy::Result<u64> {
         self.0
             .iter()
-            .map(|lexicon| {
-                tantivy::query::Bm25StatisticsProvider::doc_freq(&lexicon.searcher, term)
-            })
+            .map(|lexicon| Bm25StatisticsProvider::doc_freq(&lexicon.searcher, term))
             .sum()
     }
 }
 
-/// The terms that a query looks for, each once.
-fn query_terms(text: &str) -> BTreeSet<String> {
-    let words = words(text);
-    LANGUAGES
-        .iter()
-        .flat_map(|language| stemmed(words.clone(), *language))
-        .collect()
+/// Words of a passage, on average; 0 where there are none.
+fn mean_length(statistics: &dyn Bm25StatisticsProvider, field: Field) -> tantivy::Result<f32> {
+    let passages = statistics.total_num_docs()?.max(1);
+    Ok(statistics.total_num_tokens(field)? as f32 / passages as f32)
 }
 
-/// The best `limit` allowed passages of each segment, merged: (score, segment, ordinal), best first, ties by place.
-/// `masks[i]` belongs to `lexicons[i]`.
+/// How far a passage may score above its block's stored maximum. tantivy picks the best of a block by the segment's own
+/// mean length `a`; with the mean `b` of all segments another may be best. A score changes by a factor of at most
+/// max(a/b, b/a) from one mean to the other, because each term of BM25's denominator does; so does the bound.
+fn slack(own: f32, all: f32) -> f32 {
+    if own > 0.0 && all > 0.0 {
+        (own / all).max(all / own)
+    } else {
+        1.0
+    }
+}
+
+/// The best `limit` allowed passages of each segment and all that equal the last of them: (score, segment, ordinal), in
+/// no order. `masks[i]` belongs to `lexicons[i]`.
 pub(crate) fn search(
     lexicons: &[&Lexicon],
     masks: &[Bits],
@@ -282,17 +212,13 @@ pub(crate) fn search(
         if mask.count() == 0 || terms.is_empty() {
             continue;
         }
-        let clauses = terms.iter().map(|term| {
-            let term = Term::from_field_text(lexicon.field, term);
-            let query: Box<dyn Query> =
-                Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs));
-            (Occur::Should, query)
-        });
-        let query = BooleanQuery::new(clauses.collect());
-        let scoring =
-            EnableScoring::enabled_from_statistics_provider(&statistics, &lexicon.searcher);
-        let weight = query.weight(scoring)?;
-        let mut best = Best::new(limit);
+        let mean = mean_length(&statistics, lexicon.field)?;
+        let mut best = Best::new(limit, slack(lexicon.mean_length()?, mean));
+        let query = any_of(&terms, lexicon.field);
+        let weight = query.weight(EnableScoring::enabled_from_statistics_provider(
+            &statistics,
+            &lexicon.searcher,
+        ))?;
         for reader in lexicon.searcher.segment_readers() {
             weight.for_each_pruning(f32::MIN, reader, &mut |ordinal, score| {
                 if mask.contains(ordinal) {
@@ -301,182 +227,25 @@ pub(crate) fn search(
                 best.threshold()
             })?;
         }
-        found.extend(
-            best.kept
-                .into_iter()
-                .map(|(score, ordinal)| (score, number as u32, ordinal)),
-        );
+        let kept = best.finish().into_iter();
+        found.extend(kept.map(|(score, ordinal)| (score, number as u32, ordinal)));
     }
-    found.sort_by(|left, right| {
-        right
-            .0
-            .total_cmp(&left.0)
-            .then((left.1, left.2).cmp(&(right.1, right.2)))
-    });
-    found.truncate(limit);
     Ok(found)
 }
 
-/// The best so far. Ties at the edge go to the smaller ordinal, which comes first.
-struct Best {
-    limit: usize,
-    kept: Vec<(f32, u32)>,
-    least: f32,
-}
-
-impl Best {
-    fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            kept: Vec::with_capacity(limit * 2),
-            least: f32::MIN,
-        }
-    }
-
-    fn offer(&mut self, score: f32, ordinal: u32) {
-        if score <= self.least {
-            return;
-        }
-        self.kept.push((score, ordinal));
-        if self.kept.len() >= self.limit * 2 {
-            self.shrink();
-        }
-    }
-
-    fn shrink(&mut self) {
-        self.kept
-            .sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1)));
-        self.kept.truncate(self.limit);
-        if let Some(last) = self.kept.last().filter(|_| self.kept.len() == self.limit) {
-            self.least = last.0;
-        }
-    }
-
-    fn threshold(&self) -> f32 {
-        self.least
-    }
-}
-
-/// A read-only directory over byte ranges of one file.
-#[derive(Clone)]
-struct Sections {
-    bytes: OwnedBytes,
-    files: Arc<Vec<(String, Range<usize>)>>,
-}
-
-impl std::fmt::Debug for Sections {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Sections")
-            .field("files", &self.files.len())
-            .finish()
-    }
-}
-
-impl Sections {
-    fn find(&self, path: &Path) -> Option<OwnedBytes> {
-        let name = path.to_string_lossy();
-        let (_, range) = self.files.iter().find(|(file, _)| *file == name)?;
-        Some(self.bytes.slice(range.clone()))
-    }
-}
-
-fn read_only() -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, "a segment is immutable")
-}
-
-impl Directory for Sections {
-    fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
-        let bytes = self
-            .find(path)
-            .ok_or_else(|| OpenReadError::FileDoesNotExist(path.to_owned()))?;
-        Ok(Arc::new(bytes))
-    }
-
-    fn delete(&self, path: &Path) -> Result<(), DeleteError> {
-        Err(DeleteError::IoError {
-            io_error: Arc::new(read_only()),
-            filepath: path.to_owned(),
-        })
-    }
-
-    fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
-        Ok(self.find(path).is_some())
-    }
-
-    fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
-        Err(OpenWriteError::IoError {
-            io_error: Arc::new(read_only()),
-            filepath: path.to_owned(),
-        })
-    }
-
-    fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
-        let bytes = self
-            .find(path)
-            .ok_or_else(|| OpenReadError::FileDoesNotExist(path.to_owned()))?;
-        Ok(bytes.as_slice().to_owned())
-    }
-
-    fn atomic_write(&self, path: &Path, _: &[u8]) -> io::Result<()> {
-        // tantivy notes its managed files at open; a note about files that cannot change may be dropped.
-        if path.to_string_lossy() == ".managed.json" {
-            Ok(())
-        } else {
-            Err(read_only())
-        }
-    }
-
-    fn sync_directory(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn acquire_lock(&self, _: &Lock) -> Result<DirectoryLock, LockError> {
-        Ok(DirectoryLock::from(Box::new(())))
-    }
-
-    fn watch(&self, _: WatchCallback) -> tantivy::Result<WatchHandle> {
-        Ok(WatchHandle::empty())
-    }
+/// A passage with any of the terms.
+fn any_of(terms: &BTreeSet<String>, field: Field) -> BooleanQuery {
+    let clauses = terms.iter().map(|term| {
+        let term = Term::from_field_text(field, term);
+        let query: Box<dyn Query> = Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs));
+        (Occur::Should, query)
+    });
+    BooleanQuery::new(clauses.collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_folded_and_stemmed_by_language() {
-        let check = |text: &str, language: Language, expected: &[&str]| {
-            assert_eq!(stemmed(words(text), language), expected, "{text}");
-        };
-        check("Running dogs", Language::English, &["run", "dog"]);
-        check("canciones rápidas", Language::Spanish, &["cancion", "rap"]);
-        check(
-            "Größe der Häuser",
-            Language::Other,
-            &["grosse", "der", "hauser"],
-        );
-        check("東京都", Language::Other, &["東京", "京都"]);
-        check("猫", Language::Other, &["猫"]);
-    }
-
-    #[test]
-    fn the_language_is_detected() {
-        let check = |text: &str, language| assert_eq!(Language::of(text), language, "{text}");
-        check(
-            "The quick brown fox jumps over the lazy dog and runs away into the forest.",
-            Language::English,
-        );
-        check(
-            "El perro corre por la calle mientras los niños juegan en el parque con una pelota grande.",
-            Language::Spanish,
-        );
-        check(
-            "Der Hund läuft durch die Straße, während die Kinder im Park mit einem Ball spielen.",
-            Language::Other,
-        );
-        check("", Language::English);
-    }
 
     #[test]
     fn the_same_passages_give_the_same_files() {
@@ -488,5 +257,37 @@ mod tests {
         let once = build(passages()).unwrap();
         assert_eq!(once, build(passages()).unwrap());
         assert!(once.iter().any(|(name, _)| name == "meta.json"));
+    }
+
+    /// tantivy's block maxima are made with the segment's own mean length; a search sums lengths over all segments, so
+    /// that another passage of the block may be its best.
+    #[test]
+    fn the_best_is_found_when_another_segment_is_much_longer() {
+        let filler = |count: usize| (0..count).map(|at| format!(" w{at}")).collect::<String>();
+        let mut short = vec!["granite".to_owned(); 600];
+        short[0] = format!("granite granite{}", filler(28));
+        short[400] = format!("granite granite{}", filler(6));
+        let open = |texts: &[String]| {
+            let texts = texts.iter().map(|text| (text.clone(), Language::English));
+            let (mut bytes, mut table) = (Vec::new(), Vec::new());
+            for (name, file) in build(texts).unwrap() {
+                table.push((name, bytes.len()..bytes.len() + file.len()));
+                bytes.extend(file);
+            }
+            Lexicon::open(OwnedBytes::new(bytes), table).unwrap()
+        };
+        let (short, long) = (open(&short), open(&vec![filler(400); 400]));
+        let (mut all, none) = (Bits::none(600), Bits::none(400));
+        all.add_range(0..600);
+        let best = |limit: usize| {
+            let masks = [all.clone(), none.clone()];
+            let found = search(&[&short, &long], &masks, "granite", limit).unwrap();
+            found
+                .into_iter()
+                .max_by(|left, right| left.0.total_cmp(&right.0))
+                .unwrap()
+        };
+        assert_eq!(best(600).2, 400);
+        assert_eq!(best(1).2, 400);
     }
 }

@@ -91,7 +91,8 @@ pub(crate) struct Codes<'a> {
     pub bits: &'a [u8],
 }
 
-/// The best `limit` allowed passages for a normalised query: (score, ordinal), best first, ties by ordinal.
+/// The best `limit` allowed passages for a normalised query and all that equal the last of them: (score, ordinal), best
+/// first, ties by ordinal.
 pub(crate) fn search(
     codes: &Codes<'_>,
     query: &[f32],
@@ -105,7 +106,7 @@ pub(crate) fn search(
             codes,
             query,
             allowed,
-            (limit * SURVIVORS_PER_RESULT).max(SURVIVORS),
+            limit.saturating_mul(SURVIVORS_PER_RESULT).max(SURVIVORS),
         )
     };
     let mut scored: Vec<(f32, u32)> = candidates
@@ -113,7 +114,9 @@ pub(crate) fn search(
         .map(|ordinal| (score(codes, query, ordinal), ordinal))
         .collect();
     scored.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1)));
-    scored.truncate(limit);
+    if let Some((edge, _)) = limit.checked_sub(1).and_then(|at| scored.get(at)).copied() {
+        scored.truncate(scored.partition_point(|(score, _)| score.total_cmp(&edge).is_ge()));
+    }
     scored
 }
 
@@ -134,7 +137,8 @@ fn score(codes: &Codes<'_>, query: &[f32], ordinal: u32) -> f32 {
         .zip(stored_rest)
         .map(|(value, code)| value * f32::from(*code as i8))
         .sum();
-    (sums.iter().sum::<f32>() + tail) * row_scale(row)
+    // Adding 0 makes a negative zero a zero: equal scores must be the same number.
+    (sums.iter().sum::<f32>() + tail) * row_scale(row) + 0.0
 }
 
 /// The allowed passages whose 1-bit codes differ least from the query's.
@@ -276,7 +280,9 @@ mod tests {
             }
             let codes = Codes { dimension: 64, mean: &mean, rows: &rows, bits: &bits };
             let found = search(&codes, &stored[0], &allowed, limit);
-            prop_assert_eq!(found.len(), limit.min(allowed_at.len()));
+            prop_assert!(found.len() >= limit.min(allowed_at.len()));
+            let edge = found.get(limit - 1).map(|last| last.0);
+            prop_assert!(found.iter().skip(limit).all(|(score, _)| Some(*score) == edge));
             prop_assert!(found.iter().all(|(_, at)| allowed_at.contains(at)));
             prop_assert!(found.is_sorted_by(|left, right| left.0 >= right.0));
         }

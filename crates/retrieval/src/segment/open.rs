@@ -274,17 +274,17 @@ impl Segment {
         mask: &Mask,
         filter: Option<&Filter>,
     ) -> Bits {
-        let readable: BTreeSet<u32> = match mask {
-            Mask::Everything => (0..self.summary.documents).collect(),
+        let mut readable = Bits::none(self.summary.documents);
+        match mask {
+            Mask::Everything => readable.add_range(0..self.summary.documents),
             Mask::Principals(principals) => principals
                 .iter()
                 .filter_map(|principal| self.readers.get(principal))
                 .flatten()
-                .copied()
-                .collect(),
-        };
+                .for_each(|document| readable.add_range(*document..*document + 1)),
+        }
         let mut bits = Bits::none(self.summary.passages);
-        for ordinal in readable {
+        for ordinal in readable.iter() {
             let Some(record) = self.records().get(ordinal as usize) else {
                 continue;
             };
@@ -294,6 +294,15 @@ impl Segment {
             }
         }
         bits
+    }
+
+    /// A document by its ordinal, as it was read at the first search.
+    pub(crate) fn record(&self, ordinal: u32) -> Result<&DocumentRecord, SegmentError> {
+        self.records()
+            .get(ordinal as usize)
+            .ok_or(SegmentError::Corrupt {
+                section: Kind::Documents.name(),
+            })
     }
 
     /// The documents' records, read once when they are first asked for.

@@ -329,6 +329,8 @@ fn parts_come_back_and_damage_is_named() {
     };
     check(&|bytes| bytes.truncate(10), "SegmentTruncated");
     check(&|bytes| bytes[0] = b'X', "NotASegment");
+    check(&|bytes| bytes[7] = b'2', "SegmentVersion");
+    check(&|bytes| bytes[7] = b'0', "SegmentCorrupt");
     check(&|bytes| bytes[60] ^= 1, "SegmentCorrupt");
     check(&|bytes| bytes.truncate(bytes.len() - 1), "SegmentCorrupt");
 }
