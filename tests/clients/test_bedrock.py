@@ -5,7 +5,7 @@ import math
 import urllib.request
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EventStreamError
 
 MODEL = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 RESULTS = [
@@ -27,6 +27,21 @@ def question(text, results=()):
 @pytest.fixture()
 def runtime(instance):
     return instance.client("bedrock-runtime")
+
+
+def test_converse_answers_plainly(runtime):
+    reply = runtime.converse(modelId=MODEL, messages=question("hello"))
+    assert reply["output"]["message"]["role"] == "assistant" and reply["stopReason"] == "end_turn"
+    assert [list(block) for block in reply["output"]["message"]["content"]] == [["text"]]
+    usage = reply["usage"]
+    assert usage["totalTokens"] == usage["inputTokens"] + usage["outputTokens"]
+
+
+def test_converse_cites_only_where_it_is_asked_to(runtime):
+    silent = {"searchResult": {**RESULTS[0]["searchResult"], "citations": {"enabled": False}}}
+    reply = runtime.converse(modelId=MODEL, messages=question("How many stairs does the keeper climb?", [silent]))
+    content = reply["output"]["message"]["content"]
+    assert "hundred stairs" in "".join(block["text"] for block in content)
 
 
 def test_converse_cites_search_results(runtime):
@@ -62,7 +77,8 @@ def test_titan_embeddings_have_length_one(runtime, dimensions):
 def test_cohere_embeddings_come_for_each_text(runtime):
     body = json.dumps({"texts": ["granite", "basalt"], "input_type": "search_document"})
     reply = json.loads(runtime.invoke_model(modelId="cohere.embed-english-v3", body=body)["body"].read())
-    assert len(reply["embeddings"]) == 2
+    assert [len(embedding) for embedding in reply["embeddings"]] == [1024, 1024]
+    assert reply["response_type"] == "embeddings_floats"
 
 
 def test_the_guardrail_masks_an_address(runtime):
@@ -76,6 +92,16 @@ def test_the_guardrail_masks_an_address(runtime):
     assert "ada@example.com" not in reply["outputs"][0]["text"]
     found = reply["assessments"][0]["sensitiveInformationPolicy"]["piiEntities"][0]
     assert (found["type"], found["action"]) == ("EMAIL", "ANONYMIZED")
+
+
+def test_the_guardrail_leaves_plain_text_alone(runtime):
+    reply = runtime.apply_guardrail(
+        guardrailIdentifier="outcrop-default",
+        guardrailVersion="DRAFT",
+        source="OUTPUT",
+        content=[{"text": {"text": "The keeper climbs one hundred stairs."}}],
+    )
+    assert (reply["action"], reply["outputs"]) == ("NONE", [])
 
 
 def test_tokens_are_counted(runtime):
@@ -117,3 +143,17 @@ def test_a_throttled_call_says_so_once(instance, runtime):
         runtime.converse(modelId=MODEL, messages=question("hello"))
     assert caught.value.response["Error"]["Code"] == "ThrottlingException"
     runtime.converse(modelId=MODEL, messages=question("hello"))
+
+
+def test_a_stream_that_breaks_off_raises_after_its_first_events(instance, runtime):
+    fault = json.dumps(
+        {"operation": "ConverseStream", "error": "ModelStreamErrorException", "after_events": 2, "times": 1}
+    ).encode()
+    request = urllib.request.Request(instance.aws + "/_local/faults", data=fault, method="POST")
+    urllib.request.urlopen(request).close()
+    seen = []
+    with pytest.raises(EventStreamError) as caught:
+        for event in runtime.converse_stream(modelId=MODEL, messages=question("hello"))["stream"]:
+            seen.append(next(iter(event)))
+    assert seen == ["messageStart", "contentBlockDelta"]
+    assert caught.value.response["Error"]["Code"] == "modelStreamErrorException"

@@ -11,7 +11,7 @@ def test_each_quote_is_the_stored_text(instance):
     status, _, answer = instance.http(
         "POST", "/v1/ask", {"question": "How many ingestion jobs may run at the same time for a knowledge base?"}
     )
-    assert status == 200 and answer["answered"], answer
+    assert status == 200 and answer["answered"] and answer["citations"], answer
     for citation in answer["citations"]:
         _, _, document = instance.http("GET", f"/v1/documents/{citation['document_id']}/text")
         stored = document["text"].encode()[citation["start"] : citation["end"]]
@@ -26,15 +26,42 @@ def test_the_stream_arrives_in_pieces(instance):
     request = urllib.request.Request(instance.api + "/v1/ask", data=body)
     request.add_header("content-type", "application/json")
     request.add_header("accept", "text/event-stream")
-    arrivals, names = [], []
+    arrivals, names, deltas, done = [], [], [], None
     with urllib.request.urlopen(request) as reply:
         assert reply.headers["content-type"] == "text/event-stream"
         for line in reply:
             if line.startswith(b"event: "):
                 names.append(line.decode().split()[1])
                 arrivals.append(time.monotonic())
+            elif line.startswith(b"data: ") and names[-1] == "delta":
+                deltas.append(json.loads(line[6:])["text"])
+            elif line.startswith(b"data: ") and names[-1] == "done":
+                done = json.loads(line[6:])
     assert names[0] == "sources" and names[-1] == "done"
+    assert deltas and done["answer"] == "".join(deltas)
     assert arrivals[-1] - arrivals[0] > 0.2
+
+
+def test_a_file_sent_by_link_can_be_found(instance):
+    text = "Pangolins sleep through the dünne harmattan."
+    status, _, upload = instance.http("POST", "/v1/uploads", {"name": "notes/ü.txt", "bytes": len(text.encode())})
+    assert status == 200, upload
+    put = urllib.request.Request(upload["upload_url"], data=text.encode(), method="PUT")
+    put.add_header("content-type", "text/plain")
+    urllib.request.urlopen(put).close()
+    status, _, started = instance.http("POST", "/v1/runs", {"documents": [upload["document_id"]]})
+    assert status == 202, started
+    run = {"status": "QUEUED"}
+    begun = time.monotonic()
+    while run["status"] in ("QUEUED", "RUNNING"):
+        assert time.monotonic() - begun < 120, run
+        time.sleep(0.2)
+        run = instance.http("GET", f"/v1/runs/{started['run_id']}")[2]
+    assert (run["status"], run["counts"]["published"]) == ("SUCCEEDED", 1), run
+    _, _, found = instance.http("POST", "/v1/search", {"query": "pangolins harmattan"})
+    first = found["results"][0]
+    assert first["document_id"] == upload["document_id"]
+    assert text.encode()[first["start"] : first["end"]] == first["text"].encode()
 
 
 def test_the_page_comes_with_its_policy(instance):
@@ -56,6 +83,24 @@ def test_the_page_comes_with_its_policy(instance):
         ("PUT", "/v1/ask", {}, {}, 405, "MethodNotAllowed"),
         ("GET", "/v1/documents/default.0", None, {}, 404, "DocumentNotFound"),
         ("POST", "/v1/documents", {"name": "a.txt", "content": "x" * 5_000_000}, {}, 413, "PayloadTooLarge"),
+        ("POST", "/v1/ask", b"", {}, 400, "NotJson"),
+        ("POST", "/v1/ask", {}, {}, 400, "EmptyQuestion"),
+        ("POST", "/v1/ask", {"question": "x" * (1 << 20)}, {}, 400, "QuestionTooLong"),
+        ("POST", "/v1/ask", {"question": 7}, {}, 400, "InvalidRequest"),
+        ("POST", "/v1/ask", {"qestion": "a"}, {}, 400, "UnknownField"),
+        ("POST", "/v1/ask", b'{"question": "\xff"}', {}, 400, "InvalidUtf8"),
+        ("POST", "/v1/search", {"query": "a", "mode": "psychic"}, {}, 400, "InvalidRequest"),
+        ("GET", "/v1/documents?limit=abc", None, {}, 400, "InvalidRequest"),
+        ("GET", "/v1/documents?space=nowhere", None, {}, 404, "UnknownSpace"),
+        ("GET", "/v1/documents/..%2f..%2fetc", None, {}, 404, "DocumentNotFound"),
+        ("GET", "/v1/documents/default.0/text", None, {}, 404, "DocumentNotFound"),
+        ("DELETE", "/v1/documents/default.0", None, {}, 404, "DocumentNotFound"),
+        ("GET", "/v1/runs/default.0", None, {}, 404, "RunNotFound"),
+        ("POST", "/v1/documents", {"name": "../../etc/passwd", "content": "x"}, {}, 400, "InvalidDocumentName"),
+        ("POST", "/v1/documents", {"name": "a.txt", "content_base64": "***"}, {}, 400, "InvalidBase64"),
+        ("POST", "/v1/documents", {"name": "a.txt", "content": "x", "space": "Not A"}, {}, 400, "InvalidSpaceName"),
+        ("POST", "/v1/documents", {"name": "a.txt"}, {}, 400, "InvalidRequest"),
+        ("POST", "/v1/uploads", {"name": "../x", "bytes": 3}, {}, 400, "InvalidDocumentName"),
         ("GET", "/", None, {"host": "evil.example"}, 403, "ForeignHost"),
     ],
 )

@@ -1,9 +1,12 @@
 """boto3 against DynamoDB, S3, Step Functions and Lambda of the laptop, with only the endpoint set."""
 
+import io
 import json
+import urllib.error
 import urllib.request
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 BUCKET = "outcrop-bucket"
@@ -31,6 +34,35 @@ def test_dynamodb_keeps_items_and_conditions(instance):
     assert caught.value.response["Error"]["Code"] == "ConditionalCheckFailedException"
 
 
+def test_dynamodb_batches_and_pages(instance):
+    dynamo = instance.client("dynamodb")
+    key = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
+    attributes = [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")]
+    dynamo.create_table(
+        TableName="batches", KeySchema=key, AttributeDefinitions=attributes, BillingMode="PAY_PER_REQUEST"
+    )
+    keys = [{"pk": {"S": "a"}, "sk": {"S": f"{number:03}"}} for number in range(26)]
+    puts = [{"PutRequest": {"Item": item}} for item in keys]
+    with pytest.raises(ClientError) as caught:
+        dynamo.batch_write_item(RequestItems={"batches": puts})
+    assert caught.value.response["Error"]["Code"] == "ValidationException", "25 is the limit of one batch"
+    assert dynamo.batch_write_item(RequestItems={"batches": puts[:25]})["UnprocessedItems"] == {}
+    found = dynamo.batch_get_item(RequestItems={"batches": {"Keys": keys}})["Responses"]["batches"]
+    assert {item["sk"]["S"] for item in found} == {f"{number:03}" for number in range(25)}
+    pages = dynamo.get_paginator("query").paginate(
+        TableName="batches",
+        KeyConditionExpression="pk = :a AND sk BETWEEN :low AND :high",
+        ExpressionAttributeValues={":a": {"S": "a"}, ":low": {"S": "003"}, ":high": {"S": "009"}},
+        ScanIndexForward=False,
+        PaginationConfig={"PageSize": 3},
+    )
+    found = [[item["sk"]["S"] for item in page["Items"]] for page in pages]
+    assert found[:3] == [["009", "008", "007"], ["006", "005", "004"], ["003"]]
+    with pytest.raises(ClientError) as caught:
+        dynamo.get_item(TableName="nothing", Key=keys[0])
+    assert caught.value.response["Error"]["Code"] == "ResourceNotFoundException"
+
+
 def test_s3_keeps_objects(instance):
     s3 = instance.client("s3")
     s3.put_object(Bucket=BUCKET, Key="try/größe.txt", Body=b"granite")
@@ -41,6 +73,28 @@ def test_s3_keeps_objects(instance):
     with pytest.raises(ClientError) as caught:
         s3.get_object(Bucket=BUCKET, Key="try/größe.txt")
     assert caught.value.response["Error"]["Code"] == "NoSuchKey"
+
+
+def test_s3_buckets_parts_ranges_and_pages(instance):
+    s3 = instance.client("s3")
+    s3.create_bucket(Bucket="mine-own")
+    assert {"mine-own", BUCKET} <= {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+    large = bytes(range(256)) * (6 << 12)
+    parts = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
+    s3.upload_fileobj(io.BytesIO(large), "mine-own", "large", Config=parts)
+    assert s3.get_object(Bucket="mine-own", Key="large")["Body"].read() == large
+    piece = s3.get_object(Bucket="mine-own", Key="large", Range="bytes=1000-1299")["Body"].read()
+    assert piece == large[1000:1300]
+    with pytest.raises(ClientError) as caught:
+        s3.put_object(Bucket="mine-own", Key="large", Body=b"x", IfNoneMatch="*")
+    assert caught.value.response["Error"]["Code"] == "PreconditionFailed"
+    for number in range(5):
+        s3.put_object(Bucket="mine-own", Key=f"l/{number}", Body=b"")
+    pages = s3.get_paginator("list_objects_v2").paginate(
+        Bucket="mine-own", Prefix="l/", PaginationConfig={"PageSize": 2}
+    )
+    listed = [[entry["Key"] for entry in page["Contents"]] for page in pages]
+    assert listed == [["l/0", "l/1"], ["l/2", "l/3"], ["l/4"]]
 
 
 def test_s3_links_work_without_credentials(instance):
