@@ -198,6 +198,11 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, KnowledgeError>
     let value: Value = serde_json::from_str(text).map_err(|error| KnowledgeError::NotJson {
         detail: error.to_string(),
     })?;
+    if !value.is_object() {
+        // Serde would fill a form from an array, field by field.
+        let detail = "the body must be a JSON object".to_owned();
+        return Err(KnowledgeError::InvalidRequest { detail });
+    }
     serde_json::from_value(value).map_err(|error| {
         let words = error.to_string();
         match words
