@@ -137,3 +137,58 @@ pub struct DocumentsArguments {
     #[command(flatten)]
     pub connection: Connection,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_each_command_has_an_example() {
+        let mut command = Cli::command();
+        command.clone().debug_assert();
+        assert!(command.render_help().to_string().contains("Exit codes: 0"));
+        for sub in command
+            .get_subcommands_mut()
+            .filter(|sub| sub.get_name() != "help")
+        {
+            let help = sub.render_help().to_string();
+            assert!(help.contains("Example: outcrop"), "{help}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_taken_or_refused() {
+        let check = |line: &str, expected: Option<ErrorKind>| {
+            let found = Cli::try_parse_from(line.split(' ')).err();
+            assert_eq!(found.map(|error| error.kind()), expected, "{line}");
+        };
+        check("outcrop", None);
+        check(
+            "outcrop dev --port 0 --aws-port 0 --data d --no-sample",
+            None,
+        );
+        check(
+            "outcrop ingest a b --readers everyone,user:ada --space s --json --url http://127.0.0.1:1",
+            None,
+        );
+        check("outcrop search a --mode lexical --limit 5", None);
+        check("outcrop runs", None);
+        check("outcrop runs default.1", None);
+        check("outcrop documents --json", None);
+        check("outcrop ingest", Some(ErrorKind::MissingRequiredArgument));
+        check("outcrop ask", Some(ErrorKind::MissingRequiredArgument));
+        check(
+            "outcrop search a --mode fuzzy",
+            Some(ErrorKind::InvalidValue),
+        );
+        check("outcrop dev --port 70000", Some(ErrorKind::ValueValidation));
+        check(
+            "outcrop dev --model-name m",
+            Some(ErrorKind::MissingRequiredArgument),
+        );
+        check("outcrop serve", Some(ErrorKind::InvalidSubcommand));
+    }
+}

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Response};
+use reqwest::header::CONTENT_LENGTH;
+use reqwest::{Body, Client, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio_util::io::ReaderStream;
 
 use crate::walk::Found;
 
@@ -13,6 +16,21 @@ pub const RUN_DOCUMENTS: usize = 1_000;
 /// Why a command failed, in one line for people.
 #[derive(Debug)]
 pub struct Failure(pub String);
+
+/// Why one file did not become a document.
+#[derive(Debug)]
+pub enum Unsent {
+    /// The file cannot be taken, in words; other files can.
+    File(String),
+    /// The instance cannot be worked with; no file would get through.
+    Instance(Failure),
+}
+
+impl From<reqwest::Error> for Unsent {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Instance(error.into())
+    }
+}
 
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
@@ -44,7 +62,9 @@ impl Api {
             let words = "this command speaks plain HTTP to an instance on this machine; give --url http://127.0.0.1:PORT";
             return Err(Failure(format!("{base} cannot be used: {words}")));
         }
+        // A proxy of the environment is for the world outside; it cannot reach this machine's loopback.
         let http = Client::builder()
+            .no_proxy()
             .connect_timeout(Duration::from_secs(3))
             .build()?;
         Ok(Self {
@@ -106,47 +126,88 @@ impl Api {
         }
     }
 
-    /// Uploads a file by a presigned link; answers its document's id.
-    pub async fn upload(&self, file: &Found, readers: &[String]) -> Result<String, Failure> {
-        let body = json!({
-            "name": file.name, "bytes": file.bytes, "space": self.space, "readers": readers,
-        });
-        let announced = self.post("/v1/uploads", &body).await?;
-        let text = |field: &str| announced[field].as_str().unwrap_or_default().to_owned();
-        let content = tokio::fs::read(&file.path)
-            .await
-            .map_err(|error| Failure(format!("{}: {error}", file.path.display())))?;
-        self.put(&text("upload_url"), content).await?;
-        Ok(text("document_id"))
+    /// Uploads a file by a presigned link, read piece by piece; answers its document's id.
+    ///
+    /// # Errors
+    /// [`Unsent::File`] for a file that cannot be read, that changed while it was sent, or that the instance refuses.
+    pub async fn upload(&self, file: &Found, readers: &[String]) -> Result<String, Unsent> {
+        let told = |error: std::io::Error| Unsent::File(error.to_string());
+        let opened = tokio::fs::File::open(&file.path).await.map_err(told)?;
+        // The length as it is now: the walk may be minutes old.
+        let bytes = opened.metadata().await.map_err(told)?.len();
+        let (id, link) = self.announce(&file.name, bytes, readers).await?;
+        let body = Body::wrap_stream(ReaderStream::new(opened.take(bytes)));
+        match self.put(&link, body, bytes).await {
+            Err(Unsent::Instance(_)) if length_of(file).await != Some(bytes) => Err(Unsent::File(
+                "the file changed while it was sent; ingest it again".into(),
+            )),
+            sent => sent.map(|()| id),
+        }
     }
 
     /// Uploads bytes under a name; answers the document's id.
     pub async fn upload_bytes(
         &self,
         name: &str,
-        content: &[u8],
-        readers: &[&str],
-    ) -> Result<String, Failure> {
-        let body = json!({
-            "name": name, "bytes": content.len(), "space": self.space, "readers": readers,
-        });
-        let announced = self.post("/v1/uploads", &body).await?;
-        let text = |field: &str| announced[field].as_str().unwrap_or_default().to_owned();
-        self.put(&text("upload_url"), content.to_vec()).await?;
-        Ok(text("document_id"))
+        content: &'static [u8],
+        readers: &[String],
+    ) -> Result<String, Unsent> {
+        let bytes = content.len() as u64;
+        let (id, link) = self.announce(name, bytes, readers).await?;
+        self.put(&link, Body::from(content), bytes).await?;
+        Ok(id)
     }
 
-    async fn put(&self, link: &str, content: Vec<u8>) -> Result<(), Failure> {
-        let reply = self.http.put(link).body(content).send().await?;
-        if reply.status().is_success() {
+    /// The document's id and the link that takes its bytes.
+    async fn announce(
+        &self,
+        name: &str,
+        bytes: u64,
+        readers: &[String],
+    ) -> Result<(String, String), Unsent> {
+        let body = json!({ "name": name, "bytes": bytes, "space": self.space, "readers": readers });
+        let request = self.http.post(format!("{}/v1/uploads", self.base));
+        let reply = request.json(&body).send().await?;
+        let refused = is_about_the_file(reply.status());
+        if !reply.status().is_success() {
+            let failure = problem(reply).await;
+            return Err(if refused {
+                Unsent::File(failure.0)
+            } else {
+                Unsent::Instance(failure)
+            });
+        }
+        let announced: Value = reply.json().await?;
+        let text = |field: &str| announced[field].as_str().unwrap_or_default().to_owned();
+        Ok((text("document_id"), text("upload_url")))
+    }
+
+    async fn put(&self, link: &str, content: Body, bytes: u64) -> Result<(), Unsent> {
+        // S3 takes no body of unknown length.
+        let request = self.http.put(link).header(CONTENT_LENGTH, bytes);
+        let reply = request.body(content).send().await?;
+        let status = reply.status();
+        if status.is_success() {
             return Ok(());
         }
-        let status = reply.status();
-        Err(Failure(format!(
-            "the upload link answered {status}: {}",
-            reply.text().await.unwrap_or_default()
-        )))
+        let said = reply.text().await.unwrap_or_default();
+        let words = format!("the upload link answered {status}: {said}");
+        Err(if is_about_the_file(status) {
+            Unsent::File(words)
+        } else {
+            Unsent::Instance(Failure(words))
+        })
     }
+}
+
+async fn length_of(file: &Found) -> Option<u64> {
+    let metadata = tokio::fs::metadata(&file.path).await.ok()?;
+    Some(metadata.len())
+}
+
+/// A refusal that another file need not meet. A throttled instance (429) refuses every file.
+fn is_about_the_file(status: StatusCode) -> bool {
+    status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS
 }
 
 async fn json_of(reply: Response) -> Result<Value, Failure> {

@@ -1,30 +1,25 @@
 //! The commands: each speaks HTTP to an instance, a running one or one of its own.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use crate::arguments::{
-    AskArguments, Cli, Command, Connection, DevArguments, DocumentsArguments, IngestArguments,
-    RunsArguments, SearchArguments,
+    AskArguments, Cli, Command, Connection, DevArguments, DocumentsArguments, RunsArguments,
+    SearchArguments,
 };
-use crate::client::{Api, Failure, RUN_DOCUMENTS, problem_line};
+use crate::client::{Api, Failure, problem_line};
 use crate::dev::{self, Embedded};
+use crate::intake::{self, run_report};
 use crate::output::{self, DONE, FAILED, INCOMPLETE};
-use crate::{sse, walk};
+use crate::sse;
 
 const DEFAULT_URL: &str = "http://127.0.0.1:8787";
-/// Files that are sent side by side.
-const UPLOADS_IN_FLIGHT: usize = 8;
-const POLL: Duration = Duration::from_millis(200);
 
 /// Runs a command to its exit code.
 pub async fn run(cli: Cli) -> u8 {
     let ended = match cli.command.unwrap_or(Command::Dev(DevArguments::default())) {
         Command::Dev(arguments) => dev::run(arguments).await,
-        Command::Ingest(arguments) => ingest(arguments).await,
+        Command::Ingest(arguments) => intake::ingest(arguments).await,
         Command::Ask(arguments) => ask(arguments).await,
         Command::Search(arguments) => search(arguments).await,
         Command::Runs(arguments) => runs(arguments).await,
@@ -37,13 +32,13 @@ pub async fn run(cli: Cli) -> u8 {
 }
 
 /// An instance to speak to, and the one of our own that must be ended after.
-struct Session {
-    api: Api,
-    embedded: Option<Embedded>,
+pub struct Session {
+    pub api: Api,
+    pub embedded: Option<Embedded>,
 }
 
 impl Session {
-    async fn open(connection: &Connection) -> Result<Self, Failure> {
+    pub async fn open(connection: &Connection) -> Result<Self, Failure> {
         let url = connection.url.as_deref();
         let api = Api::new(url.unwrap_or(DEFAULT_URL), &connection.space)?;
         if api.is_running().await {
@@ -64,18 +59,14 @@ impl Session {
         })
     }
 
-    async fn close(self) {
+    pub async fn close(self) {
         if let Some(embedded) = self.embedded {
             embedded.shutdown().await;
         }
     }
 }
 
-fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
-}
-
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_default()
 }
 
@@ -107,7 +98,7 @@ async fn answer(api: &Api, arguments: &AskArguments) -> Result<u8, Failure> {
     let whole =
         whole.ok_or_else(|| Failure("the answer broke off before its end; ask again".into()))?;
     if arguments.connection.json {
-        output::line(&pretty(&whole));
+        output::json(&whole);
     } else {
         output::line("");
         output::piece(&citations(api, &whole));
@@ -152,7 +143,7 @@ async fn search(arguments: SearchArguments) -> Result<u8, Failure> {
     session.close().await;
     let found = found?;
     if arguments.connection.json {
-        output::line(&pretty(&found));
+        output::json(&found);
         return Ok(DONE);
     }
     let results = found["results"].as_array().cloned().unwrap_or_default();
@@ -183,7 +174,7 @@ async fn runs(arguments: RunsArguments) -> Result<u8, Failure> {
     session.close().await;
     let found = found?;
     if arguments.connection.json {
-        output::line(&pretty(&found));
+        output::json(&found);
     } else if arguments.run_id.is_some() {
         output::piece(&run_report(&found));
     } else {
@@ -207,7 +198,7 @@ async fn documents(arguments: DocumentsArguments) -> Result<u8, Failure> {
     session.close().await;
     let found = found?;
     if arguments.connection.json || arguments.document_id.is_some() {
-        output::line(&pretty(&found));
+        output::json(&found);
     } else {
         let columns = ["document_id", "status", "passages", "name", "reason"];
         output::piece(&listing(&found["documents"], &columns));
@@ -254,151 +245,4 @@ fn listing(rows: &Value, columns: &[&str]) -> String {
         table.push(columns.iter().map(|column| cell(&row[*column])).collect());
     }
     output::table(&table)
-}
-
-async fn ingest(arguments: IngestArguments) -> Result<u8, Failure> {
-    let walked = walk::walk(&arguments.paths).map_err(Failure)?;
-    for (path, reason) in &walked.skipped {
-        output::note(&format!("left out {}: {reason}", path.display()));
-    }
-    if walked.files.is_empty() {
-        return Err(Failure(
-            "there is no file to ingest below these paths".into(),
-        ));
-    }
-    let session = Session::open(&arguments.connection).await?;
-    let ended = tokio::select! {
-        ended = send_and_wait(&session.api, &walked.files, &arguments.readers) => ended,
-        _ = tokio::signal::ctrl_c() => Err(Failure(
-            "stopped waiting; runs that were started go on, `outcrop runs` shows them".into(),
-        )),
-    };
-    session.close().await;
-    let runs = ended?;
-    if arguments.connection.json {
-        output::line(&pretty(&json!({ "runs": runs })));
-    } else {
-        runs.iter().for_each(|run| output::piece(&run_report(run)));
-    }
-    let failed = runs
-        .iter()
-        .any(|run| matches!(text(run, "status"), "FAILED" | "STOPPED"));
-    let whole = runs.iter().all(|run| text(run, "status") == "SUCCEEDED");
-    Ok(if whole {
-        DONE
-    } else if failed {
-        FAILED
-    } else {
-        INCOMPLETE
-    })
-}
-
-async fn send_and_wait(
-    api: &Api,
-    files: &[walk::Found],
-    readers: &[String],
-) -> Result<Vec<Value>, Failure> {
-    let bar = output::progress(files.len() as u64, "uploading");
-    let uploads: Vec<_> = files.iter().map(|file| api.upload(file, readers)).collect();
-    let mut uploads = stream::iter(uploads).buffered(UPLOADS_IN_FLIGHT);
-    let mut ids = Vec::with_capacity(files.len());
-    while let Some(id) = uploads.next().await {
-        ids.push(id?);
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    ingest_documents(api, &ids).await
-}
-
-/// Starts runs over uploaded documents, one after the other, and waits for their ends.
-pub async fn ingest_documents(api: &Api, ids: &[String]) -> Result<Vec<Value>, Failure> {
-    let mut runs = Vec::new();
-    for chunk in ids.chunks(RUN_DOCUMENTS) {
-        let body = json!({ "space": api.space, "documents": chunk });
-        let started = api.post("/v1/runs", &body).await?;
-        runs.push(wait(api, text(&started, "run_id")).await?);
-    }
-    Ok(runs)
-}
-
-async fn wait(api: &Api, run_id: &str) -> Result<Value, Failure> {
-    let bar = output::progress(1, "ingesting");
-    loop {
-        let run = api.get(&format!("/v1/runs/{run_id}")).await?;
-        let counts = &run["counts"];
-        let count = |field: &str| counts[field].as_u64().unwrap_or_default();
-        bar.set_length(count("planned").max(1));
-        bar.set_position(count("planned") - count("pending").min(count("planned")));
-        if !matches!(text(&run, "status"), "QUEUED" | "RUNNING") {
-            bar.finish_and_clear();
-            return Ok(run);
-        }
-        tokio::time::sleep(POLL).await;
-    }
-}
-
-/// A run's status, its counts, and each document that did not get through.
-fn run_report(run: &Value) -> String {
-    let counts: BTreeMap<String, u64> =
-        serde_json::from_value(run["counts"].clone()).unwrap_or_default();
-    let order = [
-        "planned",
-        "published",
-        "unchanged",
-        "deleted",
-        "refused",
-        "failed",
-        "pending",
-    ];
-    let told: Vec<String> = order
-        .iter()
-        .filter_map(|name| {
-            counts
-                .get(*name)
-                .filter(|count| **count > 0)
-                .map(|count| format!("{count} {name}"))
-        })
-        .collect();
-    let mut report = format!(
-        "{} {}: {}\n",
-        text(run, "status"),
-        text(run, "run_id"),
-        told.join(", ")
-    );
-    if let Some(reason) = run["reason"].as_str() {
-        report.push_str(&format!("{}: {reason}\n", text(run, "error")));
-    }
-    let failures = run["failures"].as_array().cloned().unwrap_or_default();
-    let rows: Vec<Vec<String>> = failures
-        .iter()
-        .map(|failure| {
-            ["status", "error", "name", "reason"]
-                .iter()
-                .map(|field| text(failure, field).to_owned())
-                .collect()
-        })
-        .collect();
-    report.push_str(&output::table(&rows));
-    if run["more_failures"] == true {
-        report.push_str("… and more; `outcrop documents` shows every status\n");
-    }
-    report
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_report_tells_counts_and_reasons() {
-        let run = json!({
-            "run_id": "default.01", "status": "PARTIAL",
-            "counts": {"planned": 3, "published": 2, "unchanged": 0, "deleted": 0, "refused": 1, "failed": 0, "pending": 0},
-            "failures": [{"status": "refused", "error": "EmptyDocument", "name": "a.txt", "reason": "it is empty"}]
-        });
-        insta::assert_snapshot!(run_report(&run), @r"
-        PARTIAL default.01: 3 planned, 2 published, 1 refused
-        refused  EmptyDocument  a.txt  it is empty
-        ");
-    }
 }

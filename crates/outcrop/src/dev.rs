@@ -10,8 +10,8 @@ use local::bedrock;
 use local::cloud::{self, CloudConfig, RunningCloud};
 
 use crate::arguments::DevArguments;
-use crate::client::{Api, Failure};
-use crate::commands::ingest_documents;
+use crate::client::{Api, Failure, Unsent};
+use crate::intake::ingest_documents;
 use crate::output::{self, DONE, FAILED};
 
 static SAMPLE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sample/documents");
@@ -171,8 +171,13 @@ async fn ingest_sample(api: &Api) -> Result<(), Failure> {
         .iter()
         .filter_map(|file| Some((file.path().to_str()?, file.contents())))
         .map(|(name, content)| async move {
-            api.upload_bytes(&format!("bedrock-handbook/{name}"), content, &["everyone"])
+            let name = format!("bedrock-handbook/{name}");
+            api.upload_bytes(&name, content, &["everyone".to_owned()])
                 .await
+                .map_err(|unsent| match unsent {
+                    Unsent::File(reason) => Failure(format!("{name}: {reason}")),
+                    Unsent::Instance(failure) => failure,
+                })
         })
         .collect();
     let mut uploads = stream::iter(uploads).buffered(8);

@@ -4,6 +4,7 @@ mod arguments;
 mod client;
 mod commands;
 mod dev;
+mod intake;
 mod output;
 mod sse;
 mod walk;

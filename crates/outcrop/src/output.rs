@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
 
 /// Exit codes, as `--help` has them.
 pub const DONE: u8 = 0;
@@ -17,6 +18,28 @@ pub fn line(text: &str) {
 
 /// A piece of the result, at once.
 pub fn piece(text: &str) {
+    raw(&printable(text));
+}
+
+/// A JSON value of the result, whole and unchanged, for programs.
+pub fn json(value: &Value) {
+    raw(&format!("{value:#}\n"));
+}
+
+/// Text that cannot steer a terminal: documents and file names are other people's words.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|letter| match letter {
+            '\n' | '\t' => letter,
+            // Marks that turn the direction of what follows would show a quote as it is not.
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => char::REPLACEMENT_CHARACTER,
+            _ if letter.is_control() => char::REPLACEMENT_CHARACTER,
+            _ => letter,
+        })
+        .collect()
+}
+
+fn raw(text: &str) {
     let mut out = std::io::stdout().lock();
     if out
         .write_all(text.as_bytes())
@@ -30,7 +53,7 @@ pub fn piece(text: &str) {
 /// A line beside the result.
 pub fn note(text: &str) {
     // Nobody to tell when standard error is closed.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", printable(text));
 }
 
 pub fn error_line(text: &str) {
@@ -80,6 +103,15 @@ pub fn table(rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_of_others_cannot_steer_the_terminal() {
+        let check = |text: &str, expected: &str| assert_eq!(printable(text), expected, "{text:?}");
+        check("größer\n\tok 字", "größer\n\tok 字");
+        check("\u{1b}[2Jgone\r", "\u{fffd}[2Jgone\u{fffd}");
+        check("\u{9b}31m\u{7}", "\u{fffd}31m\u{fffd}");
+        check("\u{202e}txt.exe", "\u{fffd}txt.exe");
+    }
 
     #[test]
     fn columns_line_up() {

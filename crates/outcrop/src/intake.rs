@@ -1,0 +1,234 @@
+//! `outcrop ingest`: sends files by upload links, starts runs over them, and waits for their ends.
+//!
+//! A file that cannot be taken is told and left out; the others go on. Documents go into runs of at most
+//! [`RUN_DOCUMENTS`], one run after the other: the API takes no more in one request, and the runs of a space
+//! publish one after the other anyway.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use crate::arguments::IngestArguments;
+use crate::client::{Api, Failure, RUN_DOCUMENTS, Unsent};
+use crate::commands::{Session, text};
+use crate::output::{self, DONE, FAILED, INCOMPLETE};
+use crate::walk::{self, Found, Walk};
+
+/// Files that are sent side by side.
+const UPLOADS_IN_FLIGHT: usize = 8;
+const POLL: Duration = Duration::from_millis(200);
+
+/// A file that was not sent, and why.
+struct Refused {
+    name: String,
+    reason: String,
+}
+
+/// Runs the command to its exit code.
+pub async fn ingest(arguments: IngestArguments) -> Result<u8, Failure> {
+    let walked = walk::walk(&arguments.paths).map_err(Failure)?;
+    for (path, reason) in &walked.skipped {
+        output::note(&format!("left out {}: {reason}", path.display()));
+    }
+    if walked.files.is_empty() {
+        return Err(Failure(
+            "there is no file to ingest below these paths".into(),
+        ));
+    }
+    let session = Session::open(&arguments.connection).await?;
+    let waiting_for = RefCell::new(None);
+    let ended = tokio::select! {
+        ended = send_and_wait(&session.api, &walked.files, &arguments.readers, &waiting_for) => ended,
+        _ = tokio::signal::ctrl_c() => Err(stopped(&session, waiting_for.borrow().as_deref())),
+    };
+    session.close().await;
+    let (runs, refused) = ended?;
+    if arguments.connection.json {
+        output::json(&as_json(&runs, &refused, &walked));
+    } else {
+        runs.iter().for_each(|run| output::piece(&run_report(run)));
+    }
+    Ok(exit_code(&runs, refused.len()))
+}
+
+/// What Ctrl-C leaves behind, and how to look at it.
+fn stopped(session: &Session, run_id: Option<&str>) -> Failure {
+    let Some(run_id) = run_id else {
+        return Failure(
+            "stopped before a run was started; `outcrop ingest` sends the files again".into(),
+        );
+    };
+    let base = &session.api.base;
+    Failure(if session.embedded.is_some() {
+        format!(
+            "stopped with this command's own instance; run {run_id} is taken up again when one starts: `outcrop dev`"
+        )
+    } else {
+        format!("stopped waiting; the run goes on: `outcrop runs {run_id} --url {base}` shows it")
+    })
+}
+
+fn as_json(runs: &[Value], refused: &[Refused], walked: &Walk) -> Value {
+    let refused: Vec<Value> = refused
+        .iter()
+        .map(|file| json!({ "name": file.name, "reason": file.reason }))
+        .collect();
+    let skipped: Vec<Value> = walked
+        .skipped
+        .iter()
+        .map(|(path, reason)| json!({ "path": path.display().to_string(), "reason": reason }))
+        .collect();
+    json!({ "runs": runs, "not_sent": refused, "left_out": skipped })
+}
+
+/// 1 when nothing got in or a run failed as a whole, 3 when some documents did not get in.
+fn exit_code(runs: &[Value], refused: usize) -> u8 {
+    let failed = |run: &Value| matches!(text(run, "status"), "FAILED" | "STOPPED");
+    if runs.is_empty() || runs.iter().any(failed) {
+        FAILED
+    } else if refused == 0 && runs.iter().all(|run| text(run, "status") == "SUCCEEDED") {
+        DONE
+    } else {
+        INCOMPLETE
+    }
+}
+
+async fn send_and_wait(
+    api: &Api,
+    files: &[Found],
+    readers: &[String],
+    waiting_for: &RefCell<Option<String>>,
+) -> Result<(Vec<Value>, Vec<Refused>), Failure> {
+    let bar = output::progress(files.len() as u64, "uploading");
+    let uploads: Vec<_> = files
+        .iter()
+        .map(|file| async move { (file, api.upload(file, readers).await) })
+        .collect();
+    let mut uploads = stream::iter(uploads).buffered(UPLOADS_IN_FLIGHT);
+    let (mut ids, mut refused) = (Vec::with_capacity(files.len()), Vec::new());
+    while let Some((file, sent)) = uploads.next().await {
+        match sent {
+            Ok(id) => ids.push(id),
+            Err(Unsent::Instance(failure)) => return Err(failure),
+            Err(Unsent::File(reason)) => {
+                bar.suspend(|| {
+                    output::note(&format!("not sent {}: {reason}", file.path.display()))
+                });
+                refused.push(Refused {
+                    name: file.name.clone(),
+                    reason,
+                });
+            }
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let runs = run_each(api, &ids, waiting_for).await?;
+    Ok((runs, refused))
+}
+
+/// Starts runs over uploaded documents, one after the other, and waits for their ends.
+pub async fn ingest_documents(api: &Api, ids: &[String]) -> Result<Vec<Value>, Failure> {
+    run_each(api, ids, &RefCell::new(None)).await
+}
+
+async fn run_each(
+    api: &Api,
+    ids: &[String],
+    waiting_for: &RefCell<Option<String>>,
+) -> Result<Vec<Value>, Failure> {
+    let mut runs = Vec::new();
+    for chunk in ids.chunks(RUN_DOCUMENTS) {
+        let body = json!({ "space": api.space, "documents": chunk });
+        let started = api.post("/v1/runs", &body).await?;
+        let run_id = text(&started, "run_id");
+        waiting_for.replace(Some(run_id.to_owned()));
+        runs.push(wait(api, run_id).await?);
+    }
+    Ok(runs)
+}
+
+async fn wait(api: &Api, run_id: &str) -> Result<Value, Failure> {
+    let bar = output::progress(1, "ingesting");
+    loop {
+        let run = api.get(&format!("/v1/runs/{run_id}")).await?;
+        let counts = &run["counts"];
+        let count = |field: &str| counts[field].as_u64().unwrap_or_default();
+        bar.set_length(count("planned").max(1));
+        bar.set_position(count("planned") - count("pending").min(count("planned")));
+        if !matches!(text(&run, "status"), "QUEUED" | "RUNNING") {
+            bar.finish_and_clear();
+            return Ok(run);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// A run's status, its counts, and each document that did not get through.
+pub fn run_report(run: &Value) -> String {
+    let counts: BTreeMap<String, u64> =
+        serde_json::from_value(run["counts"].clone()).unwrap_or_default();
+    let order = [
+        "planned",
+        "published",
+        "unchanged",
+        "deleted",
+        "refused",
+        "failed",
+        "pending",
+    ];
+    let told: Vec<String> = order
+        .iter()
+        .filter_map(|name| {
+            counts
+                .get(*name)
+                .filter(|count| **count > 0)
+                .map(|count| format!("{count} {name}"))
+        })
+        .collect();
+    let mut report = format!(
+        "{} {}: {}\n",
+        text(run, "status"),
+        text(run, "run_id"),
+        told.join(", ")
+    );
+    if let Some(reason) = run["reason"].as_str() {
+        report.push_str(&format!("{}: {reason}\n", text(run, "error")));
+    }
+    let failures = run["failures"].as_array().cloned().unwrap_or_default();
+    let rows: Vec<Vec<String>> = failures
+        .iter()
+        .map(|failure| {
+            ["status", "error", "name", "reason"]
+                .iter()
+                .map(|field| text(failure, field).to_owned())
+                .collect()
+        })
+        .collect();
+    report.push_str(&output::table(&rows));
+    if run["more_failures"] == true {
+        report.push_str("… and more; `outcrop documents` shows every status\n");
+    }
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_tells_counts_and_reasons() {
+        let run = json!({
+            "run_id": "default.01", "status": "PARTIAL",
+            "counts": {"planned": 3, "published": 2, "unchanged": 0, "deleted": 0, "refused": 1, "failed": 0, "pending": 0},
+            "failures": [{"status": "refused", "error": "EmptyDocument", "name": "a.txt", "reason": "it is empty"}]
+        });
+        insta::assert_snapshot!(run_report(&run), @r"
+        PARTIAL default.01: 3 planned, 2 published, 1 refused
+        refused  EmptyDocument  a.txt  it is empty
+        ");
+    }
+}
