@@ -1,5 +1,6 @@
 """A running laptop cloud with its sample handbook, and boto3 clients that know nothing but its endpoint."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -16,8 +17,8 @@ PATIENCE_SECONDS = 120
 
 
 class Instance:
-    def __init__(self, api, aws):
-        self.api, self.aws = api, aws
+    def __init__(self, api, aws, log):
+        self.api, self.aws, self.log = api, aws, log
 
     def client(self, service):
         # Path-style addresses: loopback has no names for buckets. One attempt: a test wants to see each failure.
@@ -44,6 +45,35 @@ class Instance:
         except urllib.error.HTTPError as error:
             return error.code, error.headers, decoded(error.read())
 
+    @contextlib.contextmanager
+    def fault(self, fault):
+        """Makes the local Bedrock fail as told, until the block ends."""
+        url = self.aws + "/_local/faults"
+        urllib.request.urlopen(urllib.request.Request(url, data=json.dumps(fault).encode(), method="POST")).close()
+        try:
+            yield
+        finally:
+            urllib.request.urlopen(urllib.request.Request(url, method="DELETE")).close()
+
+    def stream(self, question):
+        """An answer's events as they come; closing the generator hangs up."""
+        request = urllib.request.Request(self.api + "/v1/ask", data=json.dumps({"question": question}).encode())
+        request.add_header("content-type", "application/json")
+        request.add_header("accept", "text/event-stream")
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as reply:
+            for line in reply:
+                field, _, value = line.decode().strip().partition(": ")
+                if field == "event":
+                    name = value
+                elif field == "data":
+                    yield name, json.loads(value)
+
+    def wait_for_log(self, words, seconds=20):
+        begun = time.monotonic()
+        while words not in self.log.read_text():
+            assert time.monotonic() - begun < seconds, self.log.read_text()
+            time.sleep(0.05)
+
 
 def decoded(raw):
     try:
@@ -58,7 +88,7 @@ def instance(tmp_path_factory):
     binary = os.environ.get("OUTCROP_BIN", "target/debug/outcrop")
     log = open(data / "log", "wb")
     child = subprocess.Popen(
-        [binary, "dev", "--port", "0", "--aws-port", "0", "--data", str(data)],
+        [binary, "dev", "--verbose", "--port", "0", "--aws-port", "0", "--data", str(data)],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -77,7 +107,7 @@ def wait(child, data: pathlib.Path):
         record = data / "instance.json"
         if record.exists():
             found = json.loads(record.read_text())
-            instance = Instance(found["api"], found["aws"])
+            instance = Instance(found["api"], found["aws"], data / "log")
             if instance.http("GET", "/v1/health")[2]["documents"] >= 30:
                 return instance
         time.sleep(0.2)

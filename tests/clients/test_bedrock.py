@@ -157,3 +157,38 @@ def test_a_stream_that_breaks_off_raises_after_its_first_events(instance, runtim
             seen.append(next(iter(event)))
     assert seen == ["messageStart", "contentBlockDelta"]
     assert caught.value.response["Error"]["Code"] == "modelStreamErrorException"
+
+
+@pytest.mark.parametrize(
+    ("operation", "call"),
+    [
+        ("Converse", lambda runtime: runtime.converse(modelId=MODEL, messages=question("How many stairs?", RESULTS))),
+        (
+            "ApplyGuardrail",
+            lambda runtime: runtime.apply_guardrail(
+                guardrailIdentifier="outcrop-default",
+                guardrailVersion="DRAFT",
+                source="OUTPUT",
+                content=[{"text": {"text": "Write to ada@example.com for the key."}}],
+            ),
+        ),
+    ],
+)
+def test_replies_hold_what_the_service_model_requires(runtime, operation, call):
+    """botocore does not check replies: a required member that is missing would only be absent."""
+    shape = runtime.meta.service_model.operation_model(operation).output_shape
+    assert missing(shape, call(runtime)) == []
+
+
+def missing(shape, value, path="reply"):
+    """Required members that are not there, and members that are null."""
+    if value is None:
+        return [path]
+    if shape.type_name == "structure":
+        absent = [f"{path}.{name}" for name in shape.required_members if name not in value]
+        inner = [(shape.members[name], value[name], f"{path}.{name}") for name in value if name in shape.members]
+        return absent + [found for part in inner for found in missing(*part)]
+    if shape.type_name == "list":
+        inner = [missing(shape.member, item, f"{path}[{index}]") for index, item in enumerate(value)]
+        return [found for part in inner for found in part]
+    return []

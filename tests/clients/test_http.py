@@ -109,3 +109,47 @@ def test_bad_input_is_named(instance, method, path, body, headers, status, name)
     assert (found, problem["name"]) == (status, name), problem
     assert replied["content-type"] == "application/problem+json"
     assert problem["detail"]
+
+
+def test_a_file_that_is_not_what_its_name_says_is_refused(instance):
+    body = {"name": "clients/fake.md", "content": "%PDF-1.7 and so on"}
+    status, _, accepted = instance.http("POST", "/v1/documents", body)
+    assert status == 202, accepted
+    begun = time.monotonic()
+    while (run := instance.http("GET", f"/v1/runs/{accepted['run_id']}")[2])["status"] in ("QUEUED", "RUNNING"):
+        assert time.monotonic() - begun < 120, run
+        time.sleep(0.2)
+    assert run["status"] == "FAILED", "nothing of the run got in"
+    assert [(failure["document_id"], failure["error"]) for failure in run["failures"]] == [
+        (accepted["document_id"], "ContentMismatch")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "name"),
+    [("ThrottlingException", 429, "ModelThrottled"), ("ModelErrorException", 502, "ModelUnavailable")],
+)
+def test_a_model_that_fails_is_named(instance, error, status, name):
+    # More often than the service asks again.
+    with instance.fault({"operation": "ConverseStream", "error": error, "times": 50}):
+        found, _, problem = instance.http("POST", "/v1/ask", {"question": "What is a guardrail?"})
+    assert (found, problem["name"]) == (status, name), problem
+    found, _, answer = instance.http("POST", "/v1/ask", {"question": "What is a guardrail?"})
+    assert found == 200 and answer["answered"], answer
+
+
+def test_a_model_that_breaks_off_ends_the_stream_with_an_error(instance):
+    fault = {"operation": "ConverseStream", "error": "ModelStreamErrorException", "after_events": 3, "times": 1}
+    with instance.fault(fault):
+        events = list(instance.stream("What does a guardrail do with an e-mail address?"))
+    name, problem = events[-1]
+    assert name == "error" and problem["name"] and isinstance(problem["retry"], bool), events[-1]
+
+
+def test_a_client_that_hangs_up_stops_the_model(instance):
+    assert "converse_stream_abandoned" not in instance.log.read_text()
+    with instance.fault({"operation": "ConverseStream", "every_ms": 150, "times": 1}):
+        stream = instance.stream("What does a guardrail do with an e-mail address?")
+        assert next(stream)[0] == "sources"
+        stream.close()
+        instance.wait_for_log("converse_stream_abandoned")

@@ -84,10 +84,11 @@ fn as_json(runs: &[Value], refused: &[Refused], walked: &Walk) -> Value {
     json!({ "runs": runs, "not_sent": refused, "left_out": skipped })
 }
 
-/// 1 when nothing got in or a run failed as a whole, 3 when some documents did not get in.
+/// 1 when nothing got in, 3 when some documents did not.
 fn exit_code(runs: &[Value], refused: usize) -> u8 {
+    // A run whose every document was refused is FAILED; beside a run that brought documents in, that is a part.
     let failed = |run: &Value| matches!(text(run, "status"), "FAILED" | "STOPPED");
-    if runs.is_empty() || runs.iter().any(failed) {
+    if runs.iter().all(failed) {
         FAILED
     } else if refused == 0 && runs.iter().all(|run| text(run, "status") == "SUCCEEDED") {
         DONE
@@ -218,6 +219,27 @@ pub fn run_report(run: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_exit_code_tells_nothing_from_a_part() {
+        let check = |statuses: &[&str], refused: usize, expected: u8| {
+            let runs: Vec<Value> = statuses
+                .iter()
+                .map(|status| json!({ "status": status }))
+                .collect();
+            assert_eq!(
+                exit_code(&runs, refused),
+                expected,
+                "{statuses:?} {refused}"
+            );
+        };
+        check(&["SUCCEEDED", "SUCCEEDED"], 0, DONE);
+        check(&["SUCCEEDED"], 1, INCOMPLETE);
+        check(&["SUCCEEDED", "FAILED"], 0, INCOMPLETE);
+        check(&["PARTIAL"], 0, INCOMPLETE);
+        check(&["FAILED", "STOPPED"], 0, FAILED);
+        check(&[], 2, FAILED);
+    }
 
     #[test]
     fn a_report_tells_counts_and_reasons() {
