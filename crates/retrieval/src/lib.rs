@@ -14,7 +14,7 @@ mod passage;
 pub mod segment;
 mod vector;
 
-pub use filter::Filter;
+pub use filter::{Filter, FilterError};
 pub use fusion::RECIPROCAL_RANK_K;
 pub use index::{Hit, Index, LiveSegment, Mask, Mode, Query, SearchError};
 pub use passage::{
