@@ -11,6 +11,7 @@ pub mod models;
 pub mod names;
 pub mod problem;
 pub mod prompt;
+pub mod retriever;
 pub mod runs;
 pub mod search;
 pub mod snapshot;

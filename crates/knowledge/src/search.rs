@@ -204,7 +204,10 @@ async fn embed(
 }
 
 /// Vectors of two models can be multiplied and mean nothing: refuses to rank a space by another model's.
-fn check_embedder(aws: &Aws, space: &str, snapshot: &Snapshot) -> Result<(), KnowledgeError> {
+///
+/// # Errors
+/// [`KnowledgeError::EmbedderMismatch`].
+pub fn check_embedder(aws: &Aws, space: &str, snapshot: &Snapshot) -> Result<(), KnowledgeError> {
     let stored = embedder_identity(&snapshot.embedder, snapshot.dimension);
     let configured = embedder_identity(&aws.settings.embed_model, aws.settings.embed_dimensions);
     if stored == configured {
@@ -222,7 +225,7 @@ pub(crate) fn parse_filter(value: Option<&Value>) -> Result<Option<Filter>, Know
     let Some(value) = value.filter(|value| !value.is_null()) else {
         return Ok(None);
     };
-    serde_json::from_value(value.clone())
+    Filter::parse(value)
         .map(Some)
         .map_err(|error| KnowledgeError::InvalidFilter {
             detail: error.to_string(),

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::bedrock::{self, Bedrock};
+use crate::bedrock::{self, Bedrock, KnowledgeBases};
 use crate::dynamo::Dynamo;
 use crate::gateway::Gateway;
 use crate::lambda::{FunctionConfig, Host, Invocation};
@@ -143,13 +143,15 @@ pub async fn start(config: CloudConfig) -> Result<RunningCloud, CloudError> {
     let states = open_states(&config.data.join("states"), &template, &host, &s3)?;
     let gateway = open_gateway(&config, &template, &host)?;
 
+    let bases = knowledge_bases(&config, &template, &aws)?;
+    let bedrock = Bedrock::new(config.bedrock).with_knowledge_bases(bases);
     let (stop, stopped) = watch::channel(false);
     let services = aws_port::Services {
         dynamo,
         s3,
         states: states.clone(),
         lambda: crate::lambda::router(host),
-        bedrock: bedrock::router(Bedrock::new(config.bedrock)),
+        bedrock: bedrock::router(bedrock),
     };
     let serving = vec![
         serve(aws_listener, aws_port::router(services), stopped.clone()),
@@ -237,6 +239,22 @@ fn functions(config: &CloudConfig, template: &Template, aws: &str) -> Vec<Functi
             memory_mb: function.memory_mb,
         })
         .collect()
+}
+
+/// The knowledge bases of the laptop Bedrock read what the functions write, through the same services.
+fn knowledge_bases(
+    config: &CloudConfig,
+    template: &Template,
+    aws: &str,
+) -> Result<KnowledgeBases, CloudError> {
+    let functions = functions(config, template, aws);
+    let environment = functions.first().map(|function| &function.environment);
+    let settings = aws::config::Settings::from_lookup(|name| environment?.get(name).cloned())
+        .map_err(|error| CloudError::Template(error.to_string()))?;
+    KnowledgeBases::new(aws::Aws::new(settings)).map_err(|error| CloudError::DataFolderUnwritable {
+        path: std::env::temp_dir(),
+        detail: error.to_string(),
+    })
 }
 
 fn open_states(

@@ -8,7 +8,7 @@ use crate::filter::Filter;
 use crate::fusion::{Fused, Place, fuse};
 use crate::lexical::{self, Lexicon};
 use crate::passage::{parse_passage_id, passage_id};
-use crate::segment::{Segment, SegmentError};
+use crate::segment::{DocumentRecord, Segment, SegmentError};
 use crate::vector;
 
 /// Results of each ranking that go into the fusion, at the least: the two rankings must overlap to help one another.
@@ -214,6 +214,15 @@ impl Index {
                 ranks: [None; 2],
             };
             seen.then(|| self.hit(&fused).ok()).flatten()
+        })
+    }
+
+    /// The record of a document, if it is alive. It says nothing of who may read it: that is the caller's to check.
+    pub fn document(&self, document_id: &str) -> Option<DocumentRecord> {
+        self.segments.iter().find_map(|live| {
+            let ordinal = live.segment.find_document(document_id)?;
+            let alive = !live.dead_documents.contains(&ordinal);
+            alive.then(|| live.segment.document(ordinal).ok()).flatten()
         })
     }
 

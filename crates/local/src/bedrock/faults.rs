@@ -42,13 +42,14 @@ pub(super) struct Strike {
     pub(super) pace: Duration,
 }
 
-const OPERATIONS: [&str; 6] = [
+const OPERATIONS: [&str; 7] = [
     "Converse",
     "ConverseStream",
     "InvokeModel",
     "InvokeModelWithResponseStream",
     "ApplyGuardrail",
     "CountTokens",
+    "Retrieve",
 ];
 
 #[derive(Clone, Debug, Default)]

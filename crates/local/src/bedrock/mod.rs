@@ -3,7 +3,7 @@
 //!
 //! Files: `wire` errors and replies · `models` ids · `content`, `request` what comes in · `passages`, `sentences`,
 //! `words`, `answerer`, `extractive` the local text model · `openai` the endpoint · `reply`, `frames` what goes out ·
-//! `embed`, `invoke` embeddings · `pii`, `guardrail` · `cache` · `faults` · `converse`, `routes` the operations.
+//! `embed`, `invoke` embeddings · `retrieve` knowledge bases · `pii`, `guardrail` · `cache` · `faults` · `converse`, `routes` the operations.
 mod answerer;
 mod cache;
 mod content;
@@ -20,6 +20,7 @@ mod passages;
 mod pii;
 mod reply;
 mod request;
+mod retrieve;
 mod routes;
 mod sentences;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod words;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use retrieve::{KnowledgeBases, knowledge_base_id};
 pub use routes::router;
 
 /// What stands behind the model ids. The default is the local answerer and embedder.
@@ -54,6 +56,7 @@ pub struct Bedrock {
     cache: cache::PromptCache,
     faults: faults::Faults,
     endpoint: Option<Arc<openai::Endpoint>>,
+    knowledge_bases: Option<KnowledgeBases>,
 }
 
 impl Bedrock {
@@ -64,6 +67,13 @@ impl Bedrock {
             cache: cache::PromptCache::default(),
             faults: faults::Faults::default(),
             endpoint,
+            knowledge_bases: None,
         }
+    }
+
+    /// The same emulator with knowledge bases behind `Retrieve`.
+    pub fn with_knowledge_bases(mut self, knowledge_bases: KnowledgeBases) -> Self {
+        self.knowledge_bases = Some(knowledge_bases);
+        self
     }
 }

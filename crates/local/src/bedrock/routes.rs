@@ -15,7 +15,7 @@ use super::converse::{self, Speech};
 use super::guardrail::{self, ApplyRequest};
 use super::request::ConverseRequest;
 use super::wire::{ErrorName, WireError, json_reply, read_json};
-use super::{Bedrock, embed, frames, invoke, models, passages};
+use super::{Bedrock, embed, frames, invoke, models, passages, retrieve};
 
 /// Largest request body (bytes): Bedrock's 25 MB for InvokeModel.
 const MAX_BODY_BYTES: usize = 25_000_000;
@@ -38,7 +38,7 @@ pub fn router(bedrock: Bedrock) -> Router {
         .with_state(bedrock)
 }
 
-fn operations() -> [(&'static str, MethodRouter<Bedrock>); 6] {
+fn operations() -> [(&'static str, MethodRouter<Bedrock>); 7] {
     [
         (
             "/model/{model_id}/converse",
@@ -63,6 +63,10 @@ fn operations() -> [(&'static str, MethodRouter<Bedrock>); 6] {
         (
             "/guardrail/{id}/version/{version}/apply",
             post(async |s, p, b| answer(apply_guardrail(s, p, b).await)),
+        ),
+        (
+            "/knowledgebases/{id}/retrieve",
+            post(async |s, p, b| answer(retrieve_passages(s, p, b).await)),
         ),
     ]
 }
@@ -249,6 +253,16 @@ async fn apply_guardrail(
     let guardrail = guardrail::find(&id, &version)?;
     let request: ApplyRequest = read_json(&body)?;
     Ok(json_reply(&guardrail.apply(&request)?))
+}
+
+async fn retrieve_passages(
+    State(bedrock): State<Bedrock>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Reply {
+    strike(&bedrock, "Retrieve").await?;
+    let reply = retrieve::retrieve(&bedrock, &id, read_json(&body)?).await?;
+    Ok(json_reply(&reply))
 }
 
 async fn arm_fault(State(bedrock): State<Bedrock>, body: Bytes) -> Response<Body> {
