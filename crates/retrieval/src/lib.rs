@@ -13,6 +13,7 @@ pub mod part;
 mod passage;
 pub mod segment;
 mod vector;
+pub mod wordpiece;
 
 pub use filter::{Filter, FilterError};
 pub use fusion::RECIPROCAL_RANK_K;
