@@ -1,26 +1,95 @@
-//! A set of passage ordinals as bits: the mask that is applied before ranking.
+//! A set of ordinals as bits: the mask that is applied before ranking.
 
-#[derive(Debug, Clone)]
+/// A set of ordinals below a length, 64 to a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bits {
     words: Vec<u64>,
-    count: usize,
+    length: u32,
 }
 
 impl Bits {
     pub(crate) fn none(length: u32) -> Self {
         Self {
             words: vec![0; (length as usize).div_ceil(64)],
-            count: 0,
+            length,
         }
     }
 
-    pub(crate) fn add_range(&mut self, range: std::ops::Range<u32>) {
-        for at in range {
-            let (word, bit) = (at as usize / 64, 1u64 << (at % 64));
-            if self.words[word] & bit == 0 {
-                self.words[word] |= bit;
-                self.count += 1;
+    pub(crate) fn all(length: u32) -> Self {
+        let mut all = Self {
+            words: vec![u64::MAX; (length as usize).div_ceil(64)],
+            length,
+        };
+        all.cut();
+        all
+    }
+
+    /// `each` says of the ordinals from 0 whether they are in the set.
+    pub(crate) fn from_each(length: u32, each: impl Iterator<Item = bool>) -> Self {
+        let mut bits = Self::none(length);
+        let mut each = each.take(length as usize);
+        for word in &mut bits.words {
+            for (bit, is_in) in each.by_ref().take(64).enumerate() {
+                *word |= u64::from(is_in) << bit;
             }
+        }
+        bits
+    }
+
+    /// Bits beyond the length are never set.
+    fn cut(&mut self) {
+        if let Some(last) = self.words.last_mut()
+            && !self.length.is_multiple_of(64)
+        {
+            *last &= (1 << (self.length % 64)) - 1;
+        }
+    }
+
+    pub(crate) fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    pub(crate) fn add(&mut self, at: u32) {
+        if at < self.length {
+            self.words[at as usize / 64] |= 1 << (at % 64);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, at: u32) {
+        if at < self.length {
+            self.words[at as usize / 64] &= !(1 << (at % 64));
+        }
+    }
+
+    /// Adds the ordinals of a range that are below the length.
+    pub(crate) fn add_range(&mut self, range: std::ops::Range<u32>) {
+        let (start, end) = (range.start as usize, range.end.min(self.length) as usize);
+        if start >= end {
+            return;
+        }
+        let (first, last) = (start / 64, (end - 1) / 64);
+        let (from, to) = (u64::MAX << (start % 64), u64::MAX >> (63 - (end - 1) % 64));
+        if first == last {
+            self.words[first] |= from & to;
+            return;
+        }
+        self.words[first] |= from;
+        self.words[first + 1..last].fill(u64::MAX);
+        self.words[last] |= to;
+    }
+
+    /// Adds a set that is given as words.
+    pub(crate) fn add_words(&mut self, words: impl Iterator<Item = u64>) {
+        for (word, more) in self.words.iter_mut().zip(words) {
+            *word |= more;
+        }
+        self.cut();
+    }
+
+    /// Keeps what is in the other set too.
+    pub(crate) fn keep(&mut self, other: &Bits) {
+        for (word, other) in self.words.iter_mut().zip(&other.words) {
+            *word &= other;
         }
     }
 
@@ -31,7 +100,14 @@ impl Bits {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.count
+        self.words
+            .iter()
+            .map(|word| word.count_ones() as usize)
+            .sum()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.words.iter().all(|word| *word == 0)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
@@ -45,5 +121,35 @@ impl Bits {
                 })
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bits_are_a_set(length in 0u32..300, ranges in prop::collection::vec((0u32..320, 0u32..90), 0..6)) {
+            let (mut bits, mut set) = (Bits::none(length), BTreeSet::new());
+            for (start, size) in ranges {
+                bits.add_range(start..start + size);
+                set.extend((start..start + size).filter(|at| *at < length));
+            }
+            prop_assert_eq!(bits.iter().collect::<BTreeSet<_>>(), set.clone());
+            prop_assert_eq!((bits.count(), bits.is_empty()), (set.len(), set.is_empty()));
+            let again = Bits::from_each(length, (0..length + 70).map(|at| bits.contains(at)));
+            prop_assert_eq!(&again, &bits);
+            let mut all = Bits::all(length);
+            prop_assert_eq!(all.count(), length as usize);
+            all.keep(&bits);
+            prop_assert_eq!(&all, &bits);
+            all.add_words(vec![u64::MAX; 9].into_iter());
+            prop_assert_eq!(all, Bits::all(length));
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::fusion::{Fused, Place, fuse};
 use crate::lexical::{self, Lexicon};
 use crate::passage::{parse_passage_id, passage_id};
 use crate::segment::{DocumentRecord, Segment, SegmentError};
-use crate::vector;
+use crate::vector::{self, Part, Rotation, Wanted};
 
 /// Results of each ranking that go into the fusion, at the least: the two rankings must overlap to help one another.
 const FUSED_AT_LEAST: usize = 100;
@@ -28,18 +28,6 @@ pub enum Mask {
     Everything,
     /// Documents with one of these among their readers. A document without readers is seen by nobody.
     Principals(Vec<String>),
-}
-
-impl Mask {
-    /// Whether a document with these readers may be seen.
-    fn lets_see(&self, readers: &[String]) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::Principals(principals) => {
-                readers.iter().any(|reader| principals.contains(reader))
-            }
-        }
-    }
 }
 
 /// Which rankings count.
@@ -107,9 +95,22 @@ impl SearchError {
 }
 
 /// The live segments of a space, searched together.
-#[derive(Debug)]
 pub struct Index {
     segments: Vec<LiveSegment>,
+    /// For each segment the documents that are not dead.
+    alive: Vec<Bits>,
+    rotation: Rotation,
+    documents: u64,
+    passages: u64,
+}
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Index")
+            .field("segments", &self.segments)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Index {
@@ -127,26 +128,27 @@ impl Index {
                 return Err(SegmentError::MixedEmbedders { first, second });
             }
         }
-        Ok(Self { segments })
+        let alive: Vec<Bits> = segments.iter().map(alive).collect();
+        let documents = alive.iter().map(|alive| alive.count() as u64).sum();
+        let passages = segments.iter().map(living_passages).sum();
+        let dimension = segments.first().map_or(0, |live| live.segment.dimension());
+        Ok(Self {
+            segments,
+            alive,
+            rotation: Rotation::new(dimension),
+            documents,
+            passages,
+        })
     }
 
     /// Passages that are not dead.
     pub fn passage_count(&self) -> u64 {
-        let everything = |live: &LiveSegment| {
-            live.segment
-                .allowed(&live.dead_documents, &Mask::Everything, None)
-                .count() as u64
-        };
-        self.segments.iter().map(everything).sum()
+        self.passages
     }
 
     /// Documents that are not dead.
     pub fn document_count(&self) -> u64 {
-        let alive = |live: &LiveSegment| {
-            let documents = live.segment.document_count();
-            u64::from(documents) - live.dead_documents.range(..documents).count() as u64
-        };
-        self.segments.iter().map(alive).sum()
+        self.documents
     }
 
     /// The best passages, best first; equal scores in the order of passage ids. The mask and the filter are applied
@@ -160,11 +162,10 @@ impl Index {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let allowed = |live: &LiveSegment| {
-            live.segment
-                .allowed(&live.dead_documents, query.mask, query.filter)
-        };
-        let masks: Vec<Bits> = self.segments.iter().map(allowed).collect();
+        let live = self.segments.iter().zip(&self.alive);
+        let masks: Vec<Bits> = live
+            .map(|(live, alive)| live.segment.allowed(alive, query.mask, query.filter))
+            .collect();
         let depth = match query.mode {
             Mode::Hybrid => limit.max(FUSED_AT_LEAST),
             _ => limit,
@@ -192,7 +193,7 @@ impl Index {
             }
         }
         let best = self.best_first(fused, limit, |fused| (fused.score, fused.place));
-        best.iter().map(|fused| self.hit(fused)).collect()
+        self.hits(&best)
     }
 
     /// A passage by its id, if it is alive and the mask lets it be seen.
@@ -200,14 +201,15 @@ impl Index {
         let (document_id, _, ordinal) = parse_passage_id(id)?;
         self.segments.iter().enumerate().find_map(|(number, live)| {
             let document = live.segment.find_document(document_id)?;
-            let record = live.segment.record(document).ok()?;
+            let strings = live.segment.strings(document).ok()?;
+            let range = live.segment.passages_of(document).ok()?;
             // Only the id as it was given out: neither a shortened hash nor another way to write the ordinal.
-            let same = passage_id(document_id, &record.content_hash, ordinal) == id;
-            let at = record.passage_range.start.checked_add(ordinal)?;
+            let same = passage_id(document_id, strings.content_hash, ordinal) == id;
+            let at = range.start.checked_add(ordinal)?;
             let seen = same
-                && at < record.passage_range.end
-                && !live.dead_documents.contains(&document)
-                && mask.lets_see(&record.readers);
+                && at < range.end
+                && self.alive[number].contains(document)
+                && live.segment.readable(mask).contains(document);
             let fused = Fused {
                 place: (number as u32, at),
                 score: 0.0,
@@ -260,9 +262,8 @@ impl Index {
         query: &[f32],
         depth: usize,
     ) -> Result<Vec<(f32, Place)>, SearchError> {
-        let query = vector::normalised(query);
-        let mut found: Vec<(f32, Place)> = Vec::new();
-        for (number, (live, mask)) in self.segments.iter().zip(masks).enumerate() {
+        let mut parts = Vec::with_capacity(self.segments.len());
+        for (live, allowed) in self.segments.iter().zip(masks) {
             let expected = live.segment.dimension();
             if query.len() != expected {
                 return Err(SearchError::Dimension {
@@ -270,13 +271,21 @@ impl Index {
                     found: query.len(),
                 });
             }
-            let best = vector::search(&live.segment.codes(), &query, mask, depth);
-            found.extend(
-                best.into_iter()
-                    .map(|(score, at)| (score, (number as u32, at))),
-            );
+            live.segment.bring_codes()?;
+            let codes = live.segment.codes();
+            parts.push(Part { codes, allowed });
         }
-        Ok(self.best_first(found, depth, |found| *found))
+        let wanted = Wanted::new(query, &self.rotation);
+        let candidates = vector::candidates(&parts, &wanted, depth);
+        for (number, live) in (0u32..).zip(&self.segments) {
+            let own = candidates.iter().filter(|(_, part, _)| *part == number);
+            live.segment.bring_rows(own.map(|(_, _, at)| *at))?;
+        }
+        let found = vector::rescore(&parts, &wanted, &candidates, depth);
+        let found = found
+            .into_iter()
+            .map(|(score, part, at)| (score, (part, at)));
+        Ok(self.best_first(found.collect(), depth, |found| *found))
     }
 
     /// The best `limit`, best first; equal scores in the order of passage ids, so that an order does not depend on how
@@ -302,26 +311,36 @@ impl Index {
 
     fn id(&self, (segment, at): Place) -> Result<String, SearchError> {
         let segment = &self.segments[segment as usize].segment;
-        let record = segment.record(segment.document_of(at))?;
-        let ordinal = at.saturating_sub(record.passage_range.start);
+        let document = segment.document_of(at);
+        let strings = segment.strings(document)?;
+        let ordinal = at.saturating_sub(segment.passages_of(document)?.start);
         Ok(passage_id(
-            &record.document_id,
-            &record.content_hash,
+            strings.document_id,
+            strings.content_hash,
             ordinal,
         ))
+    }
+
+    fn hits(&self, best: &[Fused]) -> Result<Vec<Hit>, SearchError> {
+        for (number, live) in (0u32..).zip(&self.segments) {
+            let own = best.iter().filter(|fused| fused.place.0 == number);
+            live.segment
+                .bring_passages(own.map(|fused| fused.place.1))?;
+        }
+        best.iter().map(|fused| self.hit(fused)).collect()
     }
 
     fn hit(&self, fused: &Fused) -> Result<Hit, SearchError> {
         let (segment, at) = fused.place;
         let segment = &self.segments[segment as usize].segment;
-        let record = segment.record(segment.document_of(at))?;
+        let strings = segment.strings(segment.document_of(at))?;
         let stored = segment.passage(at)?;
         Ok(Hit {
             passage_id: self.id(fused.place)?,
-            document_id: record.document_id.clone(),
-            title: record.title.clone(),
-            uri: record.uri.clone(),
-            content_hash: record.content_hash.clone(),
+            document_id: strings.document_id.to_owned(),
+            title: strings.title.to_owned(),
+            uri: strings.uri.to_owned(),
+            content_hash: strings.content_hash.to_owned(),
             heading_path: stored.heading_path,
             text: stored.text,
             start: stored.start,
@@ -331,6 +350,22 @@ impl Index {
             vector_rank: fused.ranks[1],
         })
     }
+}
+
+fn alive(live: &LiveSegment) -> Bits {
+    let mut alive = Bits::all(live.segment.document_count());
+    live.dead_documents
+        .iter()
+        .for_each(|dead| alive.remove(*dead));
+    alive
+}
+
+/// Passages of a segment without those of its dead documents.
+fn living_passages(live: &LiveSegment) -> u64 {
+    let dead = live.dead_documents.iter();
+    let dead = dead.filter_map(|dead| live.segment.passages_of(*dead).ok());
+    let gone: u64 = dead.map(|range| u64::from(range.end - range.start)).sum();
+    u64::from(live.segment.passage_count()).saturating_sub(gone)
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ mod best;
 mod sections;
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tantivy::directory::{OwnedBytes, RamDirectory};
+use tantivy::directory::RamDirectory;
+use tantivy::indexer::SingleSegmentIndexWriter;
 use tantivy::query::{
     Bm25StatisticsProvider, BooleanQuery, EnableScoring, Occur, Query, TermQuery,
 };
@@ -22,11 +22,13 @@ use tantivy::tokenizer::{PreTokenizedString, Token};
 use tantivy::{Directory, Searcher, TantivyDocument, Term};
 
 pub(crate) use analysis::Language;
-use analysis::{query_terms, stemmed, words};
+use analysis::{Analysis, query_terms};
 use best::Best;
+pub(crate) use sections::SectionFile;
 use sections::Sections;
 
 use crate::bits::Bits;
+use crate::segment::Source;
 
 /// Memory that building an index may use before it spills; the least that tantivy takes is 15 MB.
 const BUILD_BYTES: usize = 64 << 20;
@@ -46,59 +48,82 @@ fn schema() -> (Schema, Field) {
     (builder.build(), text)
 }
 
-/// Builds the index of passages in order: tantivy's document ids are passage ordinals.
-pub(crate) fn build<'a>(
-    passages: impl Iterator<Item = (String, Language)> + 'a,
-) -> tantivy::Result<Files> {
-    let (schema, text) = schema();
-    let directory = RamDirectory::create();
-    let mut writer = tantivy::Index::builder()
-        .schema(schema)
-        .single_segment_index_writer::<TantivyDocument>(directory.clone(), BUILD_BYTES)?;
-    for (passage, language) in passages {
-        let tokens = stemmed(words(&passage), language)
-            .into_iter()
-            .enumerate()
-            .map(|(position, text)| Token {
-                position,
-                text,
-                ..Token::default()
-            })
-            .collect();
-        let mut document = TantivyDocument::default();
-        document.add_pre_tokenized_text(
+/// Collects passages: tantivy's document ids are passage ordinals.
+pub(crate) struct Writer {
+    directory: RamDirectory,
+    writer: SingleSegmentIndexWriter<TantivyDocument>,
+    text: Field,
+    analysis: Analysis,
+}
+
+impl Writer {
+    pub(crate) fn new() -> tantivy::Result<Self> {
+        let (schema, text) = schema();
+        let directory = RamDirectory::create();
+        let writer = tantivy::Index::builder()
+            .schema(schema)
+            .single_segment_index_writer(directory.clone(), BUILD_BYTES)?;
+        Ok(Self {
+            directory,
+            writer,
             text,
-            PreTokenizedString {
-                text: String::new(),
-                tokens,
-            },
-        );
-        writer.add_document(document)?;
+            analysis: Analysis::new(),
+        })
     }
-    let index = writer.finalize()?;
-    let random = index
-        .searchable_segment_ids()?
-        .first()
-        .map(tantivy::index::SegmentId::uuid_string)
-        .unwrap_or_default();
-    // tantivy keeps the list of the files it made in this file of its own.
-    let list = directory
-        .atomic_read(Path::new(".managed.json"))
-        .map_err(tantivy::TantivyError::from)?;
-    let names: BTreeSet<PathBuf> = serde_json::from_slice(&list)
-        .map_err(|error| tantivy::TantivyError::InternalError(error.to_string()))?;
-    let mut files = Files::new();
-    for name in names {
-        if !directory.exists(&name).unwrap_or(false) {
-            continue;
-        }
-        let bytes = directory
-            .atomic_read(&name)
+
+    pub(crate) fn push(&mut self, passage: &str, language: Language) -> tantivy::Result<()> {
+        let tokens = self
+            .analysis
+            .terms(passage, language)
+            .into_iter()
+            .enumerate();
+        let tokens = tokens.map(|(position, text)| Token {
+            position,
+            text,
+            ..Token::default()
+        });
+        let text = PreTokenizedString {
+            text: String::new(),
+            tokens: tokens.collect(),
+        };
+        let mut document = TantivyDocument::default();
+        document.add_pre_tokenized_text(self.text, text);
+        self.writer.add_document(document)
+    }
+
+    pub(crate) fn finish(self) -> tantivy::Result<Files> {
+        let index = self.writer.finalize()?;
+        let random = index
+            .searchable_segment_ids()?
+            .first()
+            .map(tantivy::index::SegmentId::uuid_string)
+            .unwrap_or_default();
+        // tantivy keeps the list of the files it made in this file of its own.
+        let list = self
+            .directory
+            .atomic_read(Path::new(".managed.json"))
             .map_err(tantivy::TantivyError::from)?;
-        files.push(same_every_time(&name, bytes, &random));
+        let names: BTreeSet<PathBuf> = serde_json::from_slice(&list)
+            .map_err(|error| tantivy::TantivyError::InternalError(error.to_string()))?;
+        let mut files = Files::new();
+        for name in names {
+            if !self.directory.exists(&name).unwrap_or(false) {
+                continue;
+            }
+            let bytes = self
+                .directory
+                .atomic_read(&name)
+                .map_err(tantivy::TantivyError::from)?;
+            files.push(same_every_time(&name, bytes, &random));
+        }
+        files.sort();
+        Ok(files)
     }
-    files.sort();
-    Ok(files)
+}
+
+/// Whether a file holds the passages of the terms: the large one, of which a search reads a few places.
+pub(crate) fn holds_postings(name: &str) -> bool {
+    name.ends_with(".idx")
 }
 
 /// tantivy names an index's parts by chance; a segment is named by its content, so chance is taken out.
@@ -125,12 +150,9 @@ pub(crate) struct Lexicon {
 
 impl Lexicon {
     /// Opens an index over byte ranges of a segment's file.
-    pub(crate) fn open(
-        bytes: OwnedBytes,
-        files: Vec<(String, Range<usize>)>,
-    ) -> tantivy::Result<Self> {
+    pub(crate) fn open(source: Source, files: Vec<SectionFile>) -> tantivy::Result<Self> {
         let directory = Sections {
-            bytes,
+            source,
             files: Arc::new(files),
         };
         let index = tantivy::Index::open(directory)?;
@@ -245,17 +267,23 @@ fn any_of(terms: &BTreeSet<String>, field: Field) -> BooleanQuery {
 
 #[cfg(test)]
 mod tests {
+    use tantivy::directory::OwnedBytes;
+
     use super::*;
+
+    fn build(texts: &[impl AsRef<str>]) -> Files {
+        let mut writer = Writer::new().unwrap();
+        for text in texts {
+            writer.push(text.as_ref(), Language::English).unwrap();
+        }
+        writer.finish().unwrap()
+    }
 
     #[test]
     fn the_same_passages_give_the_same_files() {
-        let passages = || {
-            ["granite cliffs", "basalt columns", "granite walls"]
-                .into_iter()
-                .map(|text| (text.to_owned(), Language::English))
-        };
-        let once = build(passages()).unwrap();
-        assert_eq!(once, build(passages()).unwrap());
+        let passages = ["granite cliffs", "basalt columns", "granite walls"];
+        let once = build(&passages);
+        assert_eq!(once, build(&passages));
         assert!(once.iter().any(|(name, _)| name == "meta.json"));
     }
 
@@ -268,13 +296,16 @@ mod tests {
         short[0] = format!("granite granite{}", filler(28));
         short[400] = format!("granite granite{}", filler(6));
         let open = |texts: &[String]| {
-            let texts = texts.iter().map(|text| (text.clone(), Language::English));
-            let (mut bytes, mut table) = (Vec::new(), Vec::new());
-            for (name, file) in build(texts).unwrap() {
-                table.push((name, bytes.len()..bytes.len() + file.len()));
+            let (mut bytes, mut files) = (Vec::new(), Vec::new());
+            for (name, file) in build(texts) {
+                let start = bytes.len() as u64;
                 bytes.extend(file);
+                files.push(SectionFile {
+                    name,
+                    range: start..bytes.len() as u64,
+                });
             }
-            Lexicon::open(OwnedBytes::new(bytes), table).unwrap()
+            Lexicon::open(Source::new(OwnedBytes::new(bytes), None), files).unwrap()
         };
         let (short, long) = (open(&short), open(&vec![filler(400); 400]));
         let (mut all, none) = (Bits::none(600), Bits::none(400));

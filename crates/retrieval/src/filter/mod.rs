@@ -80,6 +80,14 @@ impl TryFrom<Vec<Filter>> for Members {
 
 type Metadata = BTreeMap<String, Value>;
 
+/// What a filter is made of.
+pub(crate) enum Shape<'a> {
+    /// It asks for one key.
+    Key(&'a str),
+    All(&'a [Filter]),
+    Any(&'a [Filter]),
+}
+
 impl Filter {
     /// This filter and the others at once; with no others, this filter.
     pub fn and(self, others: impl IntoIterator<Item = Filter>) -> Self {
@@ -88,6 +96,22 @@ impl Filter {
         match members.len() {
             1 => members.remove(0),
             _ => Self::AndAll(Members(members)),
+        }
+    }
+
+    pub(crate) fn shape(&self) -> Shape<'_> {
+        match self {
+            Self::Equals(wanted)
+            | Self::NotEquals(wanted)
+            | Self::GreaterThan(wanted)
+            | Self::GreaterThanOrEquals(wanted)
+            | Self::LessThan(wanted)
+            | Self::LessThanOrEquals(wanted)
+            | Self::ListContains(wanted) => Shape::Key(&wanted.key),
+            Self::In(list) | Self::NotIn(list) => Shape::Key(&list.key),
+            Self::StartsWith(text) | Self::StringContains(text) => Shape::Key(&text.key),
+            Self::AndAll(members) => Shape::All(&members.0),
+            Self::OrAll(members) => Shape::Any(&members.0),
         }
     }
 

@@ -40,29 +40,56 @@ impl Language {
             _ => Self::English,
         }
     }
-
-    fn stemmer(self) -> Option<Stemmer> {
-        match self {
-            Self::English => Some(Stemmer::create(Algorithm::English)),
-            Self::Spanish => Some(Stemmer::create(Algorithm::Spanish)),
-            Self::Other => None,
-        }
-    }
 }
 
-/// The words of a text, folded, not stemmed.
-pub(super) fn words(text: &str) -> Vec<String> {
-    let mut analyzer = TextAnalyzer::builder(SimpleTokenizer::default())
-        .filter(RemoveLongFilter::limit(WORD_BYTES))
-        .filter(LowerCaser)
-        .filter(AsciiFoldingFilter)
-        .build();
-    let mut stream = analyzer.token_stream(text);
-    let mut words = Vec::new();
-    while let Some(token) = stream.next() {
-        push_word(&mut words, &token.text);
+/// Turns texts into terms. Made once for many texts: stemmers and tokenizer keep their memory.
+pub(super) struct Analysis {
+    analyzer: TextAnalyzer,
+    english: Stemmer,
+    spanish: Stemmer,
+}
+
+impl Analysis {
+    pub(super) fn new() -> Self {
+        let analyzer = TextAnalyzer::builder(SimpleTokenizer::default())
+            .filter(RemoveLongFilter::limit(WORD_BYTES))
+            .filter(LowerCaser)
+            .filter(AsciiFoldingFilter)
+            .build();
+        Self {
+            analyzer,
+            english: Stemmer::create(Algorithm::English),
+            spanish: Stemmer::create(Algorithm::Spanish),
+        }
     }
-    words
+
+    /// The terms of a text in their order.
+    pub(super) fn terms(&mut self, text: &str, language: Language) -> Vec<String> {
+        let words = self.words(text);
+        self.stemmed(words, language)
+    }
+
+    /// The words of a text, folded, not stemmed.
+    fn words(&mut self, text: &str) -> Vec<String> {
+        let mut stream = self.analyzer.token_stream(text);
+        let mut words = Vec::new();
+        while let Some(token) = stream.next() {
+            push_word(&mut words, &token.text);
+        }
+        words
+    }
+
+    fn stemmed(&self, words: Vec<String>, language: Language) -> Vec<String> {
+        let stemmer = match language {
+            Language::English => &self.english,
+            Language::Spanish => &self.spanish,
+            Language::Other => return words,
+        };
+        let stems = words
+            .into_iter()
+            .map(|word| stemmer.stem(&word).into_owned());
+        stems.collect()
+    }
 }
 
 /// A word, or the pairs of characters of a run without spaces.
@@ -84,22 +111,13 @@ fn push_word(words: &mut Vec<String>, word: &str) {
     );
 }
 
-pub(super) fn stemmed(words: Vec<String>, language: Language) -> Vec<String> {
-    match language.stemmer() {
-        Some(stemmer) => words
-            .into_iter()
-            .map(|word| stemmer.stem(&word).into_owned())
-            .collect(),
-        None => words,
-    }
-}
-
 /// The terms that a query looks for, each once.
 pub(super) fn query_terms(text: &str) -> BTreeSet<String> {
-    let words = words(text);
+    let mut analysis = Analysis::new();
+    let words = analysis.words(text);
     LANGUAGES
         .iter()
-        .flat_map(|language| stemmed(words.clone(), *language))
+        .flat_map(|language| analysis.stemmed(words.clone(), *language))
         .collect()
 }
 
@@ -110,7 +128,7 @@ mod tests {
     #[test]
     fn words_are_folded_and_stemmed_by_language() {
         let check = |text: &str, language: Language, expected: &[&str]| {
-            assert_eq!(stemmed(words(text), language), expected, "{text}");
+            assert_eq!(Analysis::new().terms(text, language), expected, "{text}");
         };
         check("Running dogs", Language::English, &["run", "dog"]);
         check("canciones rápidas", Language::Spanish, &["cancion", "rap"]);

@@ -5,33 +5,64 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use tantivy::Directory;
 use tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
 use tantivy::directory::{
     DirectoryLock, FileHandle, Lock, OwnedBytes, WatchCallback, WatchHandle, WritePtr,
 };
+use tantivy::{Directory, HasLen};
 
-/// A read-only directory over byte ranges of one file.
-#[derive(Clone)]
-pub(super) struct Sections {
-    pub(super) bytes: OwnedBytes,
-    pub(super) files: Arc<Vec<(String, Range<usize>)>>,
+use crate::segment::Source;
+
+/// One of tantivy's files within a segment's file.
+#[derive(Debug, Clone)]
+pub(crate) struct SectionFile {
+    pub name: String,
+    /// In bytes of the segment's file; within its length.
+    pub range: Range<u64>,
 }
 
-impl std::fmt::Debug for Sections {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Sections")
-            .field("files", &self.files.len())
-            .finish()
+/// A read-only directory over byte ranges of one file.
+#[derive(Debug, Clone)]
+pub(super) struct Sections {
+    pub(super) source: Source,
+    pub(super) files: Arc<Vec<SectionFile>>,
+}
+
+/// A file of the directory: what is read of it is brought first where the segment is only partly here.
+#[derive(Debug)]
+struct Handle {
+    source: Source,
+    range: Range<u64>,
+}
+
+impl HasLen for Handle {
+    fn len(&self) -> usize {
+        (self.range.end - self.range.start) as usize
+    }
+}
+
+impl FileHandle for Handle {
+    fn read_bytes(&self, range: Range<usize>) -> io::Result<OwnedBytes> {
+        let (start, end) = (
+            self.range.start + range.start as u64,
+            self.range.start + range.end as u64,
+        );
+        if start > end || end > self.range.end {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.source.read(start..end).map_err(io::Error::other)
     }
 }
 
 impl Sections {
-    fn find(&self, path: &Path) -> Option<OwnedBytes> {
+    fn find(&self, path: &Path) -> Result<Handle, OpenReadError> {
         let name = path.to_string_lossy();
-        let (_, range) = self.files.iter().find(|(file, _)| *file == name)?;
-        Some(self.bytes.slice(range.clone()))
+        let file = self.files.iter().find(|file| file.name == name);
+        let file = file.ok_or_else(|| OpenReadError::FileDoesNotExist(path.to_owned()))?;
+        Ok(Handle {
+            source: self.source.clone(),
+            range: file.range.clone(),
+        })
     }
 }
 
@@ -41,10 +72,7 @@ fn read_only() -> io::Error {
 
 impl Directory for Sections {
     fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
-        let bytes = self
-            .find(path)
-            .ok_or_else(|| OpenReadError::FileDoesNotExist(path.to_owned()))?;
-        Ok(Arc::new(bytes))
+        Ok(Arc::new(self.find(path)?))
     }
 
     fn delete(&self, path: &Path) -> Result<(), DeleteError> {
@@ -55,7 +83,7 @@ impl Directory for Sections {
     }
 
     fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
-        Ok(self.find(path).is_some())
+        Ok(self.find(path).is_ok())
     }
 
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
@@ -66,9 +94,10 @@ impl Directory for Sections {
     }
 
     fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
-        let bytes = self
-            .find(path)
-            .ok_or_else(|| OpenReadError::FileDoesNotExist(path.to_owned()))?;
+        let file = self.find(path)?;
+        let bytes = file
+            .read_bytes(0..file.len())
+            .map_err(|error| OpenReadError::wrap_io_error(error, path.to_owned()))?;
         Ok(bytes.as_slice().to_owned())
     }
 

@@ -1,17 +1,25 @@
 //! The segment: an immutable file of passages, made once, mapped, searched in place. Its layout is in `README.md`.
 
 mod build;
+mod columns;
+mod documents;
 mod format;
 mod open;
+mod passages;
+mod read;
+mod readers;
+mod source;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-pub use build::build;
-pub use format::VERSION;
+pub use build::{Builder, build};
+pub use format::{Head, Section, VERSION};
 pub use open::Segment;
+pub use source::Fetch;
+pub(crate) use source::Source;
 
 /// Why a segment was refused or could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +32,10 @@ pub enum SegmentError {
         "the segment has format version {found}, this program reads up to {supported}; update it"
     )]
     NewerVersion { found: u32, supported: u32 },
+    #[error(
+        "the segment has format version {found}, this program reads version {supported}; ingest the documents again"
+    )]
+    OlderVersion { found: u32, supported: u32 },
     #[error("the segment's section {section:?} is damaged; fetch the file again")]
     Corrupt { section: &'static str },
     #[error("a vector has {found} components where the segment has {expected}")]
@@ -45,11 +57,18 @@ impl SegmentError {
             Self::Truncated { .. } => "SegmentTruncated",
             Self::NotASegment => "NotASegment",
             Self::NewerVersion { .. } => "SegmentVersion",
+            Self::OlderVersion { .. } => "SegmentOutdated",
             Self::Corrupt { .. } => "SegmentCorrupt",
             Self::DimensionMismatch { .. } => "DimensionMismatch",
             Self::MixedEmbedders { .. } => "MixedEmbedders",
             Self::Build { .. } => "SegmentBuild",
             Self::Io { .. } => "SegmentUnreadable",
+        }
+    }
+
+    fn build(detail: impl std::fmt::Display) -> Self {
+        Self::Build {
+            detail: detail.to_string(),
         }
     }
 }

@@ -312,7 +312,8 @@ fn damage_is_named() {
     check(&|bytes| bytes.truncate(31), "SegmentTruncated");
     check(&|bytes| bytes.truncate(bytes.len() - 1), "SegmentTruncated");
     check(&|bytes| bytes[0] = b'X', "NotASegment");
-    check(&|bytes| bytes[8] = 2, "SegmentVersion");
+    check(&|bytes| bytes[8] = 3, "SegmentVersion");
+    check(&|bytes| bytes[8] = 1, "SegmentOutdated");
     check(&|bytes| bytes[40] ^= 1, "SegmentCorrupt");
     check(&|bytes| bytes.push(0), "SegmentCorrupt");
     check(&|bytes| *bytes.last_mut().unwrap() ^= 1, "SegmentCorrupt");
