@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::bedrock::{self, Bedrock, KnowledgeBases};
+use crate::bedrock::{self, AgentServices, Bedrock, KnowledgeBases};
 use crate::dynamo::Dynamo;
 use crate::gateway::Gateway;
 use crate::lambda::{FunctionConfig, Host, Invocation};
@@ -144,7 +144,10 @@ pub async fn start(config: CloudConfig) -> Result<RunningCloud, CloudError> {
     let gateway = open_gateway(&config, &template, &host)?;
 
     let bases = knowledge_bases(&config, &template, &aws)?;
-    let bedrock = Bedrock::new(config.bedrock).with_knowledge_bases(bases);
+    let bedrock = Bedrock::new(config.bedrock)
+        .with_knowledge_bases(bases)
+        .with_agents(&config.data.join("agents"), agent_services(&host, &s3))
+        .map_err(|error| damaged(error.to_string()))?;
     let (stop, stopped) = watch::channel(false);
     let services = aws_port::Services {
         dynamo,
@@ -285,6 +288,26 @@ fn open_states(
             .map_err(|error| failed(&error))?;
     }
     Ok(states)
+}
+
+/// What the agents of the laptop Bedrock call: the same functions and objects as the state machines.
+fn agent_services(host: &Host, s3: &S3) -> AgentServices {
+    let (host, s3) = (host.clone(), s3.clone());
+    AgentServices {
+        invoke_lambda: Arc::new(move |name, payload| {
+            let host = host.clone();
+            Box::pin(async move { host.invoke(&name, payload).await })
+        }),
+        read_object: Arc::new(move |bucket, key| {
+            let s3 = s3.clone();
+            Box::pin(async move {
+                s3.read(&bucket, &key)
+                    .await
+                    .map_err(|error| error.to_string())
+            })
+        }),
+        retrieve: None,
+    }
 }
 
 /// A task of a state machine, with the error names that Step Functions gives Lambda's failures.

@@ -1,15 +1,12 @@
 //! The local text model: turns a checked request into a message by the extractive answerer, keeping to the
 //! request's token limit, stop sequences and tool choice.
-use base64::Engine as _;
-use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
-
 use super::answerer::{self, Chosen};
 use super::content::{Citation, Location, TextPart};
 use super::passages::{Material, Passage, Place};
 use super::reply::{Block, Spoken, StopReason};
-use super::request::{ConverseRequest, InferenceConfig, ToolChoice, ToolSpec};
-use super::words::{content_stems, count_tokens};
+use super::request::{ConverseRequest, InferenceConfig};
+use super::tools;
+use super::words::count_tokens;
 
 /// What it says when no passage supports an answer.
 pub(super) const NO_ANSWER: &str =
@@ -20,37 +17,38 @@ pub(super) const NO_PASSAGES: &str = "This is the laptop's extractive answerer: 
 
 /// Answers a request.
 pub(super) fn speak(request: &ConverseRequest, material: &Material) -> Spoken {
-    if let Some(tool) = tool_to_call(request, material) {
-        return call(tool, &material.question);
+    match tools::speak(request, material) {
+        Some(spoken) if spoken.reason == StopReason::ToolUse => spoken,
+        Some(spoken) => limited(spoken.blocks, &request.inference_config),
+        None => limited(blocks(material), &request.inference_config),
     }
-    let blocks = blocks(material);
-    limited(blocks, &request.inference_config)
 }
 
 fn blocks(material: &Material) -> Vec<Block> {
-    let text = |text: &str| {
-        vec![Block::Text {
-            text: text.to_owned(),
-            citations: Vec::new(),
-        }]
-    };
-    if material.passages.is_empty() {
-        return text(NO_PASSAGES);
+    match material.passages.is_empty() {
+        true => text(NO_PASSAGES),
+        false => answer_from(&material.question, &material.passages),
     }
-    let chosen = answerer::answer(&material.question, &material.passages);
+}
+
+/// The answer to a question from passages, with its citations; [`NO_ANSWER`] when they hold none.
+pub(super) fn answer_from(question: &str, passages: &[Passage]) -> Vec<Block> {
+    let chosen = answerer::answer(question, passages);
     if chosen.is_empty() {
         return text(NO_ANSWER);
     }
     let mut blocks: Vec<Block> = Vec::new();
     for (position, chosen) in chosen.iter().enumerate() {
-        add_sentence(
-            &mut blocks,
-            position,
-            chosen,
-            &material.passages[chosen.passage],
-        );
+        add_sentence(&mut blocks, position, chosen, &passages[chosen.passage]);
     }
     blocks
+}
+
+fn text(text: &str) -> Vec<Block> {
+    vec![Block::Text {
+        text: text.to_owned(),
+        citations: Vec::new(),
+    }]
 }
 
 /// A cited sentence is a block of its own; sentences without citations share one.
@@ -172,103 +170,4 @@ fn within(text: &str, tokens: usize) -> usize {
     ends.take_while(|end| count_tokens(&text[..*end]) <= tokens)
         .last()
         .unwrap_or(0)
-}
-
-/// The tool to call: the demanded one, the best fitting one if any is demanded, and with `auto` one that shares two
-/// content words with the question when there is nothing to answer from. After tool results it answers in words.
-fn tool_to_call<'a>(request: &'a ConverseRequest, material: &Material) -> Option<&'a ToolSpec> {
-    let config = request.tool_config.as_ref()?;
-    let asked = content_stems(&material.question);
-    let fit = |spec: &ToolSpec| {
-        let described = content_stems(&format!(
-            "{} {}",
-            spec.name.replace(['-', '_'], " "),
-            spec.description.as_deref().unwrap_or("")
-        ));
-        asked.iter().filter(|word| described.contains(word)).count()
-    };
-    let best = || {
-        config
-            .specs()
-            .enumerate()
-            .max_by_key(|(index, spec)| (fit(spec), usize::MAX - index))
-            .map(|(_, spec)| spec)
-    };
-    match &config.tool_choice {
-        _ if material.after_tools => None,
-        Some(ToolChoice::Tool { name }) => config.specs().find(|spec| spec.name == *name),
-        Some(ToolChoice::Any {}) => best(),
-        Some(ToolChoice::Auto {}) | None => {
-            best().filter(|spec| material.passages.is_empty() && fit(spec) >= 2)
-        }
-    }
-}
-
-fn call(spec: &ToolSpec, question: &str) -> Spoken {
-    let input = fill(&spec.input_schema.json, question).to_string();
-    let digest = Sha256::digest(format!("{}\n{question}", spec.name));
-    let id = format!(
-        "tooluse_{}",
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&digest[..16])
-    );
-    Spoken {
-        blocks: vec![Block::Tool {
-            id,
-            name: spec.name.clone(),
-            input,
-        }],
-        reason: StopReason::ToolUse,
-        counted: None,
-    }
-}
-
-/// Fills a schema's required properties (or, when none is required, its first one) from the question.
-fn fill(schema: &Value, question: &str) -> Value {
-    let empty = Map::new();
-    let properties = schema
-        .get("properties")
-        .and_then(Value::as_object)
-        .unwrap_or(&empty);
-    let required: Vec<&str> = schema
-        .get("required")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    let wanted = match required.is_empty() {
-        true => properties.keys().take(1).map(String::as_str).collect(),
-        false => required,
-    };
-    let filled = wanted.into_iter().map(|name| {
-        (
-            name.to_owned(),
-            fill_value(properties.get(name).unwrap_or(&Value::Null), question),
-        )
-    });
-    Value::Object(filled.collect())
-}
-
-fn fill_value(schema: &Value, question: &str) -> Value {
-    if let Some(values) = schema.get("enum").and_then(Value::as_array) {
-        let lower = question.to_lowercase();
-        let named = values.iter().find(|value| {
-            value
-                .as_str()
-                .is_some_and(|v| lower.contains(&v.to_lowercase()))
-        });
-        return named.or(values.first()).cloned().unwrap_or(Value::Null);
-    }
-    let number = || {
-        question
-            .split(|c: char| !c.is_ascii_digit())
-            .find_map(|digits| digits.parse::<i64>().ok())
-    };
-    match schema.get("type").and_then(Value::as_str) {
-        Some("integer" | "number") => json!(number().unwrap_or(0)),
-        Some("boolean") => json!(false),
-        Some("array") => json!([question]),
-        Some("object") => fill(schema, question),
-        _ => json!(question),
-    }
 }

@@ -42,7 +42,7 @@ pub(super) struct Strike {
     pub(super) pace: Duration,
 }
 
-const OPERATIONS: [&str; 7] = [
+const OPERATIONS: [&str; 8] = [
     "Converse",
     "ConverseStream",
     "InvokeModel",
@@ -50,6 +50,7 @@ const OPERATIONS: [&str; 7] = [
     "ApplyGuardrail",
     "CountTokens",
     "Retrieve",
+    "InvokeAgent",
 ];
 
 #[derive(Clone, Debug, Default)]

@@ -147,7 +147,8 @@ impl Writer {
     }
 }
 
-fn frame(
+/// One frame; `type_header` is `:event-type` or `:exception-type`.
+pub(super) fn frame(
     kind: &'static str,
     type_header: &'static str,
     name: &'static str,

@@ -3,7 +3,11 @@
 //!
 //! Files: `wire` errors and replies · `models` ids · `content`, `request` what comes in · `passages`, `sentences`,
 //! `words`, `answerer`, `extractive` the local text model · `openai` the endpoint · `reply`, `frames` what goes out ·
-//! `embed`, `invoke` embeddings · `retrieve` knowledge bases · `pii`, `guardrail` · `cache` · `faults` · `converse`, `routes` the operations.
+//! `embed`, `invoke` embeddings · `retrieve` knowledge bases · `pii`, `guardrail` · `cache` · `faults` · `converse`, `routes` the operations ·
+//! `tools` the local model's choice of tools · `agents` agents and their parts · `agent_runtime` agents at work ·
+//! `services` what they call.
+mod agent_runtime;
+mod agents;
 mod answerer;
 mod cache;
 mod content;
@@ -23,16 +27,20 @@ mod request;
 mod retrieve;
 mod routes;
 mod sentences;
+mod services;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod wire;
 mod words;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use retrieve::{KnowledgeBases, knowledge_base_id};
 pub use routes::router;
+pub use services::{AgentServices, InvokeLambda, ReadObject, Retrieve};
 
 /// What stands behind the model ids. The default is the local answerer and embedder.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +65,9 @@ pub struct Bedrock {
     faults: faults::Faults,
     endpoint: Option<Arc<openai::Endpoint>>,
     knowledge_bases: Option<KnowledgeBases>,
+    agents: agents::Agents,
+    sessions: agent_runtime::Sessions,
+    services: AgentServices,
 }
 
 impl Bedrock {
@@ -68,6 +79,9 @@ impl Bedrock {
             faults: faults::Faults::default(),
             endpoint,
             knowledge_bases: None,
+            agents: agents::Agents::default(),
+            sessions: agent_runtime::Sessions::default(),
+            services: AgentServices::default(),
         }
     }
 
@@ -75,5 +89,17 @@ impl Bedrock {
     pub fn with_knowledge_bases(mut self, knowledge_bases: KnowledgeBases) -> Self {
         self.knowledge_bases = Some(knowledge_bases);
         self
+    }
+
+    /// The same emulator with its agents kept in `folder`, and with what they call.
+    ///
+    /// # Errors
+    /// A folder that cannot be read or written, or a file in it that is no agent.
+    pub fn with_agents(self, folder: &Path, services: AgentServices) -> std::io::Result<Self> {
+        Ok(Self {
+            agents: agents::Agents::open(folder)?,
+            services,
+            ..self
+        })
     }
 }

@@ -51,6 +51,8 @@ pub(super) struct Material {
     pub(super) passages: Vec<Passage>,
     /// The request ends with tool results rather than with a question.
     pub(super) after_tools: bool,
+    /// Passages came with the question, or in the system prompt.
+    pub(super) brought: bool,
 }
 
 /// Collects the material of a request that passed its checks.
@@ -62,10 +64,12 @@ pub(super) fn collect(request: &ConverseRequest) -> Result<Material, WireError> 
             material.passages.extend(numbered(text).passages);
         }
     }
+    let of_system = material.passages.len();
     for (turn, message) in request.messages.iter().enumerate() {
         if message.role != Role::User {
             continue;
         }
+        let before = material.passages.len();
         for (index, block) in message.content.iter().enumerate() {
             add_block(
                 &mut material,
@@ -76,6 +80,9 @@ pub(super) fn collect(request: &ConverseRequest) -> Result<Material, WireError> 
         }
         if let Some(question) = question_of(message) {
             material.question = question;
+            let brought = &material.passages[before..];
+            let mut brought = brought.iter().map(|passage| passage.place);
+            material.brought = of_system > 0 || brought.any(|place| place != Place::ToolResult);
         }
     }
     material.after_tools = request.messages.last().is_some_and(has_tool_result);
@@ -92,19 +99,24 @@ impl Counters {
     fn search_result(&mut self, result: &SearchResult) -> Passage {
         let index = self.search_results;
         self.search_results += 1;
-        Passage {
-            title: result.title.clone(),
-            source: result.source.clone(),
-            parts: result
-                .content
-                .iter()
-                .map(|part| part.text.clone())
-                .collect(),
-            place: Place::SearchResult {
-                index,
-                cite: result.citations.enabled,
-            },
-        }
+        of_search_result(result, index)
+    }
+}
+
+/// A search result as a passage; `index` counts all search results of the request from 0.
+pub(super) fn of_search_result(result: &SearchResult, index: usize) -> Passage {
+    Passage {
+        title: result.title.clone(),
+        source: result.source.clone(),
+        parts: result
+            .content
+            .iter()
+            .map(|part| part.text.clone())
+            .collect(),
+        place: Place::SearchResult {
+            index,
+            cite: result.citations.enabled,
+        },
     }
 }
 
@@ -220,7 +232,7 @@ fn decode(encoded: &str, path: &str) -> Result<String, WireError> {
 }
 
 /// The last text that is not a passage.
-fn question_of(message: &Message) -> Option<String> {
+pub(super) fn question_of(message: &Message) -> Option<String> {
     let mut questions = message.content.iter().filter_map(|block| match block {
         ContentBlock::Text(text) => Some(numbered(text).question),
         ContentBlock::GuardContent(GuardContent::Text(text)) => Some(text.text.clone()),

@@ -1,4 +1,4 @@
-//! The routes of the Bedrock runtime, and `/_local/faults` beside them. Handlers read, call and reply.
+//! The routes of Bedrock: the runtime's here, those of agents from their folders, and `/_local/faults` beside them. Handlers read, call and reply.
 use std::time::Instant;
 
 use axum::Router;
@@ -15,18 +15,22 @@ use super::converse::{self, Speech};
 use super::guardrail::{self, ApplyRequest};
 use super::request::ConverseRequest;
 use super::wire::{ErrorName, WireError, json_reply, read_json};
-use super::{Bedrock, embed, frames, invoke, models, passages, retrieve};
+use super::{Bedrock, agent_runtime, agents, embed, frames, invoke, models, passages, retrieve};
 
 /// Largest request body (bytes): Bedrock's 25 MB for InvokeModel.
 const MAX_BODY_BYTES: usize = 25_000_000;
 
 type Reply = Result<Response<Body>, WireError>;
 
-/// The router of the Bedrock runtime and of `/_local/faults`, for any port of the laptop cloud.
+/// The router of Bedrock and of `/_local/faults`, for any port of the laptop cloud.
 pub fn router(bedrock: Bedrock) -> Router {
     let faults = get(list_faults).post(arm_fault).delete(clear_faults);
     let mut router = Router::new().route("/_local/faults", faults);
-    for (path, operation) in operations() {
+    let all = operations()
+        .into_iter()
+        .chain(agents::operations())
+        .chain(agent_runtime::operations());
+    for (path, operation) in all {
         // Some clients send a trailing slash.
         router = router
             .route(path, operation.clone())
@@ -34,6 +38,7 @@ pub fn router(bedrock: Bedrock) -> Router {
     }
     router
         .fallback(unknown)
+        .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(bedrock)
 }
@@ -86,13 +91,13 @@ async fn unknown(request: axum::extract::Request) -> Response<Body> {
 
 /// What strikes a stream after it has begun.
 #[derive(Default)]
-struct Later {
+pub(super) struct Later {
     breaks: Option<frames::Break>,
     pace: std::time::Duration,
 }
 
 /// Delays and fails as the armed faults say; gives back what strikes later, in mid-stream.
-async fn strike(bedrock: &Bedrock, operation: &str) -> Result<Later, WireError> {
+pub(super) async fn strike(bedrock: &Bedrock, operation: &str) -> Result<Later, WireError> {
     let strike = bedrock.faults.strike(operation);
     if !strike.delay.is_zero() {
         tokio::time::sleep(strike.delay).await;

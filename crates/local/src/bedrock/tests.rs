@@ -15,6 +15,8 @@ use tower::ServiceExt as _;
 
 use super::{Bedrock, Settings, router};
 
+mod agent_control;
+mod agents;
 mod endpoint;
 mod refusals;
 

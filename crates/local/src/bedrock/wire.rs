@@ -1,4 +1,4 @@
-//! How the Bedrock runtime says things on the wire (restJson1): replies with a request id, and errors with
+//! How Bedrock says things on the wire (restJson1): replies with a request id, and errors with
 //! `x-amzn-errortype` and a `message`, so that every AWS client parses ours as it parses AWS's.
 use axum::body::Body;
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The exceptions of the Bedrock runtime, by their AWS names.
+/// The exceptions of Bedrock's services, by their AWS names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum ErrorName {
     #[serde(rename = "ValidationException")]
@@ -33,6 +33,10 @@ pub enum ErrorName {
     ServiceUnavailable,
     #[serde(rename = "UnknownOperationException")]
     UnknownOperation,
+    #[serde(rename = "ConflictException")]
+    Conflict,
+    #[serde(rename = "DependencyFailedException")]
+    DependencyFailed,
 }
 
 impl ErrorName {
@@ -64,6 +68,8 @@ impl ErrorName {
                 "serviceUnavailableException",
             ),
             Self::UnknownOperation => ("UnknownOperationException", 404, "internalServerException"),
+            Self::Conflict => ("ConflictException", 409, "internalServerException"),
+            Self::DependencyFailed => ("DependencyFailedException", 424, "internalServerException"),
         }
     }
 
@@ -167,7 +173,7 @@ pub(super) fn read_json<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<
 }
 
 /// A request id in AWS's form (a UUID's 8-4-4-4-12 digits).
-fn request_id() -> String {
+pub(super) fn request_id() -> String {
     let digits = format!("{:032x}", ulid::Ulid::new().0);
     [
         &digits[..8],
