@@ -1,13 +1,20 @@
 //! S3 on the laptop: `s3s` over plain files, one folder a bucket, signatures verified.
 
+mod long_keys;
+
 use std::path::{Component, Path, PathBuf};
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
 use bytes::Bytes;
+use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::SimpleAuth;
+use s3s::path::S3Path;
 use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3Result, s3_error};
 use s3s_fs::FileSystem;
+
+use long_keys::LongKeys;
 
 /// The key pair of the laptop: access key and secret are the same word.
 pub const KEY: &str = "outcrop";
@@ -37,8 +44,12 @@ impl S3 {
             std::fs::create_dir_all(folder.join(bucket)).map_err(|error| failed(&error))?;
         }
         let files = FileSystem::new(folder).map_err(|error| failed(&format!("{error:?}")))?;
-        let mut builder = S3ServiceBuilder::new(files);
+        let mut builder = S3ServiceBuilder::new(LongKeys {
+            files,
+            folder: folder.to_owned(),
+        });
         builder.set_auth(SimpleAuth::from_single(KEY, KEY));
+        builder.set_access(ExistingBuckets(folder.to_owned()));
         Ok(Self {
             service: builder.build(),
             folder: folder.to_owned(),
@@ -75,6 +86,29 @@ impl S3 {
     }
 }
 
+/// Only the key pair gets in, and only into buckets that exist: the file system below would make a folder for any
+/// object that is put, where S3 answers NoSuchBucket.
+struct ExistingBuckets(PathBuf);
+
+#[async_trait::async_trait]
+impl S3Access for ExistingBuckets {
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        if context.credentials().is_none() {
+            return Err(s3_error!(AccessDenied, "Signature is required"));
+        }
+        let bucket = match context.s3_path() {
+            S3Path::Root => return Ok(()),
+            S3Path::Bucket { bucket } | S3Path::Object { bucket, .. } => bucket,
+        };
+        let known = context.s3_op().name() == "CreateBucket" || self.0.join(&**bucket).is_dir();
+        if known {
+            return Ok(());
+        }
+        let words = "The specified bucket does not exist";
+        Err(s3_error!(NoSuchBucket, "{words}"))
+    }
+}
+
 /// The file of an object; `None` when the name would lead out of the bucket's folder.
 fn object_path(folder: &Path, bucket: &str, key: &str) -> Option<PathBuf> {
     let inside = |part: &str| {
@@ -82,7 +116,7 @@ fn object_path(folder: &Path, bucket: &str, key: &str) -> Option<PathBuf> {
         !part.is_empty() && steps.all(|step| matches!(step, Component::Normal(_)))
     };
     let named = !bucket.contains('/') && inside(bucket) && inside(key);
-    named.then(|| folder.join(bucket).join(key))
+    named.then(|| folder.join(bucket).join(long_keys::stored(bucket, key)))
 }
 
 #[cfg(test)]

@@ -90,6 +90,43 @@ async fn presigned_links_put_and_get_and_nothing_else_does() {
 }
 
 #[tokio::test]
+async fn long_keys_are_stored_read_listed_and_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let s3 = S3::open(folder.path(), &["bucket".to_owned()]).unwrap();
+    let key = format!("sources/default/{}a.txt", "crates/folder/".repeat(40));
+    let path = format!("/bucket/{key}");
+    let link = |method: &str| presign(method, &path, KEY, now(), 60);
+    assert_eq!(send(&s3, "PUT", &link("PUT"), "granite").await.0, 200);
+    assert_eq!(send(&s3, "GET", &link("GET"), "").await.1, "granite");
+    let read = s3.read("bucket", &key).await.unwrap();
+    assert_eq!(read.as_deref(), Some(b"granite".as_slice()));
+    let listed = presign("GET", "/bucket", KEY, now(), 60);
+    let text = send(&s3, "GET", &listed, "").await.1;
+    assert!(text.contains(&format!("<Key>{key}</Key>")), "{text}");
+    assert_eq!(send(&s3, "DELETE", &link("DELETE"), "").await.0, 204);
+    assert_eq!(send(&s3, "GET", &link("GET"), "").await.0, 404);
+}
+
+/// The file system made a folder of any name, so that a misspelt bucket took uploads.
+#[tokio::test]
+async fn a_bucket_that_does_not_exist_takes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let s3 = S3::open(folder.path(), &["bucket".to_owned()]).unwrap();
+    let path = "/buckett/a.txt";
+    for method in ["PUT", "GET", "DELETE"] {
+        let link = presign(method, path, KEY, now(), 60);
+        let (status, text) = send(&s3, method, &link, "granite").await;
+        assert!(
+            status == 404 && text.contains("<Code>NoSuchBucket</Code>"),
+            "{method}: {status} {text}"
+        );
+    }
+    let forged = presign("PUT", path, "another", now(), 60);
+    assert_eq!(send(&s3, "PUT", &forged, "granite").await.0, 403);
+    assert!(!folder.path().join("buckett").exists());
+}
+
+#[tokio::test]
 async fn objects_are_read_from_their_bucket_only() {
     let folder = tempfile::tempdir().unwrap();
     let s3 = S3::open(&folder.path().join("s3"), &["b".to_owned()]).unwrap();

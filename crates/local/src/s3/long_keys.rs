@@ -1,0 +1,274 @@
+//! Keys of any length on a file system: S3 takes 1,024 bytes, a file's name 255.
+//!
+//! The store below writes two files beside each object whose names hold the whole key in base64, so that it fails from
+//! about 120 bytes on. Longer keys are kept under a shorter one: their first folders, then `~` and a hash. A file
+//! `.key-<hash>` in the store's folder holds the key itself, for listings.
+
+use std::path::PathBuf;
+
+use s3s::dto::*;
+use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
+use s3s_fs::FileSystem;
+use sha2::{Digest, Sha256};
+
+/// The longest name of a file. Source: every file system in use on Linux and macOS.
+const FILE_NAME_BYTES: usize = 255;
+/// What the store's file names hold besides key and bucket: `.bucket-`, `.object-`, `.upload-<uuid>`, `.metadata.json`.
+const STORE_NAME_BYTES: usize = 8 + 8 + 44 + 14;
+/// `~` and 32 hexadecimal digits.
+const HASH_BYTES: usize = 33;
+
+/// The store with keys of any length.
+pub(super) struct LongKeys {
+    pub files: FileSystem,
+    pub folder: PathBuf,
+}
+
+fn base64_bytes(bytes: usize) -> usize {
+    (bytes * 4).div_ceil(3)
+}
+
+/// The longest key that the store takes in this bucket.
+fn longest(bucket: &str) -> usize {
+    let room = FILE_NAME_BYTES.saturating_sub(STORE_NAME_BYTES + base64_bytes(bucket.len()));
+    room * 3 / 4
+}
+
+/// The key that stands for `key` in the store.
+pub(super) fn stored(bucket: &str, key: &str) -> String {
+    let longest = longest(bucket);
+    if key.len() <= longest {
+        return key.to_owned();
+    }
+    let room = longest.saturating_sub(HASH_BYTES);
+    let folders = whole_folders(key, room);
+    format!("{}~{}", &key[..folders], hash(key))
+}
+
+fn hash(key: &str) -> String {
+    let digest = Sha256::digest(key);
+    digest
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+impl LongKeys {
+    /// Keeps the key of a long one, so that listings can tell it.
+    async fn remember(&self, bucket: &str, key: &str) -> S3Result<()> {
+        if stored(bucket, key) == key {
+            return Ok(());
+        }
+        let path = self.folder.join(format!(".key-{}", hash(key)));
+        let beside = path.with_extension(format!("part-{}", rand::random::<u32>()));
+        let written = async {
+            tokio::fs::write(&beside, key).await?;
+            tokio::fs::rename(&beside, &path).await
+        };
+        written
+            .await
+            .map_err(|error| s3_error!(error, InternalError))
+    }
+
+    /// The key that a listed one stands for.
+    async fn original(&self, listed: &str) -> Option<String> {
+        let (_, hash) = listed.rsplit_once('~')?;
+        if hash.len() + 1 != HASH_BYTES || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let key = tokio::fs::read_to_string(self.folder.join(format!(".key-{hash}"))).await;
+        key.ok()
+    }
+
+    /// Gives listed objects their own keys, and leaves out what does not begin with `prefix`.
+    async fn restore(
+        &self,
+        objects: &mut Option<Vec<Object>>,
+        folders: &mut Option<Vec<CommonPrefix>>,
+        prefix: &str,
+    ) {
+        let begins =
+            |text: &Option<String>| text.as_deref().unwrap_or_default().starts_with(prefix);
+        if let Some(folders) = folders {
+            folders.retain(|folder| begins(&folder.prefix));
+        }
+        let Some(objects) = objects else { return };
+        for object in objects.iter_mut() {
+            if let Some(key) = self
+                .original(object.key.as_deref().unwrap_or_default())
+                .await
+            {
+                object.key = Some(key);
+            }
+        }
+        objects.retain(|object| begins(&object.key));
+    }
+}
+
+/// A prefix as far as every stored key keeps it: whole folders only. What it finds too much is left out after.
+fn kept<'a>(bucket: &str, prefix: &'a str) -> &'a str {
+    let room = longest(bucket).saturating_sub(HASH_BYTES);
+    &prefix[..whole_folders(prefix, room)]
+}
+
+/// How many bytes the first folders of a key have, as far as they fit.
+fn whole_folders(key: &str, room: usize) -> usize {
+    let ends = key.match_indices('/').map(|(at, _)| at + 1);
+    ends.take_while(|end| *end <= room)
+        .last()
+        .unwrap_or_default()
+}
+
+macro_rules! operations {
+    (
+        plain { $($plain:ident: $plain_in:ident => $plain_out:ident,)* }
+        keyed { $($keyed:ident: $keyed_in:ident => $keyed_out:ident,)* }
+        told { $($told:ident: $told_in:ident => $told_out:ident,)* }
+    ) => {
+        #[async_trait::async_trait]
+        impl S3 for LongKeys {
+            $(async fn $plain(&self, request: S3Request<$plain_in>) -> S3Result<S3Response<$plain_out>> {
+                self.files.$plain(request).await
+            })*
+
+            $(async fn $keyed(&self, mut request: S3Request<$keyed_in>) -> S3Result<S3Response<$keyed_out>> {
+                request.input.key = stored(&request.input.bucket, &request.input.key);
+                self.files.$keyed(request).await
+            })*
+
+            // Replies that name the key name the one that was asked for.
+            $(async fn $told(&self, mut request: S3Request<$told_in>) -> S3Result<S3Response<$told_out>> {
+                let key = request.input.key.clone();
+                self.remember(&request.input.bucket, &key).await?;
+                request.input.key = stored(&request.input.bucket, &key);
+                let mut reply = self.files.$told(request).await?;
+                reply.output.key = Some(key);
+                Ok(reply)
+            })*
+
+            async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+                let input = &mut request.input;
+                self.remember(&input.bucket, &input.key).await?;
+                input.key = stored(&input.bucket, &input.key);
+                self.files.put_object(request).await
+            }
+
+            async fn copy_object(&self, mut request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+                let input = &mut request.input;
+                self.remember(&input.bucket, &input.key).await?;
+                input.key = stored(&input.bucket, &input.key);
+                if let CopySource::Bucket { bucket, key, .. } = &mut input.copy_source {
+                    *key = stored(bucket, key).into();
+                }
+                self.files.copy_object(request).await
+            }
+
+            async fn upload_part_copy(&self, mut request: S3Request<UploadPartCopyInput>) -> S3Result<S3Response<UploadPartCopyOutput>> {
+                let input = &mut request.input;
+                input.key = stored(&input.bucket, &input.key);
+                if let CopySource::Bucket { bucket, key, .. } = &mut input.copy_source {
+                    *key = stored(bucket, key).into();
+                }
+                self.files.upload_part_copy(request).await
+            }
+
+            async fn delete_objects(&self, mut request: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
+                let bucket = request.input.bucket.clone();
+                for object in &mut request.input.delete.objects {
+                    object.key = stored(&bucket, &object.key);
+                }
+                let mut reply = self.files.delete_objects(request).await?;
+                for deleted in reply.output.deleted.iter_mut().flatten() {
+                    if let Some(key) = self.original(deleted.key.as_deref().unwrap_or_default()).await {
+                        deleted.key = Some(key);
+                    }
+                }
+                Ok(reply)
+            }
+
+            async fn list_objects(&self, mut request: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
+                let prefix = request.input.prefix.clone();
+                request.input.prefix = prefix.as_deref().map(|text| kept(&request.input.bucket, text).to_owned());
+                let mut reply = self.files.list_objects(request).await?;
+                let output = &mut reply.output;
+                self.restore(&mut output.contents, &mut output.common_prefixes, prefix.as_deref().unwrap_or_default()).await;
+                reply.output.prefix = prefix;
+                Ok(reply)
+            }
+
+            async fn list_objects_v2(&self, mut request: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
+                let prefix = request.input.prefix.clone();
+                request.input.prefix = prefix.as_deref().map(|text| kept(&request.input.bucket, text).to_owned());
+                let mut reply = self.files.list_objects_v2(request).await?;
+                let output = &mut reply.output;
+                self.restore(&mut output.contents, &mut output.common_prefixes, prefix.as_deref().unwrap_or_default()).await;
+                let found = output.contents.as_ref().map_or(0, Vec::len);
+                let folders = output.common_prefixes.as_ref().map_or(0, Vec::len);
+                output.key_count = i32::try_from(found + folders).ok();
+                output.prefix = prefix;
+                Ok(reply)
+            }
+        }
+    };
+}
+
+operations! {
+    plain {
+        create_bucket: CreateBucketInput => CreateBucketOutput,
+        delete_bucket: DeleteBucketInput => DeleteBucketOutput,
+        get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput,
+        head_bucket: HeadBucketInput => HeadBucketOutput,
+        list_buckets: ListBucketsInput => ListBucketsOutput,
+    }
+    keyed {
+        get_object: GetObjectInput => GetObjectOutput,
+        head_object: HeadObjectInput => HeadObjectOutput,
+        delete_object: DeleteObjectInput => DeleteObjectOutput,
+        upload_part: UploadPartInput => UploadPartOutput,
+        abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput,
+    }
+    told {
+        create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput,
+        complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput,
+        list_parts: ListPartsInput => ListPartsOutput,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A document below deep folders could not be stored: the store's own file names grew too long.
+    #[test]
+    fn long_keys_are_kept_short() {
+        let check = |key: &str, prefix: &str| {
+            let kept = stored("outcrop-bucket", key);
+            assert!(kept.len() <= longest("outcrop-bucket"), "{kept}");
+            assert!(kept.starts_with(prefix), "{kept}");
+            assert_eq!(
+                kept == key,
+                key.len() <= longest("outcrop-bucket"),
+                "{kept}"
+            );
+        };
+        check("sources/default/a.txt", "sources/default/a.txt");
+        let deep = format!("sources/default/{}/a.txt", "folder/".repeat(40));
+        check(&deep, "sources/default/folder/");
+        check(&"x".repeat(1_024), "~");
+        check(&"größe/".repeat(100), "größe/");
+        assert_ne!(stored("b", &"x".repeat(900)), stored("b", &"x".repeat(901)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_key_fits_and_keeps_every_prefix_that_is_listed_by(key in "[a-zä/]{1,900}", cut in 0..900usize) {
+            let bucket = "outcrop-bucket";
+            let prefix: String = key.chars().take(cut).collect();
+            let name = format!(".bucket-{}.object-{}.upload-{}.metadata.json",
+                "x".repeat(base64_bytes(bucket.len())), "x".repeat(base64_bytes(stored(bucket, &key).len())), "x".repeat(36));
+            proptest::prop_assert!(name.len() <= FILE_NAME_BYTES);
+            proptest::prop_assert!(stored(bucket, &key).starts_with(kept(bucket, &prefix)));
+        }
+    }
+}
