@@ -40,7 +40,10 @@ async fn invoke(
     headers: HeaderMap,
     payload: Bytes,
 ) -> Response<Body> {
-    let payload = or_empty_object(payload);
+    let payload = match json_payload(payload) {
+        Ok(payload) => payload,
+        Err(error) => return refused(&error),
+    };
     match kind(&headers) {
         Some("DryRun") => dry_run(&host, &name),
         Some("Event") => {
@@ -77,11 +80,16 @@ fn dry_run(host: &Host, name: &str) -> Response<Body> {
     }
 }
 
-fn or_empty_object(payload: Bytes) -> Bytes {
+/// The payload, `{}` where there is none. Lambda refuses what is not JSON before any function sees it.
+fn json_payload(payload: Bytes) -> Result<Bytes, InvokeError> {
     if payload.is_empty() {
-        Bytes::from_static(b"{}")
-    } else {
-        payload
+        return Ok(Bytes::from_static(b"{}"));
+    }
+    match serde_json::from_slice::<serde::de::IgnoredAny>(&payload) {
+        Ok(_) => Ok(payload),
+        Err(error) => Err(InvokeError::InvalidContent {
+            detail: error.to_string(),
+        }),
     }
 }
 
@@ -107,7 +115,11 @@ async fn invoke_streaming(
     if kind(&headers) == Some("DryRun") {
         return dry_run(&host, &name);
     }
-    let invocation = match host.invoke(&name, or_empty_object(payload)).await {
+    let payload = match json_payload(payload) {
+        Ok(payload) => payload,
+        Err(error) => return refused(&error),
+    };
+    let invocation = match host.invoke(&name, payload).await {
         Ok(invocation) => invocation,
         Err(error) => return refused(&error),
     };
@@ -187,6 +199,7 @@ fn refused(error: &InvokeError) -> Response<Body> {
         InvokeError::NotFound { .. } => StatusCode::NOT_FOUND,
         InvokeError::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
         InvokeError::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        InvokeError::InvalidContent { .. } => StatusCode::BAD_REQUEST,
     };
     let body =
         json!({ "Type": "User", "Message": error.to_string(), "message": error.to_string() });

@@ -46,6 +46,8 @@ pub enum InvokeError {
     TooManyRequests { name: String, limit: usize },
     #[error("the payload has {bytes} bytes, the limit is {PAYLOAD_BYTES}")]
     PayloadTooLarge { bytes: usize },
+    #[error("Could not parse request body into json: {detail}")]
+    InvalidContent { detail: String },
 }
 
 impl InvokeError {
@@ -55,6 +57,7 @@ impl InvokeError {
             Self::NotFound { .. } => "ResourceNotFoundException",
             Self::TooManyRequests { .. } => "TooManyRequestsException",
             Self::PayloadTooLarge { .. } => "RequestEntityTooLargeException",
+            Self::InvalidContent { .. } => "InvalidRequestContentException",
         }
     }
 }

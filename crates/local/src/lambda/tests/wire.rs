@@ -57,6 +57,32 @@ async fn invocations_answer_as_lambda_does() {
     check("nobody", None, echo, 404, "not found").await;
 }
 
+/// A payload that is not JSON reached the function, which failed with 200 and a function error.
+#[tokio::test]
+async fn a_payload_that_is_not_json_is_refused() {
+    let host = host(1, MINUTE);
+    let check = async |path: &str, kind: Option<&str>| {
+        let mut request = Request::post(path);
+        if let Some(kind) = kind {
+            request = request.header("x-amz-invocation-type", kind);
+        }
+        let request = request.body(Body::from("{not json")).unwrap();
+        let reply = router(host.clone()).oneshot(request).await.unwrap();
+        assert_eq!(reply.status(), StatusCode::BAD_REQUEST, "{path} {kind:?}");
+        let name = &reply.headers()["x-amzn-errortype"];
+        assert_eq!(name, "InvalidRequestContentException", "{path} {kind:?}");
+        assert!(!reply.headers().contains_key("x-amz-function-error"));
+    };
+    let buffered = "/2015-03-31/functions/child/invocations";
+    check(buffered, None).await;
+    check(buffered, Some("Event")).await;
+    check(
+        "/2021-11-15/functions/child/response-streaming-invocations",
+        None,
+    )
+    .await;
+}
+
 /// Event types with their payloads.
 fn frames(mut bytes: Bytes) -> Vec<(String, String)> {
     let mut frames = Vec::new();
