@@ -34,6 +34,14 @@ impl From<reqwest::Error> for Unsent {
 
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
+        if error.is_connect()
+            && let Some(url) = error.url()
+        {
+            let base = url.origin().ascii_serialization();
+            return Self(format!(
+                "no instance answers at {base} any more; `outcrop dev` starts one, and goes on with what was interrupted"
+            ));
+        }
         let mut words = error.to_string();
         let mut source = std::error::Error::source(&error);
         while let Some(cause) = source {

@@ -33,6 +33,12 @@ pub async fn ingest(arguments: IngestArguments) -> Result<u8, Failure> {
     for (path, reason) in &walked.skipped {
         output::note(&format!("left out {}: {reason}", path.display()));
     }
+    for folder in &walked.prefixed {
+        output::note(&format!(
+            "the names of {} begin with the folder's own, because another path holds the same names",
+            folder.display()
+        ));
+    }
     if walked.files.is_empty() {
         return Err(Failure(
             "there is no file to ingest below these paths".into(),
@@ -158,8 +164,13 @@ async fn wait(api: &Api, run_id: &str) -> Result<Value, Failure> {
         let run = api.get(&format!("/v1/runs/{run_id}")).await?;
         let counts = &run["counts"];
         let count = |field: &str| counts[field].as_u64().unwrap_or_default();
+        let (waiting, ready) = (count("pending"), count("embedded"));
         bar.set_length(count("planned").max(1));
-        bar.set_position(count("planned") - count("pending").min(count("planned")));
+        bar.set_position((count("planned") + ready).saturating_sub(waiting));
+        if waiting > 0 && waiting == ready {
+            // Publication is one act for all of them.
+            bar.set_message("publishing");
+        }
         if !matches!(text(&run, "status"), "QUEUED" | "RUNNING") {
             bar.finish_and_clear();
             return Ok(run);
