@@ -42,6 +42,10 @@ pub struct Settings {
     pub state_machine_arn: String,
     /// Model, inference profile or prompt router that writes answers.
     pub answer_model: String,
+    /// Models that a caller may name instead; comma-separated in `OUTCROP_ALLOWED_MODELS`.
+    pub allowed_models: Vec<String>,
+    /// How long a model is waited for.
+    pub model_timeouts: ModelTimeouts,
     /// Embedding model id.
     pub embed_model: String,
     /// Components of an embedding.
@@ -56,6 +60,21 @@ pub struct Settings {
     ca_bundle: Option<Vec<u8>>,
     pub(crate) local: bool,
 }
+
+/// How long a model is waited for. All are below the functions' own time of 900 s, so that a silent model is told by
+/// its name and not as a function that was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelTimeouts {
+    /// Until a reply begins; `OUTCROP_MODEL_READ_TIMEOUT_SECONDS`, 60 by default.
+    pub read: Duration,
+    /// The longest silence within a stream; `OUTCROP_MODEL_IDLE_TIMEOUT_SECONDS`, 60 by default.
+    pub idle: Duration,
+    /// The whole call with its retries, or the whole stream; `OUTCROP_MODEL_OPERATION_TIMEOUT_SECONDS`, 600 by default.
+    pub operation: Duration,
+}
+
+/// The longest of them, in seconds.
+const MODEL_TIMEOUT_SECONDS: u64 = 870;
 
 #[derive(Debug, Clone, Default)]
 struct Endpoints {
@@ -104,6 +123,12 @@ impl Settings {
                 "arn:aws:states:us-east-1:000000000000:stateMachine:outcrop-ingest",
             )?,
             answer_model: required("OUTCROP_ANSWER_MODEL", "us.amazon.nova-lite-v1:0")?,
+            allowed_models: listed(lookup("OUTCROP_ALLOWED_MODELS")),
+            model_timeouts: ModelTimeouts {
+                read: seconds(&lookup, "OUTCROP_MODEL_READ_TIMEOUT_SECONDS", 60)?,
+                idle: seconds(&lookup, "OUTCROP_MODEL_IDLE_TIMEOUT_SECONDS", 60)?,
+                operation: seconds(&lookup, "OUTCROP_MODEL_OPERATION_TIMEOUT_SECONDS", 600)?,
+            },
             embed_model: required("OUTCROP_EMBED_MODEL", "amazon.titan-embed-text-v2:0")?,
             embed_dimensions: dimensions(&required("OUTCROP_EMBED_DIMENSIONS", "1024")?)?,
             sdk_retries: 2,
@@ -133,6 +158,34 @@ fn ca_bundle(path: Option<String>) -> Result<Option<Vec<u8>>, ConfigError> {
         problem: format!("names {path:?}, which cannot be read ({error})"),
         example: "/etc/ssl/certs/ca-certificates.crt",
     })
+}
+
+fn listed(text: Option<String>) -> Vec<String> {
+    let text = text.unwrap_or_default();
+    let names = text.split(',').map(str::trim);
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn seconds(
+    lookup: &impl Fn(&str) -> Option<String>,
+    variable: &'static str,
+    default: u64,
+) -> Result<Duration, ConfigError> {
+    let Some(text) = lookup(variable).filter(|value| !value.is_empty()) else {
+        return Ok(Duration::from_secs(default));
+    };
+    text.parse()
+        .ok()
+        .filter(|value| (1..=MODEL_TIMEOUT_SECONDS).contains(value))
+        .map(Duration::from_secs)
+        .ok_or(ConfigError {
+            variable,
+            problem: format!("is {text:?}, not a whole number from 1 to {MODEL_TIMEOUT_SECONDS}"),
+            example: "60",
+        })
 }
 
 fn dimensions(text: &str) -> Result<u32, ConfigError> {
@@ -253,6 +306,9 @@ mod tests {
         check("OUTCROP_EMBED_DIMENSIONS", Some("0"));
         check("OUTCROP_EMBED_DIMENSIONS", Some("5000"));
         check("OUTCROP_LOG_LEVEL", Some("LOUD"));
+        check("OUTCROP_MODEL_READ_TIMEOUT_SECONDS", Some("0"));
+        check("OUTCROP_MODEL_IDLE_TIMEOUT_SECONDS", Some("a minute"));
+        check("OUTCROP_MODEL_OPERATION_TIMEOUT_SECONDS", Some("900"));
         check("AWS_CA_BUNDLE", Some("/nowhere/at/all.pem"));
     }
 }

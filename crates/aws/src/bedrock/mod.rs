@@ -2,12 +2,16 @@
 
 mod embed;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use aws_config::SdkConfig;
 use aws_sdk_bedrockruntime::Client;
+use aws_sdk_bedrockruntime::config::{Builder, StalledStreamProtectionConfig};
 use aws_sdk_bedrockruntime::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_smithy_types::timeout::TimeoutConfig;
 
-use crate::config::Settings;
+use crate::config::{ModelTimeouts, Settings};
 
 pub use embed::{EmbedPurpose, Embeddings};
 pub use stream::{AnswerRequest, AnswerStream, ModelEvent, SearchResult, StopReason};
@@ -21,7 +25,7 @@ pub enum BedrockError {
     /// Bedrock or the model is out of service for the moment, or out of reach.
     #[error("the model {model} is unavailable: {detail}")]
     Unavailable { model: String, detail: String },
-    /// The model took longer than Bedrock waits.
+    /// The model took longer than Bedrock, or the settings, wait.
     #[error("the model {model} timed out: {detail}")]
     TimedOut { model: String, detail: String },
     /// The stream broke after it had begun.
@@ -56,12 +60,33 @@ pub struct Bedrock {
     client: Client,
     embed_model: String,
     embed_dimensions: u32,
+    timeouts: ModelTimeouts,
 }
 
 impl Bedrock {
     pub(crate) fn new(sdk: &SdkConfig, settings: &Settings) -> Self {
+        let timeouts = settings.model_timeouts;
+        let waits = TimeoutConfig::builder()
+            .read_timeout(timeouts.read)
+            .operation_timeout(timeouts.operation)
+            .build();
+        let waits = match sdk.timeout_config() {
+            Some(common) => {
+                let mut waits = waits;
+                waits.take_defaults_from(common);
+                waits
+            }
+            None => waits,
+        };
+        // The SDK's guard calls a stream of less than a byte a second broken after 20 s: a model that thinks is silent
+        // for longer. Silence within a stream has its own bound here.
+        let config = Builder::from(sdk)
+            .timeout_config(waits)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
         Self {
-            client: Client::new(sdk),
+            client: Client::from_conf(config),
+            timeouts,
             embed_model: settings.embed_model.clone(),
             embed_dimensions: settings.embed_dimensions,
         }
@@ -75,6 +100,15 @@ where
 {
     let code = error.code().unwrap_or_default().to_owned();
     let message = error.message().map(str::to_owned);
+    let timed_out = match &error {
+        SdkError::TimeoutError(_) => true,
+        SdkError::DispatchFailure(failure) => failure.is_timeout(),
+        _ => false,
+    };
+    if timed_out {
+        let (model, detail) = (model.to_owned(), "it did not begin to reply in time".into());
+        return BedrockError::TimedOut { model, detail };
+    }
     let transport = !matches!(error, SdkError::ServiceError(_));
     let detail = message.unwrap_or_else(|| DisplayErrorContext(&error).to_string());
     if code == "AccessDeniedException" {
@@ -101,35 +135,5 @@ fn by_code(model: &str, code: &str, detail: String, transport: bool) -> BedrockE
         "ModelStreamErrorException" => BedrockError::StreamBroken { model, detail },
         _ if transport => BedrockError::Unavailable { model, detail },
         _ => BedrockError::Refused { model, detail },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn codes_are_sorted_by_what_to_do() {
-        let check = |code: &str, transport: bool, name: &str, retry: bool| {
-            let error = by_code("m", code, "d".into(), transport);
-            assert_eq!((error.name(), error.retry()), (name, retry), "{code}");
-        };
-        check("ThrottlingException", false, "ModelThrottled", true);
-        check("ModelTimeoutException", false, "ModelTimedOut", true);
-        check(
-            "ServiceUnavailableException",
-            false,
-            "ModelUnavailable",
-            true,
-        );
-        check(
-            "ModelStreamErrorException",
-            false,
-            "ModelStreamBroken",
-            true,
-        );
-        check("", true, "ModelUnavailable", true);
-        check("ValidationException", false, "ModelRefused", false);
-        check("AccessDeniedException", false, "ModelRefused", false);
     }
 }

@@ -1,5 +1,7 @@
 //! An answer as a stream of events. Dropping the stream ends the request.
 
+use std::time::Duration;
+
 use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::primitives::event_stream::EventReceiver;
 use aws_sdk_bedrockruntime::types::error::ConverseStreamOutputError;
@@ -8,6 +10,7 @@ use aws_sdk_bedrockruntime::types::{
     ConverseStreamOutput, InferenceConfiguration, Message, SearchResultBlock,
     SearchResultContentBlock, SystemContentBlock,
 };
+use tokio::time::Instant;
 
 use super::{Bedrock, BedrockError, by_code, classify};
 
@@ -60,6 +63,10 @@ pub struct AnswerStream {
     model: String,
     /// Whether the model said why it stopped. A stream that ends before was cut off.
     stopped: bool,
+    /// The longest silence.
+    idle: Duration,
+    /// When the whole answer must be there.
+    deadline: Instant,
     receiver: EventReceiver<ConverseStreamOutput, ConverseStreamOutputError>,
 }
 
@@ -89,6 +96,7 @@ impl Bedrock {
             .max_tokens(request.max_tokens as i32)
             .set_temperature(request.temperature)
             .build();
+        let deadline = Instant::now() + self.timeouts.operation;
         let reply = self
             .client
             .converse_stream()
@@ -102,6 +110,8 @@ impl Bedrock {
         Ok(AnswerStream {
             model: request.model.clone(),
             stopped: false,
+            idle: self.timeouts.idle,
+            deadline,
             receiver: reply.stream,
         })
     }
@@ -126,10 +136,13 @@ impl AnswerStream {
     /// The next event; `None` at the end.
     ///
     /// # Errors
-    /// What Bedrock reported in mid-stream, or [`BedrockError::StreamBroken`] when the connection ended early.
+    /// What Bedrock reported in mid-stream, [`BedrockError::StreamBroken`] when the connection ended early, or
+    /// [`BedrockError::TimedOut`] when the model fell silent or went on for too long.
     pub async fn next(&mut self) -> Result<Option<ModelEvent>, BedrockError> {
         loop {
-            let received = self.receiver.recv().await;
+            let until = self.deadline.min(Instant::now() + self.idle);
+            let received = tokio::time::timeout_at(until, self.receiver.recv()).await;
+            let received = received.map_err(|_| self.too_late())?;
             let Some(output) = received.map_err(|error| mid_stream(&self.model, &error))? else {
                 return if self.stopped {
                     Ok(None)
@@ -141,6 +154,20 @@ impl AnswerStream {
                 self.stopped |= matches!(event, ModelEvent::Stop(_));
                 return Ok(Some(event));
             }
+        }
+    }
+}
+
+impl AnswerStream {
+    fn too_late(&self) -> BedrockError {
+        let detail = if Instant::now() < self.deadline {
+            format!("it sent nothing for {} s", self.idle.as_secs())
+        } else {
+            "its answer was not whole in time".into()
+        };
+        BedrockError::TimedOut {
+            model: self.model.clone(),
+            detail,
         }
     }
 }

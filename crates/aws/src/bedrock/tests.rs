@@ -1,0 +1,139 @@
+//! How errors are sorted, and how long a model is waited for: against stubs that are silent or that count.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::config::Settings;
+
+#[test]
+fn codes_are_sorted_by_what_to_do() {
+    let check = |code: &str, transport: bool, name: &str, retry: bool| {
+        let error = by_code("m", code, "d".into(), transport);
+        assert_eq!((error.name(), error.retry()), (name, retry), "{code}");
+    };
+    check("ThrottlingException", false, "ModelThrottled", true);
+    check("ModelTimeoutException", false, "ModelTimedOut", true);
+    check(
+        "ServiceUnavailableException",
+        false,
+        "ModelUnavailable",
+        true,
+    );
+    check(
+        "ModelStreamErrorException",
+        false,
+        "ModelStreamBroken",
+        true,
+    );
+    check("", true, "ModelUnavailable", true);
+    check("ValidationException", false, "ModelRefused", false);
+    check("AccessDeniedException", false, "ModelRefused", false);
+}
+
+/// Takes requests, answers each with `reply` and goes silent; counts them.
+async fn stub(reply: &'static str) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let counted = counted.clone();
+            tokio::spawn(async move {
+                let mut buffer = [0; 16 << 10];
+                while connection
+                    .read(&mut buffer)
+                    .await
+                    .is_ok_and(|read| read > 0)
+                {
+                    if buffer.starts_with(b"POST") {
+                        counted.fetch_add(1, Ordering::SeqCst);
+                    }
+                    connection.write_all(reply.as_bytes()).await.unwrap();
+                    buffer[0] = 0;
+                }
+            });
+        }
+    });
+    (address, count)
+}
+
+fn bedrock(endpoint: &str, sdk_retries: u32, seconds: [&str; 3]) -> Bedrock {
+    let settings = Settings::from_lookup(|name| {
+        let value = match name {
+            "AWS_ENDPOINT_URL" => endpoint,
+            "OUTCROP_MODEL_READ_TIMEOUT_SECONDS" => seconds[0],
+            "OUTCROP_MODEL_IDLE_TIMEOUT_SECONDS" => seconds[1],
+            "OUTCROP_MODEL_OPERATION_TIMEOUT_SECONDS" => seconds[2],
+            "OUTCROP_EMBED_DIMENSIONS" => "256",
+            "OUTCROP_LOG_LEVEL" | "AWS_CA_BUNDLE" | "OUTCROP_ALLOWED_MODELS" => return None,
+            _ => "x",
+        };
+        Some(value.to_owned())
+    });
+    let settings = settings.unwrap().with_sdk_retries(sdk_retries);
+    crate::Aws::new(settings).bedrock
+}
+
+fn question() -> AnswerRequest {
+    AnswerRequest {
+        model: "m".into(),
+        system: "s".into(),
+        search_results: Vec::new(),
+        message: "q".into(),
+        max_tokens: 1,
+        temperature: None,
+    }
+}
+
+/// Only connecting was bounded: a model that took a request and said nothing held the function until it was killed.
+#[tokio::test]
+async fn a_model_that_never_replies_has_timed_out() {
+    let (endpoint, _) = stub("").await;
+    let check = async |seconds: [&str; 3]| {
+        let bedrock = bedrock(&endpoint, 0, seconds);
+        let texts = ["t".to_owned()];
+        let embedded = bedrock.embed(&texts, EmbedPurpose::Query).await;
+        assert_eq!(embedded.unwrap_err().name(), "ModelTimedOut", "{seconds:?}");
+        let answered = bedrock.answer(&question()).await;
+        let error = answered.err().map(|error| error.name());
+        assert_eq!(error, Some("ModelTimedOut"), "{seconds:?}");
+    };
+    check(["1", "600", "600"]).await;
+    check(["600", "600", "1"]).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_falls_silent_has_timed_out() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/vnd.amazon.eventstream\r\n\
+                transfer-encoding: chunked\r\n\r\n";
+    let (endpoint, _) = stub(head).await;
+    let check = async |seconds: [&str; 3]| {
+        let bedrock = bedrock(&endpoint, 0, seconds);
+        let error = match bedrock.answer(&question()).await {
+            Ok(mut stream) => stream.next().await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert_eq!(error.name(), "ModelTimedOut", "{seconds:?}");
+        assert!(error.retry());
+    };
+    check(["600", "1", "600"]).await;
+    check(["600", "600", "1"]).await;
+}
+
+/// A step's retries are the state machine's: one more layer would multiply them.
+#[tokio::test]
+async fn without_sdk_retries_a_throttled_call_is_made_once() {
+    let throttled = "HTTP/1.1 429 Too Many Requests\r\nx-amzn-errortype: ThrottlingException\r\n\
+                     content-length: 2\r\n\r\n{}";
+    let (endpoint, count) = stub(throttled).await;
+    let bedrock = bedrock(&endpoint, 0, ["60", "60", "60"]);
+    let texts = ["t".to_owned()];
+    let error = bedrock.embed(&texts, EmbedPurpose::Document).await;
+    assert_eq!(error.unwrap_err().name(), "ModelThrottled");
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+}
