@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use local::lambda::{FunctionConfig, Host, Invocation};
 use local::template;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::instance::Instance;
 
@@ -101,6 +101,36 @@ async fn streamed(mut pieces: local::lambda::Pieces) -> (Value, String) {
         prelude,
         String::from_utf8(whole[cut + 8..].to_vec()).unwrap(),
     )
+}
+
+/// An interrupted run began its Map anew and embedded everything a second time.
+#[tokio::test]
+async fn a_batch_that_is_embedded_is_not_embedded_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let instance = Instance::start_in(folder.path()).await;
+    let (_, run) = instance
+        .ingest("kept.txt", "The kept document is about marmots.")
+        .await;
+    let run_id = run["run_id"].as_str().unwrap();
+    let plan = folder
+        .path()
+        .join(format!("s3/outcrop-bucket/runs/{run_id}/plan.jsonl"));
+    let item: Value = serde_json::from_slice(&std::fs::read(plan).unwrap()).unwrap();
+    let fault = json!({"operation": "InvokeModel", "error": "ThrottlingException", "times": 50});
+    instance.fault(&fault).await;
+    let host = host(&instance);
+    let step = async |step: Value| -> Value {
+        let payload = step.to_string().into();
+        match host.invoke("outcrop-ingest", payload).await.unwrap() {
+            Invocation::Reply(bytes) => serde_json::from_slice(&bytes).unwrap(),
+            failed => panic!("{failed:?}"),
+        }
+    };
+    let extracted = step(json!({"step": "extract", "run_id": run_id, "items": [item]})).await;
+    assert_eq!(extracted["passages"], 1, "{extracted}");
+    let batch_id = &extracted["batch_id"];
+    let embedded = step(json!({"step": "embed", "run_id": run_id, "batch_id": batch_id})).await;
+    assert_eq!(embedded["embedding_tokens"], run["embedding_tokens"]);
 }
 
 #[tokio::test]

@@ -14,6 +14,15 @@ pub(super) async fn embed_batch(
     run_id: &str,
     batch_id: &str,
 ) -> Result<Value, StepError> {
+    let batch_key = keys::batch(run_id, batch_id);
+    let batch: Option<BatchRow> = aws.table.get(&batch_key).await?;
+    let batch = batch.ok_or_else(|| AwsError::Missing {
+        what: format!("batch {batch_id}"),
+    })?;
+    if batch.part_key.is_some() {
+        // The same batch of the same run has the same vectors; they were paid for once.
+        return Ok(done(run_id, &batch));
+    }
     let body = aws.bucket.get(&objects::passages(run_id, batch_id)).await?;
     let mut documents: Vec<SegmentDocument> = serde_json::from_slice(&body)?;
     let texts: Vec<String> = documents
@@ -45,19 +54,18 @@ pub(super) async fn embed_batch(
     aws.bucket
         .put(&part_key, retrieval::part::encode(&documents)?)
         .await?;
-    let batch_key = keys::batch(run_id, batch_id);
-    let batch: Option<BatchRow> = aws.table.get(&batch_key).await?;
-    let batch = batch.ok_or_else(|| AwsError::Missing {
-        what: format!("batch {batch_id}"),
-    })?;
-    let tokens = embeddings.tokens;
     let batch = BatchRow {
         part_key: Some(part_key),
-        embedding_tokens: tokens,
+        embedding_tokens: embeddings.tokens,
         ..batch
     };
     aws.table.put(&batch_key, &batch).await?;
-    Ok(json!({ "run_id": run_id, "batch_id": batch_id, "embedding_tokens": tokens }))
+    Ok(done(run_id, &batch))
+}
+
+fn done(run_id: &str, batch: &BatchRow) -> Value {
+    let (batch_id, tokens) = (&batch.batch_id, batch.embedding_tokens);
+    json!({ "run_id": run_id, "batch_id": batch_id, "embedding_tokens": tokens })
 }
 
 /// A passage is embedded under its title and headings: a paragraph in the middle of a document seldom names its

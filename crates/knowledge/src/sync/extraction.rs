@@ -23,6 +23,9 @@ pub(super) async fn extract_batch(
     items: &[PlannedDocument],
 ) -> Result<Value, StepError> {
     let batch_id = batch_id(items);
+    if let Some(passages) = already_embedded(aws, run_id, &batch_id).await? {
+        return Ok(json!({ "run_id": run_id, "batch_id": batch_id, "passages": passages }));
+    }
     let mut documents = Vec::new();
     let mut extracted = Vec::new();
     let mut rows = Vec::new();
@@ -71,6 +74,23 @@ pub(super) async fn extract_batch(
         .put(&keys::batch(run_id, &batch_id), &batch)
         .await?;
     Ok(json!({ "run_id": run_id, "batch_id": batch_id, "passages": passages }))
+}
+
+/// The passages of a batch that went through before. A run that was interrupted begins its Map anew; what it has already
+/// paid for is not done again.
+async fn already_embedded(
+    aws: &Aws,
+    run_id: &str,
+    batch_id: &str,
+) -> Result<Option<u64>, AwsError> {
+    let batch: Option<BatchRow> = aws.table.get(&keys::batch(run_id, batch_id)).await?;
+    Ok(batch.filter(|batch| batch.part_key.is_some()).map(|batch| {
+        let versions = batch
+            .documents
+            .iter()
+            .filter_map(|one| one.version.as_ref());
+        versions.map(|version| u64::from(version.passages)).sum()
+    }))
 }
 
 fn accepted(item: &PlannedDocument, document: &SegmentDocument) -> BatchDocument {
