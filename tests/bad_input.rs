@@ -71,6 +71,18 @@ async fn each_mistake_has_its_name() {
     .await;
     let filter = json!({"query": "marmots", "filter": {"equalz": {"key": "a", "value": 1}}});
     check(i, post("/v1/search").json(&filter), 400, "InvalidFilter").await;
+    let empty = json!({"query": " "});
+    check(i, post("/v1/search").json(&empty), 400, "EmptyQuery").await;
+    for path in ["documents?cursor=zzz", "runs?cursor=zzz", "runs?cursor="] {
+        let cursor = instance.request(Method::GET, &format!("/v1/{path}"));
+        check(i, cursor, 400, "InvalidCursor").await;
+    }
+    let model = json!({"question": "hello", "model": "anthropic.claude-opus-4-1"});
+    check(i, post("/v1/ask").json(&model), 400, "ModelNotAllowed").await;
+    let unknown = json!({"documents": ["default.0000"]});
+    check(i, post("/v1/runs").json(&unknown), 404, "DocumentNotFound").await;
+    let huge = json!({"name": "huge.txt", "bytes": 50_000_001});
+    check(i, post("/v1/uploads").json(&huge), 413, "DocumentTooLarge").await;
     let missing = instance.request(Method::GET, "/v1/documents/default.0000");
     check(i, missing, 404, "DocumentNotFound").await;
     check(

@@ -252,6 +252,49 @@ async fn an_upload_by_link_is_ingested() {
     assert_eq!(text.body["text"], content);
 }
 
+/// An announcement alone changed who may read the document, and any number of bytes was taken.
+#[tokio::test]
+async fn an_upload_changes_nothing_until_its_bytes_are_there() {
+    let instance = Instance::start().await;
+    let old = "The marmot whistles when an eagle comes.";
+    let (id, _) = instance.ingest("marmots.txt", old).await;
+    let new = "The marmot sleeps through the winter.";
+    let form = json!({"name": "marmots.txt", "bytes": new.len(), "metadata": {"year": 2026}});
+    let announced = instance.post("/v1/uploads", &form).await.body;
+    assert_eq!(announced["document_id"], id.as_str(), "{announced}");
+    let link = announced["upload_url"].as_str().unwrap();
+    let put = async |bytes: &'static str| {
+        let sent = reqwest::Client::new().put(link).body(bytes).send().await;
+        sent.unwrap().status().as_u16()
+    };
+    let run = async |body: Value| {
+        let started = instance.post("/v1/runs", &body).await.body;
+        instance.finished(started["run_id"].as_str().unwrap()).await
+    };
+    let stored = async || {
+        let text = instance.get(&format!("/v1/documents/{id}/text")).await.body;
+        let document = instance.get(&format!("/v1/documents/{id}")).await.body;
+        (text["text"].clone(), document["metadata"]["year"].clone())
+    };
+
+    assert_eq!(put("too short").await, 403, "the length is signed");
+    let named = json!({"documents": [&id]});
+    let refused = run(named.clone()).await;
+    assert_eq!(refused["status"], "FAILED", "{refused}");
+    assert_eq!(
+        refused["failures"][0]["error"], "UploadMissing",
+        "{refused}"
+    );
+    assert_eq!(run(json!({})).await["counts"]["unchanged"], 1);
+    assert_eq!(stored().await, (json!(old), Value::Null));
+
+    assert_eq!(put(new).await, 200);
+    assert_eq!(stored().await, (json!(old), Value::Null));
+    let taken = run(named).await;
+    assert_eq!(taken["status"], "SUCCEEDED", "{taken}");
+    assert_eq!(stored().await, (json!(new), json!(2026)));
+}
+
 #[tokio::test]
 async fn files_dropped_into_the_bucket_are_found_by_a_sync() {
     let folder = tempfile::tempdir().unwrap();

@@ -165,24 +165,63 @@ impl Bucket {
         Ok(())
     }
 
-    /// A link that takes one PUT of the object, without credentials, for [`UPLOAD_LINK_SECONDS`].
+    /// Copies an object within the bucket, whatever was there before.
+    ///
+    /// # Errors
+    /// [`AwsError::Missing`] when there is nothing to copy.
+    pub async fn copy(&self, from: &str, to: &str) -> Result<(), AwsError> {
+        let source = format!("{}/{}", self.name, percent_encoded(from));
+        let copied = self
+            .client
+            .copy_object()
+            .bucket(&self.name)
+            .key(to)
+            .copy_source(source)
+            .send()
+            .await;
+        copied.map_err(|error| missing(from, classify(SERVICE, error)))?;
+        Ok(())
+    }
+
+    /// A link that takes a PUT of exactly `bytes` bytes, without credentials, for [`UPLOAD_LINK_SECONDS`]: the length is
+    /// signed.
     ///
     /// # Errors
     /// When the link cannot be signed.
-    pub async fn upload_link(&self, key: &str) -> Result<String, AwsError> {
+    pub async fn upload_link(&self, key: &str, bytes: u64) -> Result<String, AwsError> {
         let refused = |detail: String| AwsError::Refused {
             service: SERVICE,
             detail,
         };
         let expires = PresigningConfig::expires_in(Duration::from_secs(UPLOAD_LINK_SECONDS))
             .map_err(|error| refused(error.to_string()))?;
-        let request = self.client.put_object().bucket(&self.name).key(key);
+        let length = i64::try_from(bytes).map_err(|error| refused(error.to_string()))?;
+        let request = self
+            .client
+            .put_object()
+            .bucket(&self.name)
+            .key(key)
+            .content_length(length);
         let signed = request
             .presigned(expires)
             .await
             .map_err(|error| classify(SERVICE, error))?;
         Ok(signed.uri().to_owned())
     }
+}
+
+/// The copy source is a header: its key is percent-encoded, path separators aside.
+fn percent_encoded(key: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
+    let mut text = String::new();
+    for byte in key.bytes() {
+        if plain(byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
 }
 
 fn clean_etag(etag: Option<&str>) -> String {

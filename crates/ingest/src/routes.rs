@@ -7,7 +7,7 @@ use knowledge::access::Caller;
 use knowledge::documents::{self, NewDocument};
 use knowledge::http::{self as web, BODY_BYTES, Route};
 use knowledge::problem::parse_json;
-use knowledge::{KnowledgeError, runs, spaces};
+use knowledge::{KnowledgeError, runs, spaces, uploads};
 use serde_json::{Value, json};
 
 use crate::body::{self, LinkForm, RunForm, Uploads};
@@ -143,7 +143,7 @@ async fn announce(
         readers: form.readers,
     };
     let (document_id, upload_url) =
-        documents::upload_link(aws, space, caller, &document, form.bytes).await?;
+        uploads::announce(aws, space, caller, &document, form.bytes).await?;
     let body = json!({ "document_id": document_id, "upload_url": upload_url });
     Ok(web::json(StatusCode::OK, &body))
 }
@@ -162,6 +162,10 @@ async fn start(aws: &Aws, caller: &Caller, request: &HttpRequest) -> Result<Repl
         return Err(KnowledgeError::DocumentNotFound {
             document_id: foreign.clone(),
         });
+    }
+    if let Some(ids) = &form.documents {
+        runs::check_number(ids)?;
+        documents::require_known(aws, caller, ids).await?;
     }
     let run_id = runs::start(aws, space, caller, form.documents).await?;
     Ok(accepted(&json!({ "run_id": run_id })))

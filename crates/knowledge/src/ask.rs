@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::KnowledgeError;
 use crate::access::Caller;
 use crate::cite::{Citation, Citations, MarkerReader, Piece, Source};
-use crate::models::capabilities;
+use crate::models::{self, capabilities};
 use crate::prompt;
 use crate::search::{self, SearchCost, SearchMode, Wanted, milliseconds};
 use crate::snapshot::{Snapshot, Snapshots};
@@ -41,7 +41,7 @@ pub struct AskRequest {
     /// Passages to read.
     #[serde(default)]
     pub limit: Option<usize>,
-    /// Another model than the settings'.
+    /// Another model than the settings', if they allow it.
     #[serde(default)]
     pub model: Option<String>,
 }
@@ -156,6 +156,7 @@ pub async fn ask(
 ) -> Result<Option<Answer>, KnowledgeError> {
     let begun = Instant::now();
     search::check_question(&request.question)?;
+    let model = models::allowed(&aws.settings, request.model.as_deref())?;
     let filter = search::parse_filter(request.filter.as_ref())?;
     let wanted = Wanted {
         text: &request.question,
@@ -167,10 +168,7 @@ pub async fn ask(
     let found = search::find(aws, snapshots, caller, space, &wanted).await?;
     let draft = Draft {
         answer_id: format!("{space}.{}", chance::ulid(clock::now_ms())),
-        model: request
-            .model
-            .clone()
-            .unwrap_or_else(|| aws.settings.answer_model.clone()),
+        model,
         sources: found.hits.iter().map(source).collect(),
         cost: found.cost,
         begun,

@@ -1,6 +1,6 @@
-//! Documents: announce, upload, list, read, delete. A document that the caller may not read looks like a missing one.
+//! Documents: store, list, read, delete. A document that the caller may not read looks like a missing one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws::dynamo::Range;
 use aws::dynamo::keys::{self, DOCUMENT_PREFIX};
@@ -12,11 +12,10 @@ use serde_json::Value;
 use crate::KnowledgeError;
 use crate::access::Caller;
 use crate::names::{self, Sidecar};
+use crate::paging::{self, Visible};
 use crate::spaces;
 use crate::sync::rows::{DocumentRow, DocumentStatus};
-
-/// An upload that was announced and never came is forgotten after a day.
-const ANNOUNCED_SECONDS: u64 = 24 * 3600;
+use crate::uploads::{ANNOUNCED_SECONDS, UploadRow};
 
 /// A document as callers see it.
 #[derive(Debug, Clone, Serialize)]
@@ -104,48 +103,30 @@ pub async fn store(
     document: &NewDocument,
     content: Bytes,
 ) -> Result<String, KnowledgeError> {
-    let bytes = content.len() as u64;
-    let id = announce(aws, space, caller, document, bytes).await?;
+    let (id, sidecar) = admit(aws, space, caller, document).await?;
+    let row = announced_row(aws, &id, document, &sidecar, content.len() as u64).await?;
+    write_sidecar(aws, space, &document.name, &sidecar).await?;
+    aws.table.put(&keys::document(&id), &row).await?;
     aws.bucket
         .put(&names::source_key(space, &document.name), content)
         .await?;
     Ok(id)
 }
 
-/// Prepares an upload by link: writes sidecar and row, answers the document's id and the presigned link.
-///
-/// # Errors
-/// As [`store`]; [`KnowledgeError::PayloadTooLarge`] for more bytes than a document may have.
-pub async fn upload_link(
+/// Whether `caller` may store `document`; answers its id and sidecar.
+pub(crate) async fn admit(
     aws: &Aws,
     space: &str,
     caller: &Caller,
     document: &NewDocument,
-    bytes: u64,
-) -> Result<(String, String), KnowledgeError> {
-    let id = announce(aws, space, caller, document, bytes).await?;
-    let link = aws
-        .bucket
-        .upload_link(&names::source_key(space, &document.name))
-        .await?;
-    Ok((id, link))
-}
-
-async fn announce(
-    aws: &Aws,
-    space: &str,
-    caller: &Caller,
-    document: &NewDocument,
-    bytes: u64,
-) -> Result<String, KnowledgeError> {
+) -> Result<(String, Sidecar), KnowledgeError> {
     if let Some(problem) = names::name_problem(&document.name) {
         let name = document.name.clone();
         return Err(KnowledgeError::InvalidDocumentName { name, problem });
     }
     spaces::ensure(aws, space).await?;
     let id = names::document_id(space, &document.name);
-    let key = keys::document(&id);
-    let stored: Option<DocumentRow> = aws.table.get(&key).await?;
+    let stored: Option<DocumentRow> = aws.table.get(&keys::document(&id)).await?;
     if let Some(row) = &stored
         && row.status != DocumentStatus::Deleted
         && !caller.may_read(&row.readers)
@@ -159,27 +140,82 @@ async fn announce(
         readers: document.readers.clone(),
         owner: caller.owner().map(str::to_owned),
     };
-    let body = serde_json::to_vec(&sidecar).map_err(|error| AwsError::Damaged {
-        detail: error.to_string(),
-    })?;
-    let source_key = names::source_key(space, &document.name);
-    aws.bucket
-        .put(&names::sidecar_key(&source_key), body)
-        .await?;
+    Ok((id, sidecar))
+}
+
+/// The row of a document whose bytes come next; one that never gets them is forgotten after a day.
+async fn announced_row(
+    aws: &Aws,
+    id: &str,
+    document: &NewDocument,
+    sidecar: &Sidecar,
+    bytes: u64,
+) -> Result<DocumentRow, AwsError> {
+    let stored: Option<DocumentRow> = aws.table.get(&keys::document(id)).await?;
     let now_ms = clock::now_ms();
-    let fresh = stored.is_none();
+    let expires_at = stored
+        .is_none()
+        .then_some(now_ms / 1000 + ANNOUNCED_SECONDS);
     let row = stored
-        .unwrap_or_else(|| DocumentRow::new(id.clone(), document.name.clone(), now_ms))
+        .unwrap_or_else(|| DocumentRow::new(id.to_owned(), document.name.clone(), now_ms))
         .with_status(DocumentStatus::Pending, None, now_ms);
-    let expires_at = fresh.then_some(now_ms / 1000 + ANNOUNCED_SECONDS);
-    let row = DocumentRow {
+    Ok(DocumentRow {
         readers: sidecar.effective_readers(),
         bytes,
         expires_at,
         ..row
-    };
-    aws.table.put(&key, &row).await?;
-    Ok(id)
+    })
+}
+
+/// Writes a document's sidecar.
+pub(crate) async fn write_sidecar(
+    aws: &Aws,
+    space: &str,
+    name: &str,
+    sidecar: &Sidecar,
+) -> Result<(), AwsError> {
+    let body = serde_json::to_vec(sidecar).map_err(|error| AwsError::Damaged {
+        detail: error.to_string(),
+    })?;
+    let key = names::sidecar_key(&names::source_key(space, name));
+    aws.bucket.put(&key, body).await
+}
+
+/// Refuses ids of which the caller may neither read the document nor the announced upload: a run over them would
+/// succeed and do nothing. Another's document and none at all are refused alike.
+///
+/// # Errors
+/// [`KnowledgeError::DocumentNotFound`] naming the first of them.
+pub async fn require_known(
+    aws: &Aws,
+    caller: &Caller,
+    ids: &[String],
+) -> Result<(), KnowledgeError> {
+    let mut unknown: Vec<&String> = ids.iter().collect();
+    unknown.sort();
+    unknown.dedup();
+    // The table takes no key twice in one request.
+    let document_keys: Vec<_> = unknown.iter().map(|id| keys::document(id)).collect();
+    let rows: Vec<DocumentRow> = aws.table.get_many(&document_keys).await?;
+    let known: BTreeSet<&String> = rows
+        .iter()
+        .filter(|row| row.status != DocumentStatus::Deleted && caller.may_read(&row.readers))
+        .map(|row| &row.document_id)
+        .collect();
+    unknown.retain(|id| !known.contains(id));
+    let upload_keys: Vec<_> = unknown.iter().map(|id| keys::upload(id)).collect();
+    let uploads: Vec<UploadRow> = aws.table.get_many(&upload_keys).await?;
+    let announced: BTreeSet<&String> = uploads
+        .iter()
+        .filter(|upload| caller.may_read(&upload.sidecar.effective_readers()))
+        .map(|upload| &upload.document_id)
+        .collect();
+    match unknown.into_iter().find(|id| !announced.contains(id)) {
+        None => Ok(()),
+        Some(id) => Err(KnowledgeError::DocumentNotFound {
+            document_id: id.clone(),
+        }),
+    }
 }
 
 /// Takes a document out of the source; a run then takes it out of the index.
@@ -192,6 +228,8 @@ pub async fn remove(aws: &Aws, document_id: &str, caller: &Caller) -> Result<(),
     let key = names::source_key(space, &row.name);
     aws.bucket.delete(&key).await?;
     aws.bucket.delete(&names::sidecar_key(&key)).await?;
+    // An upload that was announced before would bring the document back.
+    aws.table.delete_many(&[keys::upload(document_id)]).await?;
     Ok(())
 }
 
@@ -241,7 +279,7 @@ pub async fn text(
 /// One page of the documents that the caller may read.
 ///
 /// # Errors
-/// [`KnowledgeError::UnknownSpace`].
+/// [`KnowledgeError::UnknownSpace`], [`KnowledgeError::InvalidCursor`].
 pub async fn list(
     aws: &Aws,
     space: &str,
@@ -250,27 +288,29 @@ pub async fn list(
     cursor: Option<&str>,
 ) -> Result<DocumentPage, KnowledgeError> {
     spaces::require(aws, space).await?;
-    let after = cursor.map(|id| format!("{DOCUMENT_PREFIX}{id}"));
     let partition = keys::space_partition(space);
-    let range = Range {
-        partition: &partition,
-        sort_prefix: DOCUMENT_PREFIX,
-        after: after.as_deref(),
-        limit,
-        newest_first: false,
-    };
-    let page = aws.table.query::<DocumentRow>(range).await?;
-    let documents = page
-        .items
-        .into_iter()
-        .filter(|row| row.status != DocumentStatus::Deleted && caller.may_read(&row.readers))
-        .map(Document::from)
-        .collect();
-    let next_cursor = page
-        .next
-        .and_then(|key| key.strip_prefix(DOCUMENT_PREFIX).map(str::to_owned));
+    let mut after = paging::after(cursor, space)?.map(|id| format!("{DOCUMENT_PREFIX}{id}"));
+    let mut visible = Visible::new(limit);
+    while visible.wants_more() {
+        let range = Range {
+            partition: &partition,
+            sort_prefix: DOCUMENT_PREFIX,
+            after: after.as_deref(),
+            limit: visible.rows_to_read(),
+            newest_first: false,
+        };
+        let page = aws.table.query::<DocumentRow>(range).await?;
+        visible.take(page.items, |row| {
+            row.status != DocumentStatus::Deleted && caller.may_read(&row.readers)
+        });
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let (rows, next_cursor) = visible.finish(|row| row.document_id.clone());
     Ok(DocumentPage {
-        documents,
+        documents: rows.into_iter().map(Document::from).collect(),
         next_cursor,
     })
 }

@@ -9,6 +9,7 @@ pub mod http;
 pub mod manifest;
 pub mod models;
 pub mod names;
+mod paging;
 pub mod problem;
 pub mod prompt;
 pub mod retriever;
@@ -17,5 +18,6 @@ pub mod search;
 pub mod snapshot;
 pub mod spaces;
 pub mod sync;
+pub mod uploads;
 
 pub use problem::KnowledgeError;

@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
+use aws::config::Settings;
 use serde::Deserialize;
+
+use crate::KnowledgeError;
 
 /// What a model takes and gives.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -46,9 +49,62 @@ pub fn capabilities(model: &str) -> Capabilities {
         .unwrap_or(least)
 }
 
+/// The model that answers: the one asked for if the settings offer it, theirs if none is asked for. Models differ a
+/// hundredfold in price, and the one who asks does not pay.
+///
+/// # Errors
+/// [`KnowledgeError::ModelNotAllowed`] with the models that are offered.
+pub fn allowed(settings: &Settings, asked: Option<&str>) -> Result<String, KnowledgeError> {
+    let Some(asked) = asked else {
+        return Ok(settings.answer_model.clone());
+    };
+    let offered = || std::iter::once(&settings.answer_model).chain(&settings.allowed_models);
+    if offered().any(|model| model == asked) {
+        return Ok(asked.to_owned());
+    }
+    let names: Vec<&str> = offered().map(String::as_str).collect();
+    Err(KnowledgeError::ModelNotAllowed {
+        model: asked.to_owned(),
+        allowed: names.join(", "),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Any caller could name any model, the dearest too.
+    #[test]
+    fn only_models_of_the_settings_answer() {
+        let check = |list: &str, asked: Option<&str>, expected: Result<&str, &str>| {
+            let settings = Settings::from_lookup(|name| {
+                let value = match name {
+                    "OUTCROP_ANSWER_MODEL" => "m-small",
+                    "OUTCROP_ALLOWED_MODELS" => list,
+                    "OUTCROP_EMBED_DIMENSIONS" => "256",
+                    name if name.starts_with("OUTCROP_MODEL_") => return None,
+                    "OUTCROP_LOG_LEVEL" | "AWS_CA_BUNDLE" | "AWS_ENDPOINT_URL" => return None,
+                    _ => "x",
+                };
+                Some(value.to_owned())
+            });
+            let found = allowed(&settings.unwrap(), asked);
+            match (found, expected) {
+                (Ok(model), Ok(expected)) => assert_eq!(model, expected),
+                (Err(error), Err(list)) => {
+                    assert_eq!(error.name(), "ModelNotAllowed");
+                    assert!(error.to_string().ends_with(list), "{error}");
+                }
+                (found, expected) => panic!("{found:?} where {expected:?} was expected"),
+            }
+        };
+        check("", None, Ok("m-small"));
+        check("", Some("m-small"), Ok("m-small"));
+        check("", Some("m-large"), Err("one of m-small"));
+        check("m-large, m-huge", Some("m-huge"), Ok("m-huge"));
+        check("m-large", Some("m-lar"), Err("one of m-small, m-large"));
+        check("m-large", None, Ok("m-small"));
+    }
 
     #[test]
     fn models_are_found_by_their_id() {

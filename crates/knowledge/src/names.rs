@@ -53,6 +53,11 @@ pub fn source_key(space: &str, name: &str) -> String {
     format!("sources/{space}/{name}")
 }
 
+/// Where the bytes of an announced upload wait for the run that takes them over.
+pub fn staging_key(space: &str, upload_id: &str) -> String {
+    format!("uploads/{space}/{upload_id}")
+}
+
 pub fn sidecar_key(source_key: &str) -> String {
     format!("{source_key}{SIDECAR}")
 }

@@ -22,6 +22,8 @@ pub enum KnowledgeError {
     InvalidRequest { detail: String },
     #[error("the question is empty; send {{\"question\": \"…\"}}")]
     EmptyQuestion,
+    #[error("the query is empty; send {{\"query\": \"…\"}}")]
+    EmptyQuery,
     #[error("the question has {characters} characters, the limit is {limit}; shorten it")]
     QuestionTooLong { characters: usize, limit: usize },
     #[error(
@@ -59,8 +61,14 @@ pub enum KnowledgeError {
         "the request has {bytes} bytes, the limit is {limit}; use POST /v1/uploads for large files"
     )]
     PayloadTooLarge { bytes: u64, limit: u64 },
+    #[error("the document has {bytes} bytes, the limit is {limit}; split it")]
+    DocumentTooLarge { bytes: u64, limit: u64 },
     #[error("{count} documents were named, one run takes {limit}; start several runs")]
     TooManyDocuments { count: usize, limit: usize },
+    #[error("the cursor {cursor:?} is none that this listing gave; leave it out to begin anew")]
+    InvalidCursor { cursor: String },
+    #[error("the model {model:?} is not offered here; leave it out, or name one of {allowed}")]
+    ModelNotAllowed { model: String, allowed: String },
     #[error(transparent)]
     Model(#[from] BedrockError),
     #[error("the answer broke off inside the service; ask again")]
@@ -89,6 +97,7 @@ impl KnowledgeError {
             Self::UnknownField { .. } => "UnknownField",
             Self::InvalidRequest { .. } => "InvalidRequest",
             Self::EmptyQuestion => "EmptyQuestion",
+            Self::EmptyQuery => "EmptyQuery",
             Self::QuestionTooLong { .. } => "QuestionTooLong",
             Self::InvalidFilter { .. } => "InvalidFilter",
             Self::InvalidBase64 => "InvalidBase64",
@@ -102,7 +111,10 @@ impl KnowledgeError {
             Self::MethodNotAllowed { .. } => "MethodNotAllowed",
             Self::UnsupportedMediaType { .. } => "UnsupportedMediaType",
             Self::PayloadTooLarge { .. } => "PayloadTooLarge",
+            Self::DocumentTooLarge { .. } => "DocumentTooLarge",
             Self::TooManyDocuments { .. } => "TooManyDocuments",
+            Self::InvalidCursor { .. } => "InvalidCursor",
+            Self::ModelNotAllowed { .. } => "ModelNotAllowed",
             Self::Model(error) => error.name(),
             Self::Interrupted => "AnswerInterrupted",
             Self::IndexUnreadable { .. } => "IndexUnreadable",
@@ -120,7 +132,7 @@ impl KnowledgeError {
             | Self::UnknownRoute { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::DocumentNameTaken { .. } => 409,
-            Self::PayloadTooLarge { .. } => 413,
+            Self::PayloadTooLarge { .. } | Self::DocumentTooLarge { .. } => 413,
             Self::UnsupportedMediaType { .. } => 415,
             Self::Model(BedrockError::Throttled { .. }) => 429,
             Self::Model(BedrockError::TimedOut { .. }) => 504,
@@ -266,6 +278,7 @@ mod tests {
                 detail: detail.clone(),
             },
             E::EmptyQuestion,
+            E::EmptyQuery,
             E::QuestionTooLong {
                 characters: 4_001,
                 limit: 4_000,
@@ -310,9 +323,20 @@ mod tests {
                 bytes: 5_000_000,
                 limit: 4_500_000,
             },
+            E::DocumentTooLarge {
+                bytes: 60_000_000,
+                limit: 50_000_000,
+            },
             E::TooManyDocuments {
                 count: 1_001,
                 limit: 1_000,
+            },
+            E::InvalidCursor {
+                cursor: "zzz".into(),
+            },
+            E::ModelNotAllowed {
+                model: "m-large".into(),
+                allowed: "m-small".into(),
             },
             BedrockError::Throttled {
                 model: model(),

@@ -1,6 +1,6 @@
 //! Ingestion runs: start one, say how it stands, list them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws::dynamo::Range;
 use aws::dynamo::keys::{self, BATCH_PREFIX};
@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::KnowledgeError;
 use crate::access::Caller;
+use crate::paging::{self, Visible};
 use crate::sync::rows::{BatchDocument, BatchRow, DocumentStatus, RunRow, RunStatus};
 
 /// Documents that one run may name. Keeps the run's row far below DynamoDB's 400 KB.
@@ -18,7 +19,8 @@ pub const RUN_DOCUMENTS: usize = 1_000;
 /// Failures that a run's view shows; all of them stand with their documents.
 const SHOWN_FAILURES: usize = 200;
 
-/// How many documents of a run stand where. `planned` is the sum of the rest.
+/// How many documents of a run stand where. `planned` is the sum of the rest but `extracted` and `embedded`, which say
+/// how far the pending ones are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     pub planned: u64,
@@ -28,6 +30,10 @@ pub struct Counts {
     pub refused: u64,
     pub failed: u64,
     pub pending: u64,
+    /// Pending documents whose text is there and whose vectors are not.
+    pub extracted: u64,
+    /// Pending documents whose vectors are there; they wait for publication.
+    pub embedded: u64,
 }
 
 /// A document that did not get through.
@@ -71,6 +77,20 @@ pub struct RunPage {
     pub next_cursor: Option<String>,
 }
 
+/// Refuses more documents than one run takes.
+///
+/// # Errors
+/// [`KnowledgeError::TooManyDocuments`].
+pub fn check_number(ids: &[String]) -> Result<(), KnowledgeError> {
+    if ids.len() <= RUN_DOCUMENTS {
+        return Ok(());
+    }
+    Err(KnowledgeError::TooManyDocuments {
+        count: ids.len(),
+        limit: RUN_DOCUMENTS,
+    })
+}
+
 /// Starts a run over the documents named, or over the whole source.
 ///
 /// # Errors
@@ -79,15 +99,14 @@ pub async fn start(
     aws: &Aws,
     space: &str,
     caller: &Caller,
-    documents: Option<Vec<String>>,
+    mut documents: Option<Vec<String>>,
 ) -> Result<String, KnowledgeError> {
-    if let Some(ids) = &documents
-        && ids.len() > RUN_DOCUMENTS
-    {
-        return Err(KnowledgeError::TooManyDocuments {
-            count: ids.len(),
-            limit: RUN_DOCUMENTS,
-        });
+    if let Some(ids) = &mut documents {
+        ids.sort();
+        ids.dedup();
+    }
+    if let Some(ids) = &documents {
+        check_number(ids)?;
     }
     let now_ms = clock::now_ms();
     let run_id = format!("{space}.{}", chance::ulid(now_ms));
@@ -144,7 +163,7 @@ pub async fn get(aws: &Aws, run_id: &str, caller: &Caller) -> Result<Run, Knowle
 /// Runs of a space, newest first.
 ///
 /// # Errors
-/// The table's error.
+/// [`KnowledgeError::InvalidCursor`], or the table's error.
 pub async fn list(
     aws: &Aws,
     space: &str,
@@ -153,22 +172,29 @@ pub async fn list(
     cursor: Option<&str>,
 ) -> Result<RunPage, KnowledgeError> {
     let partition = keys::runs_partition(space);
-    let range = Range {
-        partition: &partition,
-        sort_prefix: "",
-        after: cursor,
-        limit,
-        newest_first: true,
-    };
-    let page = aws.table.query_by_space::<RunRow>(range).await?;
+    let mut after = paging::after(cursor, space)?.map(str::to_owned);
+    let mut visible = Visible::new(limit);
+    while visible.wants_more() {
+        let range = Range {
+            partition: &partition,
+            sort_prefix: "",
+            after: after.as_deref(),
+            limit: visible.rows_to_read(),
+            newest_first: true,
+        };
+        let page = aws.table.query_by_space::<RunRow>(range).await?;
+        visible.take(page.items, |row| may_see(row, caller));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let (rows, next_cursor) = visible.finish(|row| row.run_id.clone());
     let mut runs = Vec::new();
-    for row in page.items.into_iter().filter(|row| may_see(row, caller)) {
+    for row in rows {
         runs.push(view(settle_dead_execution(aws, row).await?));
     }
-    Ok(RunPage {
-        runs,
-        next_cursor: page.next,
-    })
+    Ok(RunPage { runs, next_cursor })
 }
 
 fn may_see(row: &RunRow, caller: &Caller) -> bool {
@@ -260,11 +286,16 @@ pub(crate) async fn books(
         .await?;
     let tokens = batches.iter().map(|batch| batch.embedding_tokens).sum();
     // A document stands in one batch; should the work list ever name it twice, the last word counts.
-    let documents: BTreeMap<String, BatchDocument> = batches
-        .into_iter()
-        .flat_map(|batch| batch.documents)
-        .map(|document| (document.document_id.clone(), document))
-        .collect();
+    let mut documents: BTreeMap<String, BatchDocument> = BTreeMap::new();
+    let mut with_vectors: BTreeSet<String> = BTreeSet::new();
+    for batch in batches {
+        if batch.part_key.is_some() {
+            with_vectors.extend(batch.documents.iter().map(|one| one.document_id.clone()));
+        }
+        for document in batch.documents {
+            documents.insert(document.document_id.clone(), document);
+        }
+    }
     let mut counts = Counts {
         planned: row.planned,
         unchanged: row.unchanged,
@@ -276,7 +307,8 @@ pub(crate) async fn books(
             DocumentStatus::Published => counts.published += 1,
             DocumentStatus::Refused => counts.refused += 1,
             DocumentStatus::Failed => counts.failed += 1,
-            _ => {}
+            _ if with_vectors.contains(&document.document_id) => counts.embedded += 1,
+            _ => counts.extracted += 1,
         }
     }
     let settled =

@@ -101,7 +101,7 @@ pub(crate) struct Found {
 /// Searches a space.
 ///
 /// # Errors
-/// [`KnowledgeError::UnknownSpace`], [`KnowledgeError::InvalidFilter`], [`KnowledgeError::EmptyQuestion`], or the
+/// [`KnowledgeError::UnknownSpace`], [`KnowledgeError::InvalidFilter`], [`KnowledgeError::EmptyQuery`], or the
 /// model's and the services' errors.
 pub async fn search(
     aws: &Aws,
@@ -112,6 +112,9 @@ pub async fn search(
     let begun = Instant::now();
     let limit = request.limit.unwrap_or(10).clamp(1, SEARCH_LIMIT);
     let filter = parse_filter(request.filter.as_ref())?;
+    if request.query.trim().is_empty() {
+        return Err(KnowledgeError::EmptyQuery);
+    }
     check_question(&request.query)?;
     let space = request.space.as_deref().unwrap_or(spaces::DEFAULT);
     let wanted = Wanted {

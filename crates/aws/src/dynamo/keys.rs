@@ -5,6 +5,7 @@
 //! | space settings | `SPACE#<space>` | `SETTINGS` |
 //! | manifest | `SPACE#<space>` | `MANIFEST` |
 //! | document | `SPACE#<space>` | `DOCUMENT#<document id>` |
+//! | announced upload | `SPACE#<space>` | `UPLOAD#<document id>` |
 //! | run | `RUN#<run id>` (index: `SPACE#<space>#RUNS`, `<run id>`) | `RUN` |
 //! | a run's batch | `RUN#<run id>` | `BATCH#<batch id>` |
 //!
@@ -24,11 +25,13 @@ pub enum Named {
     Settings { space: String },
     Manifest { space: String },
     Document { document_id: String },
+    Upload { document_id: String },
     Run { run_id: String },
     Batch { run_id: String, batch_id: String },
 }
 
 pub const DOCUMENT_PREFIX: &str = "DOCUMENT#";
+pub const UPLOAD_PREFIX: &str = "UPLOAD#";
 pub const BATCH_PREFIX: &str = "BATCH#";
 
 /// The longest name of a space, in bytes.
@@ -87,6 +90,15 @@ pub fn document(document_id: &str) -> Key {
     )
 }
 
+/// The upload that is to become this document; its id must carry its space.
+pub fn upload(document_id: &str) -> Key {
+    let space = space_of(document_id).unwrap_or_default();
+    plain(
+        space_partition(space),
+        format!("{UPLOAD_PREFIX}{document_id}"),
+    )
+}
+
 /// `run_id` must carry its space; see [`space_of`].
 pub fn run(run_id: &str) -> Key {
     let space = space_of(run_id).unwrap_or_default();
@@ -125,6 +137,11 @@ pub fn parse(partition: &str, sort: &str) -> Option<Named> {
             space: space.to_owned(),
         }),
         _ => {
+            if let Some(document_id) = sort.strip_prefix(UPLOAD_PREFIX) {
+                return (space_of(document_id)? == space).then(|| Named::Upload {
+                    document_id: document_id.to_owned(),
+                });
+            }
             let document_id = sort.strip_prefix(DOCUMENT_PREFIX)?;
             (space_of(document_id)? == space).then(|| Named::Document {
                 document_id: document_id.to_owned(),
@@ -149,6 +166,7 @@ mod tests {
             check(settings(&space), Named::Settings { space: space.clone() });
             check(manifest(&space), Named::Manifest { space: space.clone() });
             check(document(&id), Named::Document { document_id: id.clone() });
+            check(upload(&id), Named::Upload { document_id: id.clone() });
             check(run(&id), Named::Run { run_id: id.clone() });
             check(batch(&id, &batch_id), Named::Batch { run_id: id.clone(), batch_id });
         }

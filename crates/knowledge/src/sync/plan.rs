@@ -8,13 +8,20 @@ use aws::{Aws, AwsError, clock};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
-use super::rows::{DocumentRow, DocumentStatus, PlannedDocument, RunRow, RunStatus, objects};
+use super::rows::{
+    BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, RunRow, RunStatus,
+    objects,
+};
 use super::{StepError, embedder_identity};
 use crate::names;
 use crate::runs;
+use crate::uploads::{self, Taken};
 
 /// How many objects are looked at side by side.
 const HEADS_IN_FLIGHT: usize = 16;
+
+/// The batch of a run's refused uploads; other batches are named by a hash.
+const UPLOADS_BATCH: &str = "uploads";
 
 /// What the source holds of one document: the object, and the ETag of its sidecar.
 struct SourceObject {
@@ -40,10 +47,16 @@ struct Difference {
 pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     let run = runs::row(aws, run_id).await?;
     refuse_other_embedder(aws, &run.space).await?;
+    let refused = take_uploads(aws, &run).await?;
     let (rows, mut sources) = match &run.documents {
-        Some(ids) => named_documents(aws, ids).await?,
+        Some(ids) => {
+            let mut ids = ids.clone();
+            ids.retain(|id| refused.iter().all(|document| document.document_id != *id));
+            named_documents(aws, &ids).await?
+        }
         None => whole_source(aws, &run.space).await?,
     };
+    record_refused(aws, run_id, &refused).await?;
     let difference = compare(run_id, rows, &mut sources, clock::now_ms());
 
     let mut lines = String::new();
@@ -67,7 +80,8 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         status: RunStatus::Running,
         planned: difference.process.len() as u64
             + difference.unchanged
-            + difference.delete.len() as u64,
+            + difference.delete.len() as u64
+            + refused.len() as u64,
         unchanged: difference.unchanged,
         deleted: difference.delete.len() as u64,
         ..run
@@ -81,6 +95,57 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         "to_delete": difference.delete.len(),
         "unchanged": difference.unchanged,
     }))
+}
+
+/// Takes over the uploads that were announced for the run's documents; answers those whose bytes are not the announced
+/// ones. A run over the whole source leaves such uploads alone: they may be under way.
+async fn take_uploads(aws: &Aws, run: &RunRow) -> Result<Vec<BatchDocument>, StepError> {
+    let announced = match &run.documents {
+        Some(ids) => uploads::of_documents(aws, ids).await?,
+        None => uploads::of_space(aws, &run.space).await?,
+    };
+    let taken: Vec<_> = stream::iter(&announced)
+        .map(async |upload| Ok::<_, AwsError>((upload, uploads::take_over(aws, upload).await?)))
+        .buffer_unordered(HEADS_IN_FLIGHT)
+        .try_collect()
+        .await?;
+    let named = run.documents.is_some();
+    let mut refused: Vec<BatchDocument> = taken
+        .into_iter()
+        .filter_map(|(upload, taken)| match taken {
+            Taken::Refused(error, reason) if named => Some(BatchDocument {
+                document_id: upload.document_id.clone(),
+                name: upload.name.clone(),
+                status: DocumentStatus::Refused,
+                error: Some(error.to_owned()),
+                reason: Some(reason),
+                version: None,
+            }),
+            _ => None,
+        })
+        .collect();
+    refused.sort_by(|left, right| left.document_id.cmp(&right.document_id));
+    Ok(refused)
+}
+
+/// Uploads that did not come stand in a batch of their own, so that the run's books hold them.
+async fn record_refused(
+    aws: &Aws,
+    run_id: &str,
+    refused: &[BatchDocument],
+) -> Result<(), AwsError> {
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let batch = BatchRow {
+        batch_id: UPLOADS_BATCH.to_owned(),
+        documents: refused.to_vec(),
+        part_key: None,
+        embedding_tokens: 0,
+    };
+    aws.table
+        .put(&keys::batch(run_id, UPLOADS_BATCH), &batch)
+        .await
 }
 
 async fn refuse_other_embedder(aws: &Aws, space: &str) -> Result<(), StepError> {
