@@ -38,8 +38,12 @@ impl Dynamo {
     pub async fn start(file: &Path) -> Result<Self, DynamoError> {
         let failed =
             |error: &dyn std::fmt::Display| DynamoError(format!("{}: {error}", file.display()));
-        let database =
-            dynoxide::Database::new(&file.display().to_string()).map_err(|error| failed(&error))?;
+        let opened = dynoxide::Database::new(&file.display().to_string());
+        let database = opened.map_err(|error| {
+            // The library guesses at encryption, which this store never has.
+            tracing::debug!(%error, "the store does not open");
+            failed(&"it is no database that this version can open")
+        })?;
         // The only public way to `synchronous=NORMAL`: fifty times the batch writes, safe against a killed process; a
         // power cut may take the last commits. See docs/decisions/003-laptop-durability.md.
         database

@@ -116,8 +116,8 @@ pub struct SearchArguments {
     #[arg(long, default_value = "hybrid", value_parser = ["hybrid", "lexical", "vector"])]
     pub mode: String,
     /// Results, 1 to 100
-    #[arg(long, default_value_t = 10)]
-    pub limit: usize,
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub limit: u64,
     #[command(flatten)]
     pub connection: Connection,
 }
@@ -183,6 +183,10 @@ mod tests {
         check(
             "outcrop search a --mode fuzzy",
             Some(ErrorKind::InvalidValue),
+        );
+        check(
+            "outcrop search a --limit 0",
+            Some(ErrorKind::ValueValidation),
         );
         check("outcrop dev --port 70000", Some(ErrorKind::ValueValidation));
         check(
