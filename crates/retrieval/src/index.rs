@@ -170,6 +170,11 @@ impl Index {
             Mode::Hybrid => limit.max(FUSED_AT_LEAST),
             _ => limit,
         };
+        let text = query.text.filter(|_| query.mode != Mode::Vector);
+        let vectors = query.vector.is_some() && query.mode != Mode::Lexical;
+        for live in &self.segments {
+            live.segment.bring_rankings(text, vectors)?;
+        }
         let lexical = match query.text {
             Some(text) if query.mode != Mode::Vector => self.lexical(&masks, text, depth)?,
             _ => Vec::new(),
@@ -271,7 +276,6 @@ impl Index {
                     found: query.len(),
                 });
             }
-            live.segment.bring_codes()?;
             let codes = live.segment.codes();
             parts.push(Part { codes, allowed });
         }
@@ -300,13 +304,26 @@ impl Index {
         if let Some(edge) = found.get(limit.saturating_sub(1)).map(|last| of(last).0) {
             found.truncate(found.partition_point(|other| of(other).0.total_cmp(&edge).is_ge()));
         }
-        for equals in found.chunk_by_mut(|left, right| of(left).0 == of(right).0) {
+        let same = |left: &T, right: &T| of(left).0 == of(right).0;
+        let equals = found.chunk_by(same).filter(|equals| equals.len() > 1);
+        self.bring_strings(equals.flatten().map(|one| of(one).1));
+        for equals in found.chunk_by_mut(same) {
             if equals.len() > 1 {
                 equals.sort_by_cached_key(|one| self.id(of(one).1).unwrap_or_default());
             }
         }
         found.truncate(limit);
         found
+    }
+
+    /// Brings, at once, the strings that ids are made of. What cannot be brought fails when it is read.
+    fn bring_strings(&self, places: impl Iterator<Item = Place>) {
+        let places: Vec<Place> = places.collect();
+        for (number, live) in (0u32..).zip(&self.segments) {
+            let own = places.iter().filter(|(segment, _)| *segment == number);
+            let brought = live.segment.bring_strings(own.map(|(_, at)| *at));
+            brought.unwrap_or_default();
+        }
     }
 
     fn id(&self, (segment, at): Place) -> Result<String, SearchError> {

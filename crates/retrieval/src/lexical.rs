@@ -33,6 +33,9 @@ use crate::segment::Source;
 /// Memory that building an index may use before it spills; the least that tantivy takes is 15 MB.
 const BUILD_BYTES: usize = 64 << 20;
 
+/// The postings of the only field begin after its number of words.
+const POSTINGS_BEGIN: u64 = 8;
+
 /// The files of one segment's inverted index, by name.
 pub(crate) type Files = Vec<(String, Vec<u8>)>;
 
@@ -144,6 +147,8 @@ fn same_every_time(name: &Path, bytes: Vec<u8>, random: &str) -> (String, Vec<u8
 
 /// The inverted index of an opened segment.
 pub(crate) struct Lexicon {
+    /// The file of postings, in bytes of the segment's file.
+    postings: std::ops::Range<u64>,
     searcher: Searcher,
     field: Field,
 }
@@ -151,6 +156,8 @@ pub(crate) struct Lexicon {
 impl Lexicon {
     /// Opens an index over byte ranges of a segment's file.
     pub(crate) fn open(source: Source, files: Vec<SectionFile>) -> tantivy::Result<Self> {
+        let postings = files.iter().find(|file| holds_postings(&file.name));
+        let postings = postings.map(|file| file.range.clone()).unwrap_or_default();
         let directory = Sections {
             source,
             files: Arc::new(files),
@@ -162,9 +169,27 @@ impl Lexicon {
             .reload_policy(tantivy::ReloadPolicy::Manual)
             .try_into()?;
         Ok(Self {
+            postings,
             searcher: reader.searcher(),
             field,
         })
+    }
+
+    /// Where the postings of a text's words stand in the segment's file. Where one is missed, tantivy's own reading
+    /// brings it.
+    pub(crate) fn postings(&self, text: &str) -> tantivy::Result<Vec<std::ops::Range<u64>>> {
+        let mut ranges = Vec::new();
+        for reader in self.searcher.segment_readers() {
+            let inverted = reader.inverted_index(self.field)?;
+            for term in query_terms(text) {
+                let term = Term::from_field_text(self.field, &term);
+                if let Some(info) = inverted.get_term_info(&term)? {
+                    let place = |at: usize| self.postings.start + POSTINGS_BEGIN + at as u64;
+                    ranges.push(place(info.postings_range.start)..place(info.postings_range.end));
+                }
+            }
+        }
+        Ok(ranges)
     }
 
     pub(crate) fn passages(&self) -> u64 {

@@ -325,18 +325,25 @@ impl Head {
         self.checksums.len()
     }
 
-    /// The blocks that hold a range of bytes of a section; `range` is in bytes of the file.
-    pub fn blocks_of(&self, section: Section, range: &Range<u64>) -> Range<usize> {
-        let entry = &self.entries[section as usize - 1];
-        let (start, end) = (
-            range.start.max(entry.range.start),
-            range.end.min(entry.range.end),
-        );
-        if start >= end {
-            return entry.first_block..entry.first_block;
+    /// The blocks that hold a range of bytes of the file; those of the head have none.
+    pub fn blocks_in(&self, range: &Range<u64>) -> Range<usize> {
+        let before = |at: u64| {
+            let section = self
+                .entries
+                .partition_point(|entry| entry.extent().end <= at);
+            match self.entries.get(section) {
+                Some(entry) => {
+                    let within = at.saturating_sub(entry.range.start) >> entry.block_log;
+                    entry.first_block + within as usize
+                }
+                None => self.checksums.len(),
+            }
+        };
+        if range.start >= range.end || range.end <= self.length as u64 {
+            return 0..0;
         }
-        let block = |at: u64| ((at - entry.range.start) >> entry.block_log) as usize;
-        entry.first_block + block(start)..entry.first_block + block(end - 1) + 1
+        let last = before(range.end.min(self.file_length) - 1);
+        before(range.start)..(last + 1).min(self.checksums.len())
     }
 
     /// The bytes of a block in the file. `None`: there is no such block.

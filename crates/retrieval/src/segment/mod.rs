@@ -97,4 +97,8 @@ pub struct StoredPassage {
 }
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
+mod partial_tests;
+#[cfg(test)]
 mod tests;

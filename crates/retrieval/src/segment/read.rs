@@ -102,10 +102,36 @@ impl Segment {
         self.bring(Section::Rows, &rows)
     }
 
-    /// Brings the 1-bit codes and the scales of the rows.
-    pub(crate) fn bring_codes(&self) -> Result<(), SegmentError> {
-        let range = self.head.range(Section::Bits).start..self.head.range(Section::Scales).end;
-        self.source.need(&[range])
+    /// Brings, at once, what ranking reads before it knows any passage: the postings of `text`, and with `vectors` the
+    /// 1-bit codes and the scales of the rows.
+    pub(crate) fn bring_rankings(
+        &self,
+        text: Option<&str>,
+        vectors: bool,
+    ) -> Result<(), SegmentError> {
+        if !self.source.is_partial() {
+            return Ok(());
+        }
+        let postings = text.map(|text| self.lexicon().postings(text)).transpose();
+        let mut ranges = postings
+            .map_err(|_| corrupt(Section::LexiconDictionary))?
+            .unwrap_or_default();
+        if vectors {
+            ranges.push(self.head.range(Section::Bits).start..self.head.range(Section::Scales).end);
+        }
+        self.source.need(&ranges)
+    }
+
+    /// Brings the strings of passages' documents.
+    pub(crate) fn bring_strings(
+        &self,
+        passages: impl Iterator<Item = u32>,
+    ) -> Result<(), SegmentError> {
+        if !self.source.is_partial() {
+            return Ok(());
+        }
+        let strings = passages.filter_map(|at| self.entries().strings(self.document_of(at)));
+        self.bring(Section::Strings, &strings.collect::<Vec<_>>())
     }
 
     /// `ranges` are counted within the section.
@@ -214,7 +240,7 @@ impl Segment {
         rotation: &Rotation,
     ) -> Result<SegmentDocument, SegmentError> {
         let record = self.document(ordinal)?;
-        self.bring_codes()?;
+        self.bring_rankings(None, true)?;
         self.bring_rows(record.passage_range.clone())?;
         let codes = self.codes();
         let passages = record

@@ -1,6 +1,6 @@
 //! A query in the forms that the scan takes.
 
-use super::kernel::PLANES;
+use super::kernel::{Coded, PLANES};
 use super::rotation::Rotation;
 use super::{Codes, normalised, row_bytes, words};
 
@@ -8,12 +8,9 @@ use super::{Codes, normalised, row_bytes, words};
 pub(crate) struct Wanted {
     pub(super) rotated: Vec<f32>,
     /// The components in units of `unit`; zeros to a whole row.
-    pub(super) coded: Vec<i16>,
+    pub(super) coded: Coded,
     pub(super) unit: f32,
 }
-
-/// Largest component of a coded query: two signed bytes of 7 bits each hold it.
-const LARGEST_COMPONENT: i64 = 127 * 128;
 
 impl Wanted {
     pub(crate) fn new(query: &[f32], rotation: &Rotation) -> Self {
@@ -21,7 +18,7 @@ impl Wanted {
         rotation.apply(&mut rotated);
         let size = row_bytes(rotated.len());
         // No sum of products with an 8-bit row may leave 32 bits.
-        let most = (i64::from(i32::MAX) / (127 * size.max(1) as i64)).min(LARGEST_COMPONENT);
+        let most = (i64::from(i32::MAX) / (127 * size.max(1) as i64)).min(Coded::LARGEST.into());
         let unit = largest(&rotated) / most as f32;
         let factor = if unit > 0.0 { 1.0 / unit } else { 0.0 };
         let mut coded: Vec<i16> = rotated
@@ -31,7 +28,7 @@ impl Wanted {
         coded.resize(size, 0);
         Self {
             rotated,
-            coded,
+            coded: Coded::new(coded),
             unit,
         }
     }

@@ -93,7 +93,7 @@ fn dot(left: &[f32], right: &[f32]) -> f32 {
 
 #[test]
 fn the_scan_finds_what_an_exact_search_finds() {
-    for (dimension, step) in [(256, 60), (100, 200)] {
+    for (dimension, step) in [(256, 120), (100, 300)] {
         let vectors = vectors(6_000, dimension);
         let stored = Stored::of(&vectors, dimension);
         let (mut found, mut wanted) = (0, 0);

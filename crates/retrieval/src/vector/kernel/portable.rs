@@ -1,9 +1,9 @@
 //! Plain Rust: for processors without a kernel of their own, and what the others are tested against.
 
-use super::{Kernel, PLANES};
+use super::{Coded, Kernel, PLANES};
 use crate::vector::LANES;
 
-pub(in crate::vector) struct Portable;
+pub(super) struct Portable;
 
 /// What a plane of the query counts: two's complement.
 const WEIGHTS: [i32; PLANES] = [1, 2, 4, -8];
@@ -35,13 +35,18 @@ impl Kernel for Portable {
     }
 
     #[inline(always)]
-    unsafe fn dot(row: &[u8], query: &[i16]) -> i32 {
-        let products = row
-            .iter()
-            .zip(query)
-            .map(|(code, value)| i32::from(*code as i8) * i32::from(*value));
-        products.sum()
+    unsafe fn dot(row: &[u8], query: &Coded) -> i32 {
+        plain_dot(row, &query.whole)
     }
+}
+
+#[inline(always)]
+pub(super) fn plain_dot(row: &[u8], query: &[i16]) -> i32 {
+    let products = row
+        .iter()
+        .zip(query)
+        .map(|(code, value)| i32::from(*code as i8) * i32::from(*value));
+    products.sum()
 }
 
 /// The rows of a block: one word of each vector.
