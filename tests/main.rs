@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod durability;
+mod index;
 mod instance;
 mod journey;
 mod lambda_binaries;

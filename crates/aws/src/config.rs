@@ -52,6 +52,8 @@ pub struct Settings {
     pub embed_dimensions: u32,
     /// SDK attempts after the first. 0 inside ingestion steps, where the state machine retries.
     pub sdk_retries: u32,
+    /// Bounds of the index files.
+    pub index: IndexSettings,
     /// `ERROR`, `WARN`, `INFO`, `DEBUG` or `TRACE`.
     pub log_level: tracing::Level,
     region: String,
@@ -75,6 +77,21 @@ pub struct ModelTimeouts {
 
 /// The longest of them, in seconds.
 const MODEL_TIMEOUT_SECONDS: u64 = 870;
+
+/// How much of the index a function keeps, and how long replaced index files stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexSettings {
+    /// Bytes of segment files below the temporary folder, over all spaces. Lambda's `/tmp` holds 512 MB unless
+    /// `EphemeralStorage` says more.
+    pub disk_bytes: u64,
+    /// Bytes of segments held in memory, over all spaces.
+    pub memory_bytes: u64,
+    /// How old the last look at a manifest may be before a query looks again. With 0 a query sees every publication
+    /// that ended before it began.
+    pub freshness: Duration,
+    /// How long a replaced index file stays for functions that still read it.
+    pub retired_grace: Duration,
+}
 
 #[derive(Debug, Clone, Default)]
 struct Endpoints {
@@ -132,6 +149,7 @@ impl Settings {
             embed_model: required("OUTCROP_EMBED_MODEL", "amazon.titan-embed-text-v2:0")?,
             embed_dimensions: dimensions(&required("OUTCROP_EMBED_DIMENSIONS", "1024")?)?,
             sdk_retries: 2,
+            index: index_settings(&lookup)?,
             log_level: log_level(lookup("OUTCROP_LOG_LEVEL"))?,
             region: required("AWS_REGION", "us-east-1")?,
             credentials: Credentials::new(
@@ -186,6 +204,25 @@ fn seconds(
             problem: format!("is {text:?}, not a whole number from 1 to {MODEL_TIMEOUT_SECONDS}"),
             example: "60",
         })
+}
+
+fn index_settings(lookup: &impl Fn(&str) -> Option<String>) -> Result<IndexSettings, ConfigError> {
+    let whole = |variable: &'static str, default: &'static str| {
+        let text = lookup(variable).filter(|value| !value.trim().is_empty());
+        let text = text.unwrap_or_else(|| default.to_owned());
+        let number: Option<u32> = text.trim().parse().ok();
+        number.map(u64::from).ok_or(ConfigError {
+            variable,
+            problem: format!("is {text:?}, not a whole number"),
+            example: default,
+        })
+    };
+    Ok(IndexSettings {
+        disk_bytes: whole("OUTCROP_INDEX_DISK_MB", "448")? << 20,
+        memory_bytes: whole("OUTCROP_INDEX_MEMORY_MB", "256")? << 20,
+        freshness: Duration::from_millis(whole("OUTCROP_INDEX_FRESHNESS_MS", "0")?),
+        retired_grace: Duration::from_secs(whole("OUTCROP_RETIRED_GRACE_SECONDS", "3600")?),
+    })
 }
 
 fn dimensions(text: &str) -> Result<u32, ConfigError> {
@@ -278,6 +315,22 @@ mod tests {
         ])
     }
 
+    #[test]
+    fn bounds_of_the_index_have_defaults() {
+        let mut variables = complete();
+        let index = read(&variables).unwrap().index;
+        assert_eq!(
+            (index.disk_bytes, index.memory_bytes),
+            (448 << 20, 256 << 20)
+        );
+        assert_eq!(
+            (index.freshness, index.retired_grace),
+            (Duration::ZERO, Duration::from_secs(3600))
+        );
+        variables.insert("OUTCROP_INDEX_DISK_MB", "2048");
+        assert_eq!(read(&variables).unwrap().index.disk_bytes, 2 << 30);
+    }
+
     fn read(variables: &BTreeMap<&str, &str>) -> Result<Settings, ConfigError> {
         Settings::from_lookup(|name| variables.get(name).map(|value| (*value).to_owned()))
     }
@@ -305,6 +358,10 @@ mod tests {
         check("OUTCROP_EMBED_DIMENSIONS", Some("many"));
         check("OUTCROP_EMBED_DIMENSIONS", Some("0"));
         check("OUTCROP_EMBED_DIMENSIONS", Some("5000"));
+        check("OUTCROP_INDEX_DISK_MB", Some("-1"));
+        check("OUTCROP_INDEX_MEMORY_MB", Some("much"));
+        check("OUTCROP_INDEX_FRESHNESS_MS", Some("1.5"));
+        check("OUTCROP_RETIRED_GRACE_SECONDS", Some("1 h"));
         check("OUTCROP_LOG_LEVEL", Some("LOUD"));
         check("OUTCROP_MODEL_READ_TIMEOUT_SECONDS", Some("0"));
         check("OUTCROP_MODEL_IDLE_TIMEOUT_SECONDS", Some("a minute"));

@@ -74,7 +74,7 @@ impl Aws {
         let sdk = config::sdk_config(&settings);
         Self {
             table: dynamo::Table::new(&sdk, &settings.table),
-            bucket: s3::Bucket::new(&sdk, &settings.bucket),
+            bucket: s3::Bucket::new(&sdk, &settings.bucket, settings.sdk_retries),
             bedrock: bedrock::Bedrock::new(&sdk, &settings),
             states: states::StateMachine::new(&sdk, &settings.state_machine_arn),
             settings,
@@ -107,6 +107,7 @@ where
         "ConditionalCheckFailedException"
         | "TransactionConflictException"
         | "PreconditionFailed" => AwsError::Conflict { detail },
+        "InvalidRange" => AwsError::Damaged { detail },
         "NoSuchKey" | "NotFound" | "ExecutionDoesNotExist" => AwsError::Missing { what: detail },
         "ThrottlingException"
         | "ThrottledException"

@@ -1,5 +1,6 @@
-//! The one bucket: whole objects in and out, listings by prefix, presigned uploads.
+//! The one bucket: objects whole and in ranges, listings by prefix, presigned uploads.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -8,18 +9,33 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
-use crate::{AwsError, classify};
+use crate::{AwsError, chance, classify};
 
 const SERVICE: &str = "S3";
 
 /// How long a presigned upload link works.
 pub const UPLOAD_LINK_SECONDS: u64 = 900;
 
+/// The longest pause before a body that broke off is asked for again; it doubles each time.
+const BODY_PAUSE: Duration = Duration::from_millis(50);
+
 /// The service's bucket.
 #[derive(Clone, Debug)]
 pub struct Bucket {
     client: Client,
     name: String,
+    /// How often a body that broke off is asked for again; the SDK retries only what fails before the body.
+    body_retries: u32,
+}
+
+/// A range of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    pub bytes: Bytes,
+    /// Of the whole object: changes whenever its content does.
+    pub etag: String,
+    /// Size of the whole object.
+    pub object_bytes: u64,
 }
 
 /// One object of a listing.
@@ -32,7 +48,7 @@ pub struct Listed {
 }
 
 impl Bucket {
-    pub(crate) fn new(sdk: &SdkConfig, name: &str) -> Self {
+    pub(crate) fn new(sdk: &SdkConfig, name: &str, body_retries: u32) -> Self {
         // Virtual-hosted addressing needs DNS for the bucket's name; loopback endpoints have none.
         let config = aws_sdk_s3::config::Builder::from(sdk)
             .force_path_style(sdk.endpoint_url().is_some())
@@ -40,6 +56,7 @@ impl Bucket {
         Self {
             client: Client::from_conf(config),
             name: name.to_owned(),
+            body_retries,
         }
     }
 
@@ -53,19 +70,82 @@ impl Bucket {
     /// # Errors
     /// [`AwsError::Missing`] when there is none.
     pub async fn get(&self, key: &str) -> Result<Bytes, AwsError> {
-        let reply = self
-            .client
-            .get_object()
-            .bucket(&self.name)
-            .key(key)
-            .send()
-            .await;
-        let reply = reply.map_err(|error| missing(key, classify(SERVICE, error)))?;
-        let body = reply.body.collect().await.map_err(|error| AwsError::Busy {
-            service: SERVICE,
-            detail: format!("reading {key} broke off: {error}"),
-        })?;
-        Ok(body.into_bytes())
+        Ok(self.read(key, None, None).await?.bytes)
+    }
+
+    /// Reads the bytes `range` of an object, only while its ETag is `etag` where one is given.
+    ///
+    /// # Errors
+    /// [`AwsError::Missing`] when there is no such object; [`AwsError::Conflict`] when it is another than `etag` says;
+    /// [`AwsError::Damaged`] when it does not have those bytes.
+    pub async fn get_range(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        etag: Option<&str>,
+    ) -> Result<Piece, AwsError> {
+        let wanted = range.end.saturating_sub(range.start);
+        let piece = self.read(key, Some(range.clone()), etag).await?;
+        if etag.is_some_and(|etag| etag != piece.etag) {
+            return Err(AwsError::Conflict {
+                detail: format!("object {key} changed while it was read"),
+            });
+        }
+        if piece.bytes.len() as u64 != wanted {
+            return Err(AwsError::Damaged {
+                detail: format!(
+                    "object {key} has {} bytes and none at {range:?}",
+                    piece.object_bytes
+                ),
+            });
+        }
+        Ok(piece)
+    }
+
+    async fn read(
+        &self,
+        key: &str,
+        range: Option<Range<u64>>,
+        etag: Option<&str>,
+    ) -> Result<Piece, AwsError> {
+        let header =
+            range.map(|range| format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
+        for attempt in 0.. {
+            let reply = self
+                .client
+                .get_object()
+                .bucket(&self.name)
+                .key(key)
+                .set_range(header.clone())
+                .set_if_match(etag.map(|etag| format!("\"{etag}\"")))
+                .send()
+                .await
+                .map_err(|error| missing(key, classify(SERVICE, error)))?;
+            let found = clean_etag(reply.e_tag());
+            let whole = reply
+                .content_range()
+                .and_then(|range| range.rsplit_once('/')?.1.parse().ok());
+            match reply.body.collect().await {
+                Ok(body) => {
+                    let bytes = body.into_bytes();
+                    return Ok(Piece {
+                        etag: found,
+                        object_bytes: whole.unwrap_or(bytes.len() as u64),
+                        bytes,
+                    });
+                }
+                Err(error) if attempt >= self.body_retries => {
+                    return Err(AwsError::Busy {
+                        service: SERVICE,
+                        detail: format!("reading {key} broke off: {error}"),
+                    });
+                }
+                Err(_) => tokio::time::sleep(chance::jitter(BODY_PAUSE * 2u32.pow(attempt))).await,
+            }
+        }
+        Err(AwsError::Missing {
+            what: format!("object {key}"),
+        })
     }
 
     /// Size and ETag of an object; `None` when there is none.

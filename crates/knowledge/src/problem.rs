@@ -76,6 +76,11 @@ pub enum KnowledgeError {
     #[error("the index of space {space:?} cannot be read: {detail}")]
     IndexUnreadable { space: String, detail: String },
     #[error(
+        "the index of space {space:?} does not fit: a segment of {megabytes} MB finds no room; raise \
+         OUTCROP_INDEX_DISK_MB, and the function's EphemeralStorage with it"
+    )]
+    IndexTooLarge { space: String, megabytes: u64 },
+    #[error(
         "space {space:?} was embedded with {stored}, this service embeds with {configured}; set the model back or \
          ingest the documents into a new space"
     )]
@@ -118,6 +123,7 @@ impl KnowledgeError {
             Self::Model(error) => error.name(),
             Self::Interrupted => "AnswerInterrupted",
             Self::IndexUnreadable { .. } => "IndexUnreadable",
+            Self::IndexTooLarge { .. } => "IndexTooLarge",
             Self::EmbedderMismatch { .. } => "EmbedderMismatch",
             Self::Aws(error) => error.name(),
         }
@@ -141,6 +147,7 @@ impl KnowledgeError {
             Self::Aws(_)
             | Self::Interrupted
             | Self::IndexUnreadable { .. }
+            | Self::IndexTooLarge { .. }
             | Self::EmbedderMismatch { .. } => 500,
             _ => 400,
         }
@@ -367,6 +374,10 @@ mod tests {
             E::IndexUnreadable {
                 space: space.clone(),
                 detail: detail.clone(),
+            },
+            E::IndexTooLarge {
+                space: space.clone(),
+                megabytes: 700,
             },
             E::EmbedderMismatch {
                 space,

@@ -24,10 +24,8 @@ impl Service {
     /// # Errors
     /// When that folder cannot be made.
     pub fn new(aws: Aws) -> std::io::Result<Arc<Self>> {
-        Ok(Arc::new(Self {
-            aws,
-            snapshots: Snapshots::new()?,
-        }))
+        let snapshots = Snapshots::new(&aws.settings.index)?;
+        Ok(Arc::new(Self { aws, snapshots }))
     }
 }
 

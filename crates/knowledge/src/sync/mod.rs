@@ -1,17 +1,19 @@
 //! Ingestion: one step per invocation, named by the state machine in `infra/ingest.asl.json`.
 //!
 //! ```text
-//! plan → (extract → embed)* → publish → verify → report
+//! plan → (extract → embed)* → publish → verify → compact → report
 //! ```
 //! Every step may run twice and changes nothing the second time: ids are content hashes, rows are replaced whole,
 //! the manifest remembers which runs it holds. The state carries ids and counts, never documents.
 
+mod compact;
 mod embedding;
 mod extraction;
 mod plan;
 mod publish;
 mod report;
 pub mod rows;
+mod segments;
 mod verify;
 
 use aws::bedrock::BedrockError;
@@ -45,6 +47,8 @@ pub enum Step {
     Publish { run_id: String },
     /// Read back everything that the run claims.
     Verify { run_id: String },
+    /// Merge small segments, rewrite those with many deletions, remove what was replaced long ago.
+    Compact { run_id: String },
     /// Close the books.
     Report {
         run_id: String,
@@ -126,6 +130,7 @@ pub async fn run_step(aws: &Aws, step: Step) -> Result<Value, StepError> {
         } => report::fail_batch(aws, &run_id, &items, &error, &cause).await,
         Step::Publish { run_id } => publish::publish(aws, &run_id).await,
         Step::Verify { run_id } => verify::verify(aws, &run_id).await,
+        Step::Compact { run_id } => compact::compact(aws, &run_id).await,
         Step::Report {
             run_id,
             error,
@@ -192,6 +197,10 @@ mod tests {
                 error: None,
                 cause: None,
             }),
+        );
+        check(
+            json!({"step": "compact", "run_id": "default.01"}),
+            Ok(Step::Compact { run_id: run_id() }),
         );
         check(json!({"step": "plan"}), Err("run_id"));
         check(

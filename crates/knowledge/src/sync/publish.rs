@@ -4,29 +4,19 @@ use std::collections::BTreeMap;
 
 use aws::dynamo::keys;
 use aws::dynamo::keys::BATCH_PREFIX;
-use aws::{Aws, AwsError};
+use aws::{Aws, AwsError, clock};
 use retrieval::SegmentDocument;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::StepError;
 use super::rows::{BatchRow, DocumentStatus, objects};
-use crate::digest::sha256_hex;
-use crate::manifest::{self, Manifest, ManifestSegment, document_list_key};
+use super::segments::{Lists, SEGMENT_PASSAGES, WrittenSegment, write_segment};
+use crate::manifest::{self, Edition, ManifestSegment};
 use crate::runs;
 
-/// Passages in one segment. Bounds the memory of the step: 20,000 × (1024 × 4 bytes + text) is about 120 MB.
-const SEGMENT_PASSAGES: usize = 20_000;
-
 /// How often the step itself meets another publisher before it leaves the retry to the state machine.
-const MANIFEST_ATTEMPTS: u32 = 5;
-
-/// One entry of a segment's document list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ListedDocument {
-    pub document_id: String,
-    pub passages: u32,
-}
+pub(super) const MANIFEST_ATTEMPTS: u32 = 5;
 
 /// What the run made live, for Verify.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -36,27 +26,30 @@ pub(super) struct Published {
 
 pub(super) async fn publish(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     let run = runs::row(aws, run_id).await?;
+    let edition = manifest::edition(aws, &run.space).await?;
+    if let Some(edition) = &edition
+        && edition.ledger.recent_runs.iter().any(|run| run == run_id)
+    {
+        return Ok(done(run_id, edition.manifest.version));
+    }
     let deletions: Vec<String> =
         serde_json::from_slice(&aws.bucket.get(&objects::deletions(run_id)).await?)?;
-    let (segments, lists) = write_segments(aws, run_id, &run.space).await?;
-    let record = serde_json::to_vec(&Published {
-        segments: segments.clone(),
-    })?;
+    let coming = write_segments(aws, run_id, &run.space).await?;
+    let segments: Vec<ManifestSegment> = coming
+        .iter()
+        .map(|written| written.segment.clone())
+        .collect();
+    let record = serde_json::to_vec(&Published { segments })?;
     aws.bucket.put(&objects::published(run_id), record).await?;
-
-    let mut replaced: Vec<String> = deletions;
-    replaced.extend(
-        lists
-            .iter()
-            .flatten()
-            .map(|listed| listed.document_id.clone()),
-    );
-    replaced.sort();
-    let mut version = manifest::version(aws, &run.space).await?;
-    if !(segments.is_empty() && replaced.is_empty()) {
-        version = swap(aws, run_id, &run.space, &segments, &replaced).await?;
+    let mut version = edition.map_or(0, |edition| edition.manifest.version);
+    if !(coming.is_empty() && deletions.is_empty()) {
+        version = swap(aws, run_id, &run.space, &coming, deletions).await?;
     }
-    Ok(json!({ "run_id": run_id, "manifest_version": version, "segments": segments.len() }))
+    Ok(done(run_id, version))
+}
+
+fn done(run_id: &str, version: u64) -> Value {
+    json!({ "run_id": run_id, "manifest_version": version })
 }
 
 /// Builds and stores the run's segments; the same parts give the same files.
@@ -64,12 +57,19 @@ async fn write_segments(
     aws: &Aws,
     run_id: &str,
     space: &str,
-) -> Result<(Vec<ManifestSegment>, Vec<Vec<ListedDocument>>), StepError> {
+) -> Result<Vec<WrittenSegment>, StepError> {
     let batches: Vec<BatchRow> = aws
         .table
         .query_all(&keys::run_partition(run_id), BATCH_PREFIX)
         .await?;
-    let (mut segments, mut lists) = (Vec::new(), Vec::new());
+    let settings = &aws.settings;
+    let embedder = || {
+        (
+            settings.embed_model.clone(),
+            settings.embed_dimensions as usize,
+        )
+    };
+    let mut written = Vec::new();
     let mut waiting: BTreeMap<String, SegmentDocument> = BTreeMap::new();
     let mut passages = 0;
     for batch in &batches {
@@ -83,18 +83,16 @@ async fn write_segments(
             }
         }
         if passages >= SEGMENT_PASSAGES {
-            let (segment, list) = write_segment(aws, space, std::mem::take(&mut waiting)).await?;
-            segments.push(segment);
-            lists.push(list);
+            let documents = std::mem::take(&mut waiting).into_values().collect();
+            written.push(write_segment(aws, space, run_id, embedder(), documents).await?);
             passages = 0;
         }
     }
     if !waiting.is_empty() {
-        let (segment, list) = write_segment(aws, space, waiting).await?;
-        segments.push(segment);
-        lists.push(list);
+        let documents = waiting.into_values().collect();
+        written.push(write_segment(aws, space, run_id, embedder(), documents).await?);
     }
-    Ok((segments, lists))
+    Ok(written)
 }
 
 fn goes_live(batch: &BatchRow, document_id: &str) -> bool {
@@ -107,64 +105,48 @@ fn goes_live(batch: &BatchRow, document_id: &str) -> bool {
     })
 }
 
-async fn write_segment(
-    aws: &Aws,
-    space: &str,
-    documents: BTreeMap<String, SegmentDocument>,
-) -> Result<(ManifestSegment, Vec<ListedDocument>), StepError> {
-    let documents: Vec<SegmentDocument> = documents.into_values().collect();
-    let list: Vec<ListedDocument> = documents
-        .iter()
-        .map(|document| ListedDocument {
-            document_id: document.document_id.clone(),
-            passages: document.passages.len() as u32,
-        })
-        .collect();
-    let (dimension, embedder) = (
-        aws.settings.embed_dimensions as usize,
-        aws.settings.embed_model.clone(),
-    );
-    let bytes = tokio::task::spawn_blocking(move || {
-        retrieval::segment::build(dimension, &embedder, &documents)
-    })
-    .await
-    .map_err(|error| StepError::SegmentUnusable {
-        detail: error.to_string(),
-    })??;
-    let sha256 = sha256_hex(&bytes);
-    let segment = ManifestSegment {
-        key: format!("segments/{space}/{sha256}.seg"),
-        bytes: bytes.len() as u64,
-        passages: list.iter().map(|listed| listed.passages).sum(),
-        dead_documents: Vec::new(),
-        sha256,
-    };
-    aws.bucket
-        .put(&document_list_key(&segment.key), serde_json::to_vec(&list)?)
-        .await?;
-    aws.bucket.put(&segment.key, bytes).await?;
-    Ok((segment, list))
-}
-
 /// Replaces the manifest until no other publisher is in between; answers the version that holds the run.
 async fn swap(
     aws: &Aws,
     run_id: &str,
     space: &str,
-    segments: &[ManifestSegment],
-    replaced: &[String],
+    coming: &[WrittenSegment],
+    deletions: Vec<String>,
 ) -> Result<u64, StepError> {
-    for attempt in 1.. {
-        let current = manifest::current(aws, space).await?;
-        if let Some(current) = &current
-            && current.recent_runs.iter().any(|run| run == run_id)
-        {
-            return Ok(current.version);
+    let mut replaced = deletions;
+    let ids = coming.iter().flat_map(|written| &written.list);
+    replaced.extend(ids.map(|listed| listed.document_id.clone()));
+    replaced.sort();
+    let mut lists = Lists::default();
+    let mut outcome = Vec::new();
+    for _ in 0..MANIFEST_ATTEMPTS {
+        let current = manifest::edition(aws, space).await?.unwrap_or_else(|| {
+            Edition::empty(&aws.settings.embed_model, aws.settings.embed_dimensions)
+        });
+        if holds(&current, run_id, coming) {
+            return Ok(current.manifest.version);
         }
-        let mut next = next_manifest(aws, current, run_id, segments, replaced).await?;
+        let now_ms = clock::now_ms();
+        let mut segments = current.manifest.segments.clone();
+        for segment in &mut segments {
+            lists
+                .bury(aws, &current, segment, &replaced, now_ms)
+                .await?;
+        }
+        segments.retain(|segment| segment.live_documents() > 0);
+        segments.extend(coming.iter().map(|written| written.segment.clone()));
+        let mut next = current.succeed(segments, now_ms);
+        next.ledger.recent_runs.push(run_id.to_owned());
+        next.ledger.retire(std::mem::take(&mut outcome), now_ms);
+        next.ledger.members.extend(
+            coming
+                .iter()
+                .map(|written| (written.segment.key.clone(), written.members())),
+        );
         match manifest::replace(aws, space, &mut next).await {
-            Ok(()) => return Ok(next.version),
-            Err(AwsError::Conflict { .. }) if attempt < MANIFEST_ATTEMPTS => {}
+            Ok(()) => return Ok(next.manifest.version),
+            // What was written for nothing is removed with the next version that is written.
+            Err(AwsError::Conflict { .. }) => outcome.extend_from_slice(next.objects()),
             Err(error) => return Err(error.into()),
         }
     }
@@ -174,115 +156,10 @@ async fn swap(
     .into())
 }
 
-async fn next_manifest(
-    aws: &Aws,
-    current: Option<Manifest>,
-    run_id: &str,
-    segments: &[ManifestSegment],
-    replaced: &[String],
-) -> Result<Manifest, StepError> {
-    let mut next = current.unwrap_or(Manifest {
-        version: 0,
-        embedder: aws.settings.embed_model.clone(),
-        dimension: aws.settings.embed_dimensions,
-        segments: Vec::new(),
-        documents: 0,
-        passages: 0,
-        recent_runs: Vec::new(),
-    });
-    next.version += 1;
-    next.recent_runs.push(run_id.to_owned());
-    let (mut documents, mut passages) = (0, 0);
-    let mut live = Vec::new();
-    for mut segment in std::mem::take(&mut next.segments) {
-        // A segment of the same content is the one that comes; its deaths are history.
-        if segments.iter().any(|coming| coming.key == segment.key) {
-            continue;
-        }
-        let list = document_list(aws, &segment.key).await?;
-        mark_dead(&mut segment, &list, replaced);
-        let (count, sum) = living(&segment, &list);
-        if count > 0 {
-            documents += count;
-            passages += sum;
-            live.push(segment);
-        }
-    }
-    for segment in segments {
-        documents += document_list(aws, &segment.key).await?.len() as u64;
-        passages += u64::from(segment.passages);
-        live.push(segment.clone());
-    }
-    Ok(Manifest {
-        segments: live,
-        documents,
-        passages,
-        ..next
-    })
-}
-
-async fn document_list(aws: &Aws, segment_key: &str) -> Result<Vec<ListedDocument>, StepError> {
-    Ok(serde_json::from_slice(
-        &aws.bucket.get(&document_list_key(segment_key)).await?,
-    )?)
-}
-
-/// Adds the replaced documents of a segment to its dead. `replaced` is sorted.
-fn mark_dead(segment: &mut ManifestSegment, list: &[ListedDocument], replaced: &[String]) {
-    let dead = list.iter().enumerate().filter_map(|(ordinal, listed)| {
-        replaced
-            .binary_search(&listed.document_id)
-            .is_ok()
-            .then_some(ordinal as u32)
-    });
-    segment.dead_documents.extend(dead);
-    segment.dead_documents.sort_unstable();
-    segment.dead_documents.dedup();
-}
-
-/// Documents and passages of a segment that are not dead.
-fn living(segment: &ManifestSegment, list: &[ListedDocument]) -> (u64, u64) {
-    let alive = list.iter().enumerate().filter(|(ordinal, _)| {
-        segment
-            .dead_documents
-            .binary_search(&(*ordinal as u32))
-            .is_err()
-    });
-    alive.fold((0, 0), |(count, sum), (_, listed)| {
-        (count + 1, sum + u64::from(listed.passages))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn replaced_documents_die_once() {
-        let list: Vec<ListedDocument> = ["s.a", "s.b", "s.c"]
-            .iter()
-            .map(|id| ListedDocument {
-                document_id: (*id).into(),
-                passages: 2,
-            })
-            .collect();
-        let check = |before: &[u32], replaced: &[&str], after: &[u32], left: (u64, u64)| {
-            let mut segment = ManifestSegment {
-                key: String::new(),
-                sha256: String::new(),
-                bytes: 0,
-                passages: 6,
-                dead_documents: before.to_vec(),
-            };
-            let replaced: Vec<String> = replaced.iter().map(|id| (*id).to_owned()).collect();
-            mark_dead(&mut segment, &list, &replaced);
-            assert_eq!(segment.dead_documents, after);
-            assert_eq!(living(&segment, &list), left);
-        };
-        check(&[], &[], &[], (3, 6));
-        check(&[], &["s.b"], &[1], (2, 4));
-        check(&[1], &["s.b"], &[1], (2, 4));
-        check(&[2], &["s.a", "s.zz"], &[0, 2], (1, 2));
-        check(&[0], &["s.b", "s.c"], &[0, 1, 2], (0, 0));
-    }
+/// Whether the run was published: the ledger remembers it, or what it wrote was live and is not any more.
+fn holds(edition: &Edition, run_id: &str, coming: &[WrittenSegment]) -> bool {
+    let known = |written: &WrittenSegment| {
+        edition.names(&written.segment.key) || edition.has_retired(&written.segment.key)
+    };
+    edition.ledger.recent_runs.iter().any(|run| run == run_id) || coming.iter().any(known)
 }

@@ -49,7 +49,7 @@ impl KnowledgeBases {
     /// # Errors
     /// When no folder for segment files can be made.
     pub fn new(aws: Aws) -> std::io::Result<Self> {
-        let snapshots = Snapshots::new()?;
+        let snapshots = Snapshots::new(&aws.settings.index)?;
         Ok(Self(Arc::new(Shared { aws, snapshots })))
     }
 }

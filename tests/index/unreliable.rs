@@ -1,0 +1,81 @@
+//! A door to the AWS port that fails at one chosen write, before or after it was made: what a killed process leaves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{Method, Response, StatusCode};
+
+/// Which moment of the failing write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    Before,
+    After,
+}
+
+struct Door {
+    behind: String,
+    client: reqwest::Client,
+    moment: Moment,
+    /// Writes until the one that fails; it and all that follow fail.
+    left: AtomicUsize,
+}
+
+/// Opens a door that lets `writes` writes through. Answers its address.
+pub async fn open(behind: &str, writes: usize, moment: Moment) -> String {
+    let door = Arc::new(Door {
+        behind: behind.to_owned(),
+        client: reqwest::Client::new(),
+        moment,
+        left: AtomicUsize::new(writes),
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().fallback(pass).with_state(door);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+async fn pass(State(door): State<Arc<Door>>, request: Request) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let target = head.headers.get("x-amz-target");
+    let target = target.and_then(|target| target.to_str().ok());
+    let operation = target.and_then(|target| target.rsplit('.').next());
+    let writes = matches!(head.method, Method::PUT | Method::DELETE)
+        || operation.is_some_and(|name| name.contains("Put") || name.contains("Write"));
+    let fails = writes
+        && door
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                Some(left.saturating_sub(1))
+            })
+            .is_ok_and(|left| left == 0);
+    let broken = || {
+        let mut reply = Response::new(Body::from("the process was killed"));
+        *reply.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        reply
+    };
+    if fails && door.moment == Moment::Before {
+        return broken();
+    }
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    let reply = door
+        .client
+        .request(head.method, format!("{}{}", door.behind, head.uri))
+        // The signature covers the host's name: what is behind must see the same.
+        .headers(head.headers)
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+    if fails {
+        return broken();
+    }
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = reply.status();
+    *answer.headers_mut() = reply.headers().clone();
+    *answer.body_mut() = Body::from(reply.bytes().await.unwrap());
+    answer
+}
