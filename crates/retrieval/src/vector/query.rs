@@ -55,7 +55,7 @@ pub(super) struct Probe {
 }
 
 /// How many standard errors the first look may be wrong before a vector is lost.
-const STANDARD_ERRORS: f32 = 3.0;
+const STANDARD_ERRORS: f32 = 2.0;
 /// Largest whole number of [`PLANES`] bits.
 const LARGEST_CODE: f32 = 7.0;
 

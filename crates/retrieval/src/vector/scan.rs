@@ -15,8 +15,8 @@ use crate::bits::Bits;
 /// Up to so many allowed passages the 8-bit rows are scored one and all: the result is exact at that precision.
 const EXACT_UP_TO: usize = 4_096;
 /// Survivors of the scan for each result wanted, and in any case so many.
-const SURVIVORS_PER_RESULT: usize = 8;
-const SURVIVORS: usize = 200;
+const SURVIVORS_PER_RESULT: usize = 6;
+const SURVIVORS: usize = 90;
 /// Bytes of codes in one piece of work: about a tenth of a millisecond.
 const PIECE_BYTES: usize = 4 << 20;
 /// How far ahead of the scan codes are asked for: the processor's own prefetching ends at each page.
@@ -133,9 +133,15 @@ impl Task for Scan<'_> {
             let (weights, offsets) = factors(&block[factors_at..]);
             // SAFETY: by the caller.
             let differences = unsafe { K::differences(block, &probe.signs) };
-            let bounds: [f32; LANES] = std::array::from_fn(|lane| {
-                probe.bound(differences[lane], weights[lane], offsets[lane])
-            });
+            let mut bounds = [0.0f32; LANES];
+            for lane in 0..LANES {
+                bounds[lane] = probe.bound(differences[lane], weights[lane], offsets[lane]);
+            }
+            // Mostly none is left: one comparison of the greatest tells.
+            let greatest = bounds.iter().fold(f32::MIN, |most, bound| most.max(*bound));
+            if greatest < self.best.least {
+                continue;
+            }
             let mut left = 0u8;
             for (lane, bound) in bounds.into_iter().enumerate() {
                 left |= u8::from(bound >= self.best.least) << lane;
@@ -166,11 +172,16 @@ fn lanes_of(allowed: &Bits, block: usize) -> u8 {
     (word.unwrap_or(0) >> (block % BLOCKS_PER_WORD * LANES)) as u8
 }
 
+/// The weights and offsets of a block.
 #[inline(always)]
 fn factors(bytes: &[u8]) -> ([f32; LANES], [f32; LANES]) {
-    let (values, _) = bytes.as_chunks::<4>();
-    let read = |from: usize| std::array::from_fn(|lane| f32::from_le_bytes(values[from + lane]));
-    (read(0), read(LANES))
+    assert!(bytes.len() >= 2 * LANES * 4);
+    // SAFETY: the bytes are there, and any bits are numbers.
+    let words: [[u32; LANES]; 2] =
+        unsafe { bytes.as_ptr().cast::<[[u32; LANES]; 2]>().read_unaligned() };
+    words
+        .map(|words| words.map(|word| f32::from_bits(u32::from_le(word))))
+        .into()
 }
 
 /// The best so far, with all that equal the last of them.
