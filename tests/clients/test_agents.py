@@ -250,6 +250,18 @@ def test_what_is_not_supported_is_refused_by_name(agents, name, value):
     assert error["Code"] == "ValidationException" and name in error["Message"]
 
 
+def test_retrieve_and_generate_answers_with_citations(agents):
+    base = {"knowledgeBaseId": KNOWLEDGE_BASE, "modelArn": MODEL}
+    configuration = {"type": "KNOWLEDGE_BASE", "knowledgeBaseConfiguration": base}
+    reply = agents.runtime.retrieve_and_generate(
+        input={"text": QUESTION}, retrieveAndGenerateConfiguration=configuration
+    )
+    shape = agents.runtime.meta.service_model.operation_model("RetrieveAndGenerate").output_shape
+    assert missing(shape, reply) == []
+    assert "ingestion job" in reply["output"]["text"]
+    check_citations(reply["output"]["text"], reply["citations"])
+
+
 def test_converse_loops_over_a_tool(instance):
     runtime = instance.client("bedrock-runtime")
     spec = {

@@ -42,7 +42,7 @@ pub(super) struct Strike {
     pub(super) pace: Duration,
 }
 
-const OPERATIONS: [&str; 8] = [
+const OPERATIONS: [&str; 9] = [
     "Converse",
     "ConverseStream",
     "InvokeModel",
@@ -51,6 +51,7 @@ const OPERATIONS: [&str; 8] = [
     "CountTokens",
     "Retrieve",
     "InvokeAgent",
+    "RetrieveAndGenerate",
 ];
 
 #[derive(Clone, Debug, Default)]

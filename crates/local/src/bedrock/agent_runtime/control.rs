@@ -3,22 +3,24 @@
 use serde_json::{Value, json};
 
 use super::super::agents::{Collaborator, Executor, OperationKind};
-use super::super::wire::{ErrorName, WireError};
+use super::super::wire::{ErrorName, WireError, request_id};
 use super::action::{self, Done};
 use super::request::{ActionResult, ConfirmationState, ControlResult};
+use super::session::Session;
 use super::toolbox::Action;
-use super::turn::Run;
+use super::turn::{self, Context, Input, Outcome, Run, Shared};
+use super::{calls, supervise};
 
 /// Most things that a caller is asked for at once. Source: the service model of `bedrock-agent-runtime`.
-pub(super) const MAX_INPUTS: usize = 5;
+const MAX_INPUTS: usize = 5;
 
 /// A turn that waits.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) invocation_id: String,
-    pub(super) run: Run,
+    run: Run,
     /// The results that are there, and what is waited for, in the order of the calls.
-    pub(super) calls: Vec<Held>,
+    calls: Vec<Held>,
 }
 
 /// One call of a waiting turn.
@@ -39,12 +41,98 @@ pub(super) enum Held {
 }
 
 /// What the caller's result means for the agent.
-pub(super) enum Verdict {
+enum Verdict {
     /// It was done; this goes to the model.
     Done(Done),
     /// The function may be invoked.
     Confirmed,
     Denied,
+}
+
+/// Lets the turn wait for its caller.
+pub(super) fn hold(
+    session: &mut Session,
+    run: Run,
+    calls: Vec<Held>,
+    inputs: Vec<Value>,
+) -> Result<Outcome, WireError> {
+    if inputs.len() > MAX_INPUTS {
+        return Err(WireError::new(
+            ErrorName::DependencyFailed,
+            format!(
+                "The model called {} actions of the caller at once; at most {} can be returned.",
+                inputs.len(),
+                MAX_INPUTS
+            ),
+        ));
+    }
+    let invocation_id = request_id();
+    session.pending = Some(Pending {
+        invocation_id: invocation_id.clone(),
+        run,
+        calls,
+    });
+    Ok(Outcome::Control {
+        invocation_id,
+        inputs,
+    })
+}
+
+/// Goes on with what the caller brings; `Err`: the turn waits again.
+pub(super) async fn resume(
+    context: &Context,
+    session: &mut Session,
+    shared: &mut Shared,
+    mut results: Vec<ControlResult>,
+) -> Result<Result<Run, Outcome>, WireError> {
+    let Some(Pending {
+        mut run,
+        calls: called,
+        ..
+    }) = session.pending.take()
+    else {
+        return Err(WireError::validation(
+            "The session waits for no results: sessionState.returnControlInvocationResults must follow a returnControl.",
+        ));
+    };
+    let (mut held, mut inputs) = (Vec::new(), Vec::new());
+    for call in called {
+        held.push(match call {
+            Held::Done(result) => Held::Done(result),
+            Held::Action {
+                tool_use_id,
+                action,
+                input,
+            } => match take(&mut results, &action, &context.agent.id)? {
+                Verdict::Done(done) => calls::observed(context, &run, done, &tool_use_id).await?,
+                Verdict::Confirmed => {
+                    calls::invoke(context, shared, &run, &action, &input, &tool_use_id).await?
+                }
+                Verdict::Denied => {
+                    let words = format!(
+                        "The user denied {}; it was not done.",
+                        action.operation.name
+                    );
+                    calls::tool_result(&tool_use_id, json!([{ "text": words }]), false)
+                }
+            },
+            Held::Collaborator {
+                tool_use_id,
+                collaborator,
+            } => {
+                let input = Input::Results(results.clone());
+                let id = context.tracer.id(run.steps);
+                let outcome =
+                    supervise::ask(context, session, shared, &collaborator, input, &id).await?;
+                calls::heard(&mut run, tool_use_id, &collaborator, outcome, &mut inputs)
+            }
+        });
+    }
+    if !inputs.is_empty() {
+        return hold(session, run, held, inputs).map(Err);
+    }
+    turn::answer_calls(&mut run, held);
+    Ok(Ok(run))
 }
 
 /// The member of `invocationInputs` for an action.
@@ -91,7 +179,7 @@ fn belongs(result: &ActionResult, action: &Action, agent_id: &str) -> bool {
 }
 
 /// Takes the caller's result of an action out of what was brought.
-pub(super) fn take(
+fn take(
     results: &mut Vec<ControlResult>,
     action: &Action,
     agent_id: &str,

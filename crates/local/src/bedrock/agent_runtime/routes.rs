@@ -1,4 +1,4 @@
-//! The route of InvokeAgent.
+//! The routes of InvokeAgent and RetrieveAndGenerate.
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::routing::{MethodRouter, post};
@@ -12,26 +12,34 @@ use super::super::agents::alias_arn;
 use super::super::wire::{WireError, read_json, reply};
 use super::super::{Bedrock, frames, routes};
 use super::attribution;
-use super::events;
 use super::request::{InvokeRequest, SessionState};
 use super::session::Session;
 use super::trace::{Tracer, new_turn};
 use super::turn::{self, Agent, Context, Input, Outcome, Shared};
+use super::{events, generate};
 
 /// Frames that may wait for a slow reader.
 const WAITING_FRAMES: usize = 64;
 /// What AWS says when a session was ended.
 const ENDED: &str = "Session is terminated as 'endSession' flag is set in request.";
 
-pub(in crate::bedrock) fn operations() -> [(&'static str, MethodRouter<Bedrock>); 1] {
-    [(
-        "/agents/{agent}/agentAliases/{alias}/sessions/{session}/text",
-        post(async |bedrock, path, body| {
-            invoke_agent(bedrock, path, body)
-                .await
-                .unwrap_or_else(WireError::into_response)
-        }),
-    )]
+pub(in crate::bedrock) fn operations() -> [(&'static str, MethodRouter<Bedrock>); 2] {
+    let generate = async |bedrock, body| {
+        generate::retrieve_and_generate(bedrock, body)
+            .await
+            .unwrap_or_else(WireError::into_response)
+    };
+    [
+        (
+            "/agents/{agent}/agentAliases/{alias}/sessions/{session}/text",
+            post(async |bedrock, path, body| {
+                invoke_agent(bedrock, path, body)
+                    .await
+                    .unwrap_or_else(WireError::into_response)
+            }),
+        ),
+        ("/retrieveAndGenerate", post(generate)),
+    ]
 }
 
 async fn invoke_agent(

@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use super::super::agents::{Collaborator, Relay, parse_alias_arn};
 use super::super::wire::WireError;
 use super::session::Session;
+use super::speech::{self, Asked};
 use super::toolbox::{Target, Toolbox};
-use super::turn::{self, Agent, Asked, Context, Input, Outcome, Run, Shared};
+use super::turn::{self, Agent, Context, Input, Outcome, Run, Shared};
+use super::{calls, control};
 
 /// How deep supervisors may lead supervisors, the first one included.
 const MAX_DEPTH: usize = 3;
@@ -28,14 +30,15 @@ pub(super) async fn ask(
         Input::Results(_) => json!({"type": "RETURN_CONTROL"}),
     };
     let what = json!({"agentCollaboratorName": collaborator.name, "agentCollaboratorAliasArn": arn, "input": input_told});
-    turn::tell_input(
-        context,
-        trace,
-        "AGENT_COLLABORATOR",
-        "agentCollaboratorInvocationInput",
-        what,
-    )
-    .await;
+    context
+        .tracer
+        .invokes(
+            trace,
+            "AGENT_COLLABORATOR",
+            "agentCollaboratorInvocationInput",
+            what,
+        )
+        .await;
     let outcome = below(context, session, shared, collaborator, input).await?;
     let output = match &outcome {
         Outcome::Answer(answer) => json!({"type": "TEXT", "text": answer.text}),
@@ -48,14 +51,15 @@ pub(super) async fn ask(
         }),
     };
     let what = json!({"agentCollaboratorName": collaborator.name, "agentCollaboratorAliasArn": arn, "output": output});
-    turn::tell_observation(
-        context,
-        trace,
-        "AGENT_COLLABORATOR",
-        "agentCollaboratorInvocationOutput",
-        what,
-    )
-    .await;
+    context
+        .tracer
+        .observes(
+            trace,
+            "AGENT_COLLABORATOR",
+            "agentCollaboratorInvocationOutput",
+            what,
+        )
+        .await;
     Ok(outcome)
 }
 
@@ -116,9 +120,9 @@ pub(super) async fn route(
     let Some(tools) = toolbox.collaborators() else {
         return Ok(None);
     };
-    let message = turn::converse(context, ROUTING, &run.messages, Some(tools), &asked).await?;
-    let calls = turn::calls(&message);
-    let [call] = &calls[..] else { return Ok(None) };
+    let message = speech::converse(context, ROUTING, &run.messages, Some(tools), &asked).await?;
+    let called = calls::of(&message);
+    let [call] = &called[..] else { return Ok(None) };
     let Some(Target::Collaborator(collaborator)) = toolbox.get(&call.name).map(|tool| &tool.target)
     else {
         return Ok(None);
@@ -146,7 +150,7 @@ pub(super) async fn route(
         Outcome::Control { inputs, .. } => {
             let mut messages: Vec<Value> = run.messages.clone();
             messages.push(json!({"role": "assistant", "content": message}));
-            let held = super::control::Held::Collaborator {
+            let held = control::Held::Collaborator {
                 tool_use_id: call.id.clone(),
                 collaborator: collaborator.clone(),
             };
@@ -155,7 +159,7 @@ pub(super) async fn route(
                 messages,
                 ..Run::default()
             };
-            turn::hold(session, waiting, vec![held], inputs).map(Some)
+            control::hold(session, waiting, vec![held], inputs).map(Some)
         }
     }
 }

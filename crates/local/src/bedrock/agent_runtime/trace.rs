@@ -43,6 +43,20 @@ impl Tracer {
         format!("{}-{step}", self.turn)
     }
 
+    /// Tells of a call: `member` is that of `invocationInput`.
+    pub(super) async fn invokes(&self, id: &str, kind: &str, member: &str, what: Value) {
+        let input = json!({"traceId": id, "invocationType": kind, member: what});
+        self.tell("orchestrationTrace", json!({ "invocationInput": input }))
+            .await;
+    }
+
+    /// Tells what came of a call, or of the turn: `member` is that of `observation`.
+    pub(super) async fn observes(&self, id: &str, kind: &str, member: &str, what: Value) {
+        let observation = json!({"traceId": id, "type": kind, member: what});
+        self.tell("orchestrationTrace", json!({ "observation": observation }))
+            .await;
+    }
+
     /// Tells one thing; `kind` is the member of `trace`.
     pub(super) async fn tell(&self, kind: &str, what: Value) {
         let Some(frames) = &self.frames else { return };

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::wire::{WireError, read_json};
+use super::openapi;
 use super::rules::{self, PageRequest};
-use super::schema::{self, FunctionSchema, Operation};
+use super::schema::{FunctionSchema, Operation};
 use super::store::{Agents, Record};
 
 /// The action group that lets an agent ask its user back.
@@ -102,7 +103,7 @@ impl GroupRequest {
             Some(Executor::CustomControl(_)) => {}
         }
         match (&self.api_schema, &self.function_schema) {
-            (Some(ApiSchema::Payload(text)), None) => schema::read_openapi(text).map(|_| ()),
+            (Some(ApiSchema::Payload(text)), None) => openapi::read(text).map(|_| ()),
             // The object is read when the agent is prepared.
             (Some(ApiSchema::S3(_)), None) => Ok(()),
             (None, Some(functions)) => functions.operations().map(|_| ()),
@@ -158,7 +159,7 @@ impl ActionGroup {
     pub(in crate::bedrock) fn operations(&self) -> Result<Vec<Operation>, WireError> {
         match (&self.function_schema, &self.openapi) {
             (Some(functions), _) => functions.operations(),
-            (None, Some(text)) => schema::read_openapi(text),
+            (None, Some(text)) => openapi::read(text),
             (None, None) => Ok(Vec::new()),
         }
     }

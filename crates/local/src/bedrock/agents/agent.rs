@@ -1,4 +1,4 @@
-//! Agents themselves: CreateAgent, GetAgent, UpdateAgent, DeleteAgent, ListAgents, and their numbered versions.
+//! Agents themselves: CreateAgent, GetAgent, UpdateAgent, DeleteAgent, ListAgents.
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -136,7 +136,7 @@ impl AgentRequest {
 }
 
 impl Definition {
-    fn wire(&self) -> Value {
+    pub(super) fn wire(&self) -> Value {
         let mut json = json!({
             "agentName": self.name, "idleSessionTTLInSeconds": self.session_seconds,
             "agentResourceRoleArn": self.role_arn, "agentCollaboration": self.collaboration,
@@ -163,7 +163,7 @@ impl Definition {
 }
 
 impl Record {
-    fn status(&self) -> &'static str {
+    pub(super) fn status(&self) -> &'static str {
         match self.dirty {
             true => "NOT_PREPARED",
             false => "PREPARED",
@@ -312,69 +312,10 @@ fn latest_version(record: &Record) -> String {
     }
 }
 
-fn copy(from: &Value, to: &mut Value, members: &[&str]) {
+pub(super) fn copy(from: &Value, to: &mut Value, members: &[&str]) {
     for member in members {
         if let Some(value) = from.get(*member) {
             to[*member] = value.clone();
         }
     }
-}
-
-pub(super) fn get_version(agents: &Agents, id: &str, version: &str) -> Result<Value, WireError> {
-    let record = agents.get(id)?;
-    let found = record.version(version)?;
-    let mut json = found.definition.wire();
-    json["agentId"] = json!(id);
-    json["agentArn"] = json!(agent_arn(id));
-    json["version"] = json!(version);
-    json["agentStatus"] = json!("PREPARED");
-    json["createdAt"] = json!(found.created_at);
-    json["updatedAt"] = json!(found.created_at);
-    Ok(json!({ "agentVersion": json }))
-}
-
-pub(super) fn list_versions(agents: &Agents, id: &str, body: &Bytes) -> Result<Value, WireError> {
-    let page: PageRequest = read_json(body)?;
-    let record = agents.get(id)?;
-    let row = |number: String, status: &str, created: &str, updated: &str, of: &Definition| {
-        let wire = of.wire();
-        let mut json = json!({
-            "agentName": of.name, "agentStatus": status, "agentVersion": number,
-            "createdAt": created, "updatedAt": updated,
-        });
-        copy(&wire, &mut json, &["description", "guardrailConfiguration"]);
-        json
-    };
-    let draft = row(
-        "DRAFT".into(),
-        record.status(),
-        &record.created_at,
-        &record.updated_at,
-        &record.draft,
-    );
-    let numbered = record.versions.iter().rev().map(|(number, version)| {
-        let at = &version.created_at;
-        row(number.to_string(), "PREPARED", at, at, &version.definition)
-    });
-    page.page("agentVersionSummaries", numbered.chain([draft]).collect())
-}
-
-pub(super) fn delete_version(
-    agents: &Agents,
-    id: &str,
-    version: &str,
-    anyway: bool,
-) -> Result<Value, WireError> {
-    agents.change(id, |record| {
-        record.version(version)?;
-        let routed = record.aliases.iter().find(|alias| alias.version == version);
-        if let Some(alias) = routed.filter(|_| !anyway) {
-            return Err(rules::conflict(format!(
-                "The alias {} routes to version {version}. Route it elsewhere first, or set skipResourceInUseCheck.",
-                alias.id
-            )));
-        }
-        record.versions.retain(|number, _| number.to_string() != version);
-        Ok(json!({"agentId": id, "agentVersion": version, "agentStatus": "DELETING"}))
-    })
 }

@@ -8,12 +8,14 @@ mod agent;
 mod alias;
 mod collaborator;
 mod knowledge;
+mod openapi;
 mod prepare;
 mod routes;
 mod rules;
 mod schema;
 mod store;
 mod tags;
+mod version;
 
 pub(super) use action_group::{Executor, State};
 pub(super) use agent::{Collaboration, Definition};

@@ -8,7 +8,7 @@ use super::action_group::{ApiSchema, State};
 use super::agent::{Collaboration, Definition};
 use super::rules;
 use super::store::Prepared;
-use super::{parse_alias_arn, schema};
+use super::{openapi, parse_alias_arn};
 
 pub(super) async fn prepare(bedrock: &Bedrock, id: &str) -> Result<Value, WireError> {
     let mut definition = bedrock.agents.get(id)?.draft;
@@ -84,7 +84,7 @@ async fn read_schemas(
             }
             _ => continue,
         };
-        schema::read_openapi(&text)?;
+        openapi::read(&text)?;
         group.openapi = Some(text);
     }
     Ok(())

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::super::Bedrock;
 use super::super::wire::{WireError, json_reply, reply};
-use super::{action_group, agent, alias, collaborator, knowledge, prepare, tags};
+use super::{action_group, agent, alias, collaborator, knowledge, prepare, tags, version};
 
 type Shared = State<Bedrock>;
 type Two = Path<(String, String)>;
@@ -103,11 +103,11 @@ async fn delete_agent(
 }
 
 async fn list_versions(State(b): Shared, Path(id): Path<String>, body: Bytes) -> Response<Body> {
-    ok(agent::list_versions(&b.agents, &id, &body))
+    ok(version::list(&b.agents, &id, &body))
 }
 
-async fn get_version(State(b): Shared, Path((id, version)): Two) -> Response<Body> {
-    ok(agent::get_version(&b.agents, &id, &version))
+async fn get_version(State(b): Shared, Path((id, number)): Two) -> Response<Body> {
+    ok(version::get(&b.agents, &id, &number))
 }
 
 async fn delete_version(
@@ -115,12 +115,7 @@ async fn delete_version(
     Path((id, version)): Two,
     RawQuery(query): RawQuery,
 ) -> Response<Body> {
-    accepted(agent::delete_version(
-        &b.agents,
-        &id,
-        &version,
-        anyway(&query),
-    ))
+    accepted(version::delete(&b.agents, &id, &version, anyway(&query)))
 }
 
 async fn list_tags(State(b): Shared, Path(arn): Path<String>) -> Response<Body> {

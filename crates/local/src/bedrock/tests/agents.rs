@@ -707,6 +707,82 @@ async fn a_model_that_fails_is_told_of_in_the_stream() {
     );
 }
 
+fn generate(more: Value) -> Value {
+    let mut base = json!({"knowledgeBaseId": "HANDBOOK01", "modelArn": MODEL});
+    base.as_object_mut()
+        .expect("an object")
+        .extend(more.as_object().expect("an object").clone());
+    json!({"input": {"text": "How many stairs does the keeper climb?"},
+        "retrieveAndGenerateConfiguration": {"type": "KNOWLEDGE_BASE", "knowledgeBaseConfiguration": base}})
+}
+
+#[tokio::test]
+async fn retrieve_and_generate_answers_with_citations() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (app, _) = emulator(folder.path(), shipped);
+    let search =
+        json!({"retrievalConfiguration": {"vectorSearchConfiguration": {"numberOfResults": 7}}});
+    let reply = ok(&app, "POST", "/retrieveAndGenerate", generate(search)).await;
+    assert_eq!(
+        reply["output"]["text"],
+        "The keeper climbs one hundred stairs."
+    );
+    let citation = &reply["citations"][0];
+    assert_eq!(
+        citation["generatedResponsePart"]["textResponsePart"]["span"],
+        json!({"start": 0, "end": 36})
+    );
+    assert_eq!(
+        citation["retrievedReferences"][0]["content"]["text"],
+        HANDBOOK
+    );
+    assert_eq!(citation["retrievedReferences"][0]["metadata"]["asked"], 7);
+    let mut again = generate(json!({"generationConfiguration": {
+        "guardrailConfiguration": {"guardrailId": "outcrop-default", "guardrailVersion": "1"},
+        "inferenceConfig": {"textInferenceConfig": {"maxTokens": 3}}}}));
+    again["sessionId"] = reply["sessionId"].clone();
+    let cut = ok(&app, "POST", "/retrieveAndGenerate/", again).await;
+    assert_eq!(cut["guardrailAction"], "NONE");
+    assert_eq!(cut["sessionId"], reply["sessionId"]);
+    assert!("The keeper climbs".starts_with(cut["output"]["text"].as_str().expect("text")));
+}
+
+#[tokio::test]
+async fn what_retrieve_and_generate_has_not_is_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (app, _) = emulator(folder.path(), shipped);
+    let external = json!({"input": {"text": "a"}, "retrieveAndGenerateConfiguration": {"type": "EXTERNAL_SOURCES"}});
+    let mut long = generate(json!({}));
+    long["input"]["text"] = json!("x".repeat(1001));
+    for (body, words) in [
+        (external, "EXTERNAL_SOURCES is not supported"),
+        (
+            generate(json!({"orchestrationConfiguration": {}})),
+            "orchestrationConfiguration is not supported",
+        ),
+        (
+            generate(json!({"generationConfiguration": {"promptTemplate": {}}})),
+            "promptTemplate is not supported",
+        ),
+        (
+            generate(json!({"modelArn": "no.model"})),
+            "model identifier is invalid",
+        ),
+        (long, "1 to 1000 characters, not 1001"),
+    ] {
+        let reply = post(&app, "/retrieveAndGenerate", body).await;
+        assert_eq!(
+            (reply.status, reply.error.as_str()),
+            (StatusCode::BAD_REQUEST, "ValidationException")
+        );
+        let message = reply.json()["message"]
+            .as_str()
+            .expect("a message")
+            .to_owned();
+        assert!(message.contains(words), "{words}: {message}");
+    }
+}
+
 async fn call_local(app: &Router, fault: Value) -> StatusCode {
     post(app, "/_local/faults", fault).await.status
 }
