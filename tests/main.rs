@@ -8,5 +8,6 @@ mod index;
 mod instance;
 mod journey;
 mod lambda_binaries;
+mod retrievers;
 mod sample;
 mod streaming;

@@ -11,6 +11,8 @@ use aws_smithy_http_client::{Builder, tls};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
+use crate::RetrieverSetting;
+
 /// Amazon Trust Services' five roots: every endpoint of the AWS partition chains to one of them. Reading five
 /// certificates instead of the system's 140 saves about 4 ms of CPU at start.
 const AMAZON_ROOTS: &[u8] = include_bytes!("roots/amazon.pem");
@@ -50,6 +52,8 @@ pub struct Settings {
     pub embed_model: String,
     /// Components of an embedding.
     pub embed_dimensions: u32,
+    /// Who finds the passages of a space that says nothing else.
+    pub retriever: RetrieverSetting,
     /// SDK attempts after the first. 0 inside ingestion steps, where the state machine retries.
     pub sdk_retries: u32,
     /// Bounds of the index files.
@@ -96,6 +100,7 @@ pub struct IndexSettings {
 #[derive(Debug, Clone, Default)]
 struct Endpoints {
     all: Option<String>,
+    dynamodb: Option<String>,
 }
 
 impl Settings {
@@ -148,6 +153,7 @@ impl Settings {
             },
             embed_model: required("OUTCROP_EMBED_MODEL", "amazon.titan-embed-text-v2:0")?,
             embed_dimensions: dimensions(&required("OUTCROP_EMBED_DIMENSIONS", "1024")?)?,
+            retriever: retriever(lookup("OUTCROP_RETRIEVER"))?,
             sdk_retries: 2,
             index: index_settings(&lookup)?,
             log_level: log_level(lookup("OUTCROP_LOG_LEVEL"))?,
@@ -160,7 +166,10 @@ impl Settings {
                 "environment",
             ),
             local: endpoint.is_some(),
-            endpoints: Endpoints { all: endpoint },
+            endpoints: Endpoints {
+                all: endpoint,
+                dynamodb: lookup("AWS_ENDPOINT_URL_DYNAMODB").filter(|value| !value.is_empty()),
+            },
             ca_bundle: ca_bundle(lookup("AWS_CA_BUNDLE"))?,
         })
     }
@@ -236,6 +245,18 @@ fn dimensions(text: &str) -> Result<u32, ConfigError> {
         })
 }
 
+fn retriever(text: Option<String>) -> Result<RetrieverSetting, ConfigError> {
+    let Some(text) = text.filter(|value| !value.is_empty()) else {
+        return Ok(RetrieverSetting::Embedded);
+    };
+    text.parse()
+        .map_err(|error: crate::NoRetriever| ConfigError {
+            variable: "OUTCROP_RETRIEVER",
+            problem: format!("cannot be read: {error}"),
+            example: "embedded",
+        })
+}
+
 fn log_level(text: Option<String>) -> Result<tracing::Level, ConfigError> {
     let Some(text) = text.filter(|value| !value.is_empty()) else {
         return Ok(tracing::Level::INFO);
@@ -272,6 +293,11 @@ pub(crate) fn sdk_config(settings: &Settings) -> SdkConfig {
         builder = builder.endpoint_url(endpoint);
     }
     builder.build()
+}
+
+/// The endpoint of DynamoDB alone, by the AWS SDKs' own variable.
+pub(crate) fn dynamodb_endpoint(settings: &Settings) -> Option<&str> {
+    settings.endpoints.dynamodb.as_deref()
 }
 
 fn http_client(settings: &Settings) -> aws_smithy_runtime_api::client::http::SharedHttpClient {
@@ -366,6 +392,8 @@ mod tests {
         check("OUTCROP_MODEL_READ_TIMEOUT_SECONDS", Some("0"));
         check("OUTCROP_MODEL_IDLE_TIMEOUT_SECONDS", Some("a minute"));
         check("OUTCROP_MODEL_OPERATION_TIMEOUT_SECONDS", Some("900"));
+        check("OUTCROP_RETRIEVER", Some("opensearch"));
+        check("OUTCROP_RETRIEVER", Some("bedrock"));
         check("AWS_CA_BUNDLE", Some("/nowhere/at/all.pem"));
     }
 }

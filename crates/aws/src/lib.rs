@@ -8,11 +8,14 @@ pub mod clock;
 pub mod config;
 pub mod dynamo;
 pub mod lambda;
+mod retriever;
 pub mod s3;
 pub mod states;
 pub mod telemetry;
 
 use config::Settings;
+
+pub use retriever::{FILTER_KEYS, NoRetriever, RetrieverSetting};
 
 /// Why a call to an AWS service did not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -64,6 +67,7 @@ pub struct Aws {
     pub table: dynamo::Table,
     pub bucket: s3::Bucket,
     pub bedrock: bedrock::Bedrock,
+    pub knowledge_bases: bedrock::KnowledgeBases,
     pub states: states::StateMachine,
     pub settings: Settings,
 }
@@ -73,9 +77,10 @@ impl Aws {
     pub fn new(settings: Settings) -> Self {
         let sdk = config::sdk_config(&settings);
         Self {
-            table: dynamo::Table::new(&sdk, &settings.table),
+            table: dynamo::Table::new(&sdk, &settings),
             bucket: s3::Bucket::new(&sdk, &settings.bucket, settings.sdk_retries),
             bedrock: bedrock::Bedrock::new(&sdk, &settings),
+            knowledge_bases: bedrock::KnowledgeBases::new(&sdk),
             states: states::StateMachine::new(&sdk, &settings.state_machine_arn),
             settings,
         }
@@ -116,6 +121,9 @@ where
         | "SlowDown"
         | "InternalError"
         | "InternalServerError"
+        | "InternalServerException"
+        | "DependencyFailedException"
+        | "BadGatewayException"
         | "ServiceUnavailable"
         | "RequestTimeout" => AwsError::Busy { service, detail },
         _ if transport => AwsError::Busy { service, detail },

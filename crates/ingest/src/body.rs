@@ -56,6 +56,14 @@ pub(crate) struct RunForm {
     pub documents: Option<Vec<String>>,
 }
 
+/// `PUT /v1/spaces/{space}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SpaceForm {
+    /// `None`: what the environment says.
+    pub retriever: Option<String>,
+}
+
 /// Reads `POST /v1/documents` with a JSON body.
 pub(crate) fn json_upload(body: &[u8]) -> Result<Uploads, KnowledgeError> {
     let form: UploadForm = knowledge::problem::parse_json(body)?;

@@ -10,7 +10,7 @@ use knowledge::problem::parse_json;
 use knowledge::{KnowledgeError, runs, spaces, uploads};
 use serde_json::{Value, json};
 
-use crate::body::{self, LinkForm, RunForm, Uploads};
+use crate::body::{self, LinkForm, RunForm, SpaceForm, Uploads};
 
 /// What this function serves; `infra/openapi.yaml` says the same, and a test holds the two together.
 pub const ROUTES: &[Route] = &[
@@ -38,6 +38,14 @@ pub const ROUTES: &[Route] = &[
         method: "GET",
         path: "/v1/runs/{run_id}",
     },
+    Route {
+        method: "GET",
+        path: "/v1/spaces/{space}",
+    },
+    Route {
+        method: "PUT",
+        path: "/v1/spaces/{space}",
+    },
 ];
 
 pub(crate) async fn route(aws: &Aws, request: &HttpRequest) -> Reply {
@@ -64,6 +72,11 @@ async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeErro
             StatusCode::OK,
             &runs::get(aws, web::parameter(request, "run_id"), &caller).await?,
         )),
+        ("GET", "/v1/spaces/{space}") => {
+            let space = spaces::get(aws, web::parameter(request, "space")).await?;
+            Ok(web::json(StatusCode::OK, &space))
+        }
+        ("PUT", _) => set_space(aws, &caller, request).await,
         _ => {
             let space = request
                 .query
@@ -76,6 +89,23 @@ async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeErro
             Ok(web::json(StatusCode::OK, &page))
         }
     }
+}
+
+/// Sets the retriever. A vector index that does not hold the documents yet is filled by a run over the whole source.
+async fn set_space(
+    aws: &Aws,
+    caller: &Caller,
+    request: &HttpRequest,
+) -> Result<Reply, KnowledgeError> {
+    web::require_json(request)?;
+    let form: SpaceForm = parse_json(&request.body)?;
+    let retriever = form.retriever.map(|text| text.parse()).transpose()?;
+    let name = web::parameter(request, "space");
+    let mut space = spaces::set_retriever(aws, name, retriever).await?;
+    if !space.ready {
+        space.run_id = Some(runs::start(aws, name, caller, None).await?);
+    }
+    Ok(web::json(StatusCode::OK, &space))
 }
 
 fn accepted(body: &Value) -> Reply {

@@ -14,8 +14,9 @@ use crate::access::Caller;
 use crate::cite::{Citation, Citations, MarkerReader, Piece, Source};
 use crate::models::{self, capabilities};
 use crate::prompt;
+use crate::search::Stored;
 use crate::search::{self, SearchCost, SearchMode, Wanted, milliseconds};
-use crate::snapshot::{Snapshot, Snapshots};
+use crate::snapshot::Snapshots;
 use crate::spaces;
 
 /// Passages that the model reads, unless the request says less.
@@ -163,6 +164,7 @@ pub async fn ask(
         mode: SearchMode::Hybrid,
         limit: request.limit.unwrap_or(SOURCES).clamp(1, SOURCES_LIMIT),
         filter: filter.as_ref(),
+        skip: 0,
     };
     let space = request.space.as_deref().unwrap_or(spaces::DEFAULT);
     let found = search::find(aws, snapshots, caller, space, &wanted).await?;
@@ -181,8 +183,8 @@ pub async fn ask(
     if listener.tell(told).await.is_err() {
         return Ok(None);
     }
-    let written = match found.snapshot {
-        Some(snapshot) if !found.hits.is_empty() => {
+    let written = match found.stored {
+        Some(stored) if !found.hits.is_empty() => {
             let sources = found.hits.into_iter().map(Source::new).collect();
             let mask = Mask::Principals(caller.principals.clone());
             write(
@@ -190,7 +192,7 @@ pub async fn ask(
                 &request.question,
                 &draft.model,
                 sources,
-                &snapshot,
+                &stored,
                 &mask,
                 &listener,
             )
@@ -300,7 +302,7 @@ async fn write(
     question: &str,
     model: &str,
     sources: Vec<Source>,
-    snapshot: &Snapshot,
+    stored: &Stored,
     mask: &Mask,
     listener: &Listener,
 ) -> Result<Option<Written>, KnowledgeError> {
@@ -308,7 +310,7 @@ async fn write(
     let native = capabilities(model).citations;
     let request = model_request(question, model, &sources, native);
     let mut writer = Writer {
-        citations: Citations::new(&sources, &snapshot.index, mask),
+        citations: Citations::new(&sources, stored, mask),
         listener,
         markers: MarkerReader::default(),
         native,
@@ -391,7 +393,7 @@ fn model_source(source: &Source) -> ModelSource {
 
 /// Turns the model's events into text with markers, and tells the listener.
 struct Writer<'a> {
-    citations: Citations<'a>,
+    citations: Citations<'a, Stored>,
     listener: &'a Listener,
     markers: MarkerReader,
     native: bool,

@@ -124,21 +124,33 @@ fn words(text: &str) -> BTreeSet<String> {
     text.unicode_words().map(str::to_lowercase).collect()
 }
 
+/// Where a passage can be looked up again, as it is stored, over what a caller may read.
+pub trait Library {
+    /// `None` for what is not there, or not readable under the mask.
+    fn passage(&self, id: &str, mask: &Mask) -> Option<Hit>;
+}
+
+impl Library for Index {
+    fn passage(&self, id: &str, mask: &Mask) -> Option<Hit> {
+        Index::passage(self, id, mask)
+    }
+}
+
 /// Gives each distinct citation its marker, in the order in which they are used.
-pub struct Citations<'a> {
+pub struct Citations<'a, L> {
     sources: &'a [Source],
-    index: &'a Index,
+    library: &'a L,
     mask: &'a Mask,
     placed: Vec<Citation>,
     /// Citations that named no passage, or whose quote the stored passage does not hold.
     pub unresolved: usize,
 }
 
-impl<'a> Citations<'a> {
-    pub fn new(sources: &'a [Source], index: &'a Index, mask: &'a Mask) -> Self {
+impl<'a, L: Library> Citations<'a, L> {
+    pub fn new(sources: &'a [Source], library: &'a L, mask: &'a Mask) -> Self {
         Self {
             sources,
-            index,
+            library,
             mask,
             placed: Vec::new(),
             unresolved: 0,
@@ -174,7 +186,7 @@ impl<'a> Citations<'a> {
         let source = self.sources.get(number)?;
         let hit = &source.hit;
         // Checked against what is stored, over what the caller may read, not against what the model was given.
-        let stored = self.index.passage(&hit.passage_id, self.mask)?;
+        let stored = self.library.passage(&hit.passage_id, self.mask)?;
         let Quote {
             start: from,
             end: to,

@@ -139,7 +139,8 @@ pub(crate) async fn admit(
         metadata_attributes: document.metadata.clone(),
         readers: document.readers.clone(),
         owner: caller.owner().map(str::to_owned),
-    };
+    }
+    .with_listed_readers();
     Ok((id, sidecar))
 }
 

@@ -19,5 +19,6 @@ pub mod snapshot;
 pub mod spaces;
 pub mod sync;
 pub mod uploads;
+mod vectors;
 
 pub use problem::KnowledgeError;

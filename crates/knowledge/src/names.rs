@@ -13,6 +13,9 @@ use crate::digest::short_id;
 /// The longest document name in bytes: S3 keys end at 1,024 bytes, the prefix and the sidecar's ending need room.
 pub const NAME_BYTES: usize = 900;
 
+/// The metadata list that tells a knowledge base who may read a document.
+pub const READERS_KEY: &str = "readers";
+
 const SIDECAR: &str = ".metadata.json";
 
 /// Metadata and readers of a document, as they stand in its sidecar object.
@@ -31,12 +34,35 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Everyone who may read the document: the readers and the owner, sorted, each once.
+    /// Everyone who may read the document: the readers, those of the metadata list `readers` (the only place that a
+    /// Bedrock knowledge base reads) and the owner; sorted, each once.
     pub fn effective_readers(&self) -> Vec<String> {
-        let mut readers: Vec<String> = self.readers.iter().chain(&self.owner).cloned().collect();
+        let listed = self.metadata_attributes.get(READERS_KEY);
+        let listed = listed.and_then(Value::as_array).into_iter().flatten();
+        let listed = listed.filter_map(Value::as_str).map(str::to_owned);
+        let named = self.readers.iter().chain(&self.owner).cloned();
+        let mut readers: Vec<String> = named.chain(listed).collect();
         readers.sort();
         readers.dedup();
         readers
+    }
+
+    /// The metadata of the document itself, without the list of readers.
+    pub fn metadata(&self) -> BTreeMap<String, Value> {
+        let mut metadata = self.metadata_attributes.clone();
+        metadata.remove(READERS_KEY);
+        metadata
+    }
+
+    /// The same sidecar with its readers where a Bedrock knowledge base reads them too.
+    pub fn with_listed_readers(mut self) -> Self {
+        self.metadata_attributes.remove(READERS_KEY);
+        let readers = self.effective_readers();
+        if !readers.is_empty() {
+            self.metadata_attributes
+                .insert(READERS_KEY.to_owned(), readers.into());
+        }
+        self
     }
 }
 
@@ -135,5 +161,24 @@ mod tests {
             ["everyone", "group:b", "user:a"]
         );
         assert!(Sidecar::default().effective_readers().is_empty());
+    }
+
+    #[test]
+    fn readers_stand_where_a_knowledge_base_reads_them() {
+        let sidecar: Sidecar = serde_json::from_value(serde_json::json!({
+            "metadataAttributes": {"team": "search", "readers": ["group:b"]}
+        }))
+        .unwrap();
+        assert_eq!(sidecar.effective_readers(), ["group:b"]);
+        assert_eq!(sidecar.metadata().keys().collect::<Vec<_>>(), ["team"]);
+        let uploaded = Sidecar {
+            owner: Some("user:a".into()),
+            readers: vec!["everyone".into()],
+            ..sidecar
+        };
+        let written = uploaded.with_listed_readers();
+        let listed = serde_json::json!(["everyone", "user:a"]);
+        assert_eq!(written.metadata_attributes[READERS_KEY], listed);
+        assert_eq!(written.effective_readers(), ["everyone", "user:a"]);
     }
 }

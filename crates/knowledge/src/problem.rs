@@ -1,7 +1,7 @@
 //! Everything that a caller may be told went wrong: a name, a status, what to do. RFC 9457 is its form on the wire.
 
-use aws::AwsError;
 use aws::bedrock::BedrockError;
+use aws::{AwsError, NoRetriever};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -89,6 +89,27 @@ pub enum KnowledgeError {
         stored: String,
         configured: String,
     },
+    #[error(
+        "the retriever {retriever:?} of space {space:?} cannot be used ({detail}); {advice}, or set another retriever \
+         with PUT /v1/spaces/{space}"
+    )]
+    RetrieverUnusable {
+        space: String,
+        retriever: String,
+        detail: String,
+        advice: &'static str,
+    },
+    #[error("{0}")]
+    InvalidRetriever(#[from] NoRetriever),
+    #[error(
+        "the retriever {retriever:?} of space {space:?} has no {mode} search; use hybrid or vector, or set another \
+         retriever with PUT /v1/spaces/{space}"
+    )]
+    ModeUnsupported {
+        space: String,
+        mode: &'static str,
+        retriever: String,
+    },
     #[error(transparent)]
     Aws(#[from] AwsError),
 }
@@ -125,6 +146,9 @@ impl KnowledgeError {
             Self::IndexUnreadable { .. } => "IndexUnreadable",
             Self::IndexTooLarge { .. } => "IndexTooLarge",
             Self::EmbedderMismatch { .. } => "EmbedderMismatch",
+            Self::RetrieverUnusable { .. } => "RetrieverUnusable",
+            Self::InvalidRetriever(_) => "InvalidRetriever",
+            Self::ModeUnsupported { .. } => "ModeUnsupported",
             Self::Aws(error) => error.name(),
         }
     }
@@ -148,6 +172,7 @@ impl KnowledgeError {
             | Self::Interrupted
             | Self::IndexUnreadable { .. }
             | Self::IndexTooLarge { .. }
+            | Self::RetrieverUnusable { .. }
             | Self::EmbedderMismatch { .. } => 500,
             _ => 400,
         }
@@ -173,6 +198,15 @@ impl KnowledgeError {
             Self::Aws(_) | Self::IndexUnreadable { .. } => {
                 "something inside the service failed; its log says what".into()
             }
+            Self::RetrieverUnusable {
+                space,
+                retriever,
+                advice,
+                ..
+            } => format!(
+                "the retriever {retriever:?} of space {space:?} cannot be used; {advice}, or set another retriever with \
+                 PUT /v1/spaces/{space}. The log says more"
+            ),
             other => other.to_string(),
         }
     }
@@ -380,9 +414,24 @@ mod tests {
                 megabytes: 700,
             },
             E::EmbedderMismatch {
-                space,
+                space: space.clone(),
                 stored: "a/256".into(),
                 configured: "b/1024".into(),
+            },
+            E::RetrieverUnusable {
+                space: space.clone(),
+                retriever: "dynamodb".into(),
+                detail: detail.clone(),
+                advice: "do this",
+            },
+            E::InvalidRetriever(NoRetriever {
+                text: "opensearch".into(),
+                problem: detail.clone(),
+            }),
+            E::ModeUnsupported {
+                space,
+                mode: "lexical",
+                retriever: "bedrock:ABCDEFGHIJ".into(),
             },
             AwsError::Busy {
                 service: "S3",

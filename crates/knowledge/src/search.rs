@@ -3,20 +3,24 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use aws::Aws;
 use aws::bedrock::EmbedPurpose;
-use retrieval::{Filter, Hit, Mask, Mode, Query};
+use aws::{Aws, RetrieverSetting};
+use retrieval::{Filter, Hit, Mask, Mode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::KnowledgeError;
 use crate::access::Caller;
+use crate::cite::Library;
+use crate::retriever::{self, Bound, Retriever as _, Texts, choose};
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::spaces;
 use crate::sync::embedder_identity;
 
 /// The most results of one search. Bedrock's Retrieve has the same bound.
 pub const SEARCH_LIMIT: usize = 100;
+/// Results that pages can reach, counted from the first.
+const PAGED_RESULTS: usize = 1_000;
 /// The longest question or query, in characters.
 pub const QUESTION_CHARACTERS: usize = 4_000;
 
@@ -44,6 +48,9 @@ pub struct SearchRequest {
     pub limit: Option<usize>,
     #[serde(default)]
     pub filter: Option<Value>,
+    /// The `next_cursor` of the page before.
+    #[serde(default)]
+    pub cursor: Option<String>,
 }
 
 /// One passage that was found.
@@ -80,6 +87,14 @@ impl From<Hit> for SearchResult {
 #[derive(Debug, Serialize)]
 pub struct SearchReply {
     pub results: Vec<SearchResult>,
+    /// Who found them: `embedded`, `dynamodb` or `bedrock`.
+    pub retriever: &'static str,
+    /// Where the next page begins; `None` at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+    /// Set when the retriever could not look further: there may be more that passes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
     pub took_ms: f64,
 }
 
@@ -91,10 +106,28 @@ pub(crate) struct SearchCost {
     pub embedding_tokens: u64,
 }
 
-/// Passages with the snapshot they come from.
+/// Where found passages are stored.
+pub(crate) enum Stored {
+    Index(Arc<Snapshot>),
+    Texts(Texts),
+}
+
+impl Library for Stored {
+    fn passage(&self, id: &str, mask: &Mask) -> Option<Hit> {
+        match self {
+            Self::Index(snapshot) => snapshot.index.passage(id, mask),
+            Self::Texts(texts) => texts.passage(id, mask),
+        }
+    }
+}
+
+/// Passages with where they come from; `None` while nothing was published.
 pub(crate) struct Found {
     pub hits: Vec<Hit>,
-    pub snapshot: Option<Arc<Snapshot>>,
+    pub stored: Option<Stored>,
+    pub retriever: &'static str,
+    pub more: bool,
+    pub bound: Option<Bound>,
     pub cost: SearchCost,
 }
 
@@ -122,9 +155,20 @@ pub async fn search(
         mode: request.mode,
         limit,
         filter: filter.as_ref(),
+        skip: skip(request.cursor.as_deref())?,
     };
     let found = find(aws, snapshots, caller, space, &wanted).await?;
+    let notice = found.bound.map(|bound| {
+        format!(
+            "the retriever {} gave {} candidates of at most {}, and too few of them pass; narrow the filter, or set the \
+             space's retriever to embedded, which looks at every passage",
+            found.retriever, bound.candidates, bound.limit
+        )
+    });
     Ok(SearchReply {
+        next_cursor: found.more.then(|| (wanted.skip + limit).to_string()),
+        retriever: found.retriever,
+        notice,
         results: found.hits.into_iter().map(SearchResult::from).collect(),
         took_ms: milliseconds(begun),
     })
@@ -135,6 +179,21 @@ pub(crate) struct Wanted<'a> {
     pub mode: SearchMode,
     pub limit: usize,
     pub filter: Option<&'a Filter>,
+    /// Hits of the pages before.
+    pub skip: usize,
+}
+
+/// The hits of the pages before, from the cursor that the page before gave.
+fn skip(cursor: Option<&str>) -> Result<usize, KnowledgeError> {
+    let Some(cursor) = cursor else {
+        return Ok(0);
+    };
+    let skip = cursor.parse().ok().filter(|skip| *skip <= PAGED_RESULTS);
+    skip.ok_or_else(|| KnowledgeError::InvalidRequest {
+        detail: format!(
+            "the cursor {cursor:?} is none; send the next_cursor of the page before, with the same query and filter"
+        ),
+    })
 }
 
 pub(crate) async fn find(
@@ -144,48 +203,62 @@ pub(crate) async fn find(
     space: &str,
     wanted: &Wanted<'_>,
 ) -> Result<Found, KnowledgeError> {
-    spaces::require(aws, space).await?;
     let mut cost = SearchCost::default();
-    // The index is brought up to date while the model embeds; the lexical ranking takes less than either.
-    let (snapshot, vector) =
-        tokio::join!(snapshots.current(aws, space), embed(aws, wanted, &mut cost));
+    // The retriever is brought up to date while the model embeds; a knowledge base embeds for itself.
+    let (chosen, vector) = match spaces::retriever(aws, space).await? {
+        RetrieverSetting::KnowledgeBase { .. } => (choose(aws, snapshots, space).await?, Ok(None)),
+        _ => {
+            let (chosen, vector) =
+                tokio::join!(choose(aws, snapshots, space), embed(aws, wanted, &mut cost));
+            (chosen?, vector)
+        }
+    };
+    let retriever = chosen.name();
+    let snapshot = chosen.snapshot().cloned();
     // A space without documents needs no vector: its embedding may fail unheard.
-    let Some(snapshot) = snapshot? else {
+    if chosen.wants_vector() && snapshot.is_none() {
         return Ok(Found {
             hits: Vec::new(),
-            snapshot: None,
+            stored: None,
+            retriever,
+            more: false,
+            bound: None,
             cost,
         });
-    };
-    if wanted.mode != SearchMode::Lexical {
-        check_embedder(aws, space, &snapshot)?;
+    }
+    if let Some(snapshot) = snapshot
+        .as_ref()
+        .filter(|_| wanted.mode != SearchMode::Lexical)
+    {
+        check_embedder(aws, space, snapshot)?;
     }
     let vector = vector?;
     let begun = Instant::now();
     let mask = Mask::Principals(caller.principals.clone());
-    let query = Query {
-        text: (wanted.mode != SearchMode::Vector).then_some(wanted.text),
+    let asked = retriever::Wanted {
+        text: wanted.text,
         vector: vector.as_deref(),
         mode: match wanted.mode {
             SearchMode::Hybrid => Mode::Hybrid,
             SearchMode::Lexical => Mode::Lexical,
             SearchMode::Vector => Mode::Vector,
         },
-        limit: wanted.limit,
         filter: wanted.filter,
         mask: &mask,
+        limit: wanted.limit,
+        skip: wanted.skip,
     };
-    let hits = snapshot
-        .index
-        .search(&query)
-        .map_err(|error| KnowledgeError::IndexUnreadable {
-            space: space.to_owned(),
-            detail: format!("{}: {error}", error.name()),
-        })?;
+    let found = chosen.retrieve(&asked).await?;
     cost.search_ms = milliseconds(begun);
     Ok(Found {
-        hits,
-        snapshot: Some(snapshot),
+        hits: found.hits,
+        stored: Some(match snapshot {
+            Some(snapshot) => Stored::Index(snapshot),
+            None => Stored::Texts(found.texts),
+        }),
+        retriever,
+        more: found.more,
+        bound: found.bound,
         cost,
     })
 }

@@ -114,7 +114,7 @@ impl Dynamo {
             .as_array()
             .is_some_and(|names| names.contains(&table["TableName"]));
         if known {
-            return Ok(());
+            return self.ensure_vector_indexes(table).await;
         }
         self.call("CreateTable", table).await?;
         if let Some(attribute) = expiry {
@@ -123,6 +123,31 @@ impl Dynamo {
                 "TimeToLiveSpecification": { "AttributeName": attribute, "Enabled": true },
             });
             self.call("UpdateTimeToLive", &request).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives a table of an older instance the vector indexes that it lacks.
+    async fn ensure_vector_indexes(&self, table: &Value) -> Result<(), DynamoError> {
+        let name = &table["TableName"];
+        let found = self
+            .call("DescribeTable", &json!({ "TableName": name }))
+            .await?;
+        let there = found["Table"]["VectorIndexes"].as_array();
+        let there: Vec<&Value> = there
+            .into_iter()
+            .flatten()
+            .map(|index| &index["IndexName"])
+            .collect();
+        for index in table["VectorIndexes"].as_array().into_iter().flatten() {
+            if !there.contains(&&index["IndexName"]) {
+                let request = json!({
+                    "TableName": name,
+                    "AttributeDefinitions": table["AttributeDefinitions"],
+                    "VectorIndexUpdates": [{ "Create": index }],
+                });
+                self.call("UpdateTable", &request).await?;
+            }
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 //! Resource types that the laptop does not run (permissions, alarms, …) are listed as skipped. A reference that cannot be
 //! resolved, or an intrinsic function that is not known here, is an error by name.
 
+mod conditions;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -77,6 +79,7 @@ pub fn read(
     let root: Value = serde_saphyr::from_str(&text).map_err(|error| TemplateError::NotYaml {
         detail: error.to_string(),
     })?;
+    let root = conditions::apply(root, overrides)?;
     refuse_conditions(&root)?;
     let resources = object(&root, "Resources")?;
     let names = Names::new(&root, resources, overrides)?;
@@ -150,12 +153,9 @@ fn refuse_conditions(root: &Value) -> Result<(), TemplateError> {
     let refused = |place: &str, detail: String| {
         Err(TemplateError::Unresolved {
             place: place.to_owned(),
-            detail: format!("{detail}: the laptop knows no conditions"),
+            detail: format!("{detail}: the laptop knows no conditions on resources"),
         })
     };
-    if !root["Conditions"].is_null() {
-        return refused("Conditions", "Conditions".to_owned());
-    }
     for (id, resource) in root["Resources"].as_object().into_iter().flatten() {
         if let Some(condition) = resource["Condition"].as_str() {
             return refused(id, format!("Condition {condition}"));
@@ -411,6 +411,7 @@ fn table(
             request.insert(field.into(), properties[field].clone());
         }
     }
+    whole_dimensions(&mut request);
     template.tables.push(Value::Object(request));
     if let Some(attribute) = properties
         .pointer("/TimeToLiveSpecification/AttributeName")
@@ -419,6 +420,21 @@ fn table(
         template.times_to_live.push((name, attribute.to_owned()));
     }
     Ok(())
+}
+
+/// A parameter is text, DynamoDB's `Dimensions` a number; CloudFormation makes the one of the other.
+fn whole_dimensions(request: &mut Map<String, Value>) {
+    let indexes = request
+        .get_mut("VectorIndexes")
+        .and_then(Value::as_array_mut);
+    for index in indexes.into_iter().flatten() {
+        let number = index["Dimensions"]
+            .as_str()
+            .and_then(|text| text.parse::<u32>().ok());
+        if let Some(number) = number {
+            index["Dimensions"] = number.into();
+        }
+    }
 }
 
 fn state_machine(

@@ -35,6 +35,9 @@ pub enum Command {
     /// List documents, or show one
     #[command(after_help = "Example: outcrop documents --json")]
     Documents(DocumentsArguments),
+    /// Show a space, or set who finds its passages
+    #[command(after_help = "Example: outcrop space --space legal --retriever dynamodb:team,year")]
+    Space(SpaceArguments),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -138,6 +141,15 @@ pub struct DocumentsArguments {
     pub connection: Connection,
 }
 
+#[derive(Debug, Args)]
+pub struct SpaceArguments {
+    /// embedded, dynamodb, dynamodb:KEY,KEY, bedrock:KNOWLEDGEBASEID, bedrock-managed:KNOWLEDGEBASEID, or default
+    #[arg(long)]
+    pub retriever: Option<String>,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -178,6 +190,8 @@ mod tests {
         check("outcrop runs", None);
         check("outcrop runs default.1", None);
         check("outcrop documents --json", None);
+        check("outcrop space", None);
+        check("outcrop space --space s --retriever dynamodb", None);
         check("outcrop ingest", Some(ErrorKind::MissingRequiredArgument));
         check("outcrop ask", Some(ErrorKind::MissingRequiredArgument));
         check(

@@ -107,6 +107,11 @@ impl Api {
         json_of(joined.send().await?).await
     }
 
+    pub async fn change(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let request = self.http.put(format!("{}{path}", self.base)).json(body);
+        json_of(request.send().await?).await
+    }
+
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         json_of(
             self.http

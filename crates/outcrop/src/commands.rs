@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{
     AskArguments, Cli, Command, Connection, DevArguments, DocumentsArguments, RunsArguments,
-    SearchArguments,
+    SearchArguments, SpaceArguments,
 };
 use crate::client::{Api, Failure, problem_line};
 use crate::dev::{self, Embedded};
@@ -24,6 +24,7 @@ pub async fn run(cli: Cli) -> u8 {
         Command::Search(arguments) => search(arguments).await,
         Command::Runs(arguments) => runs(arguments).await,
         Command::Documents(arguments) => documents(arguments).await,
+        Command::Space(arguments) => space(arguments).await,
     };
     ended.unwrap_or_else(|Failure(words)| {
         output::error_line(&words);
@@ -160,6 +161,48 @@ async fn search(arguments: SearchArguments) -> Result<u8, Failure> {
             hit["end"],
             hit["score"].as_f64().unwrap_or_default(),
             words.join(" ")
+        ));
+    }
+    Ok(DONE)
+}
+
+async fn space(arguments: SpaceArguments) -> Result<u8, Failure> {
+    let session = Session::open(&arguments.connection).await?;
+    let path = format!("/v1/spaces/{}", encoded(&arguments.connection.space));
+    let found = match arguments.retriever.as_deref() {
+        None => session.api.get(&path).await,
+        Some(retriever) => {
+            let own = (retriever != "default").then_some(retriever);
+            session
+                .api
+                .change(&path, &json!({ "retriever": own }))
+                .await
+        }
+    };
+    session.close().await;
+    let found = found?;
+    if arguments.connection.json {
+        output::json(&found);
+        return Ok(DONE);
+    }
+    let inherited = if found["inherited"] == true {
+        " (the default)"
+    } else {
+        ""
+    };
+    output::line(&format!(
+        "{}: retriever {}{inherited}",
+        text(&found, "space"),
+        text(&found, "retriever")
+    ));
+    if found["ready"] == false {
+        output::note(
+            "it does not hold all documents yet; until it does, the embedded index answers",
+        );
+    }
+    if let Some(run_id) = found["run_id"].as_str() {
+        output::note(&format!(
+            "the run {run_id} fills it; see `outcrop runs {run_id}`"
         ));
     }
     Ok(DONE)

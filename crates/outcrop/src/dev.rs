@@ -74,6 +74,7 @@ async fn start(arguments: &DevArguments) -> Result<RunningCloud, Failure> {
         .map_err(|error| Failure(format!("the program cannot find itself: {error}")))?;
     let mut parameters: BTreeMap<String, String> =
         [("EmbedDimensions".to_owned(), LAPTOP_DIMENSIONS.to_owned())].into();
+    parameters.insert("VectorIndex".to_owned(), "true".to_owned());
     if arguments.model_url.is_some() {
         parameters.insert("AnswerModel".to_owned(), OPEN_MODEL.to_owned());
     }

@@ -7,12 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws::RetrieverSetting;
 use knowledge::ask::{Answer, AnswerSource, Timings, Usage};
 use knowledge::cite::Citation;
 use knowledge::documents::{Document, DocumentPage, DocumentText};
 use knowledge::http::Route;
 use knowledge::runs::{Counts, Failure, Run, RunPage};
 use knowledge::search::{SearchReply, SearchResult};
+use knowledge::spaces::Space;
 use knowledge::sync::rows::{DocumentStatus, RunStatus};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -228,11 +230,22 @@ fn answers_and_searches_have_the_fields_described() {
     check(&api, "Citation", &citation, &citation);
     check(&api, "AnswerSource", &source, &source);
     check(&api, "SearchResult", &result, &result);
-    let reply = SearchReply {
+    let reply = |optional: Option<String>| SearchReply {
         results: Vec::new(),
+        retriever: "embedded",
+        next_cursor: optional.clone(),
+        notice: optional,
         took_ms: 1.0,
     };
-    check(&api, "SearchReply", &reply, &reply);
+    check(&api, "SearchReply", &reply(Some(text())), &reply(None));
+    let space = |run_id| Space {
+        space: text(),
+        retriever: RetrieverSetting::Embedded,
+        inherited: true,
+        ready: true,
+        run_id,
+    };
+    check(&api, "Space", &space(Some(text())), &space(None));
     check(&api, "Usage", &answer.usage, &answer.usage);
     check(&api, "Timings", &answer.timings_ms, &answer.timings_ms);
     check(&api, "Answer", &answer, &answer);

@@ -30,6 +30,18 @@ pub enum Mask {
     Principals(Vec<String>),
 }
 
+impl Mask {
+    /// Whether a document with these readers may be seen.
+    pub fn lets_see(&self, readers: &[String]) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Principals(principals) => {
+                readers.iter().any(|reader| principals.contains(reader))
+            }
+        }
+    }
+}
+
 /// Which rankings count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {

@@ -1,6 +1,7 @@
 //! Amazon Bedrock's runtime: answers as streams, embeddings in batches. No SDK type leaves this module.
 
 mod embed;
+mod retrieve;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use crate::config::{ModelTimeouts, Settings};
 
 pub use embed::{EmbedPurpose, Embeddings};
+pub use retrieve::{Chunk, Chunks, KnowledgeBases, Retrieve};
 pub use stream::{AnswerRequest, AnswerStream, ModelEvent, SearchResult, StopReason};
 
 /// Why a model gave no answer or embedding.

@@ -8,6 +8,8 @@
 //! | announced upload | `SPACE#<space>` | `UPLOAD#<document id>` |
 //! | run | `RUN#<run id>` (index: `SPACE#<space>#RUNS`, `<run id>`) | `RUN` |
 //! | a run's batch | `RUN#<run id>` | `BATCH#<batch id>` |
+//! | state of a space's vectors | `SPACE#<space>` | `VECTORS` |
+//! | a passage's vector for one reader | `VECTOR#<document id>` | `<version>#<ordinal>#<reader's number>` |
 //!
 //! Ids carry their space: `<space>.<id>`, so that an id alone finds its partition.
 
@@ -28,11 +30,26 @@ pub enum Named {
     Upload { document_id: String },
     Run { run_id: String },
     Batch { run_id: String, batch_id: String },
+    VectorState { space: String },
+    Vector(VectorName),
+}
+
+/// A vector of the index: of one passage, for one of the document's readers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VectorName {
+    pub document_id: String,
+    /// Digest of all that the vector was written for; lowercase hex.
+    pub version: String,
+    /// The passage within the document.
+    pub ordinal: u32,
+    /// The reader among the document's readers.
+    pub reader: u32,
 }
 
 pub const DOCUMENT_PREFIX: &str = "DOCUMENT#";
 pub const UPLOAD_PREFIX: &str = "UPLOAD#";
 pub const BATCH_PREFIX: &str = "BATCH#";
+const VECTOR_PREFIX: &str = "VECTOR#";
 
 /// The longest name of a space, in bytes.
 pub const SPACE_NAME_BYTES: usize = 40;
@@ -113,6 +130,34 @@ pub fn batch(run_id: &str, batch_id: &str) -> Key {
     plain(run_partition(run_id), format!("{BATCH_PREFIX}{batch_id}"))
 }
 
+pub fn vector_state(space: &str) -> Key {
+    plain(space_partition(space), "VECTORS".into())
+}
+
+pub fn vectors_partition(document_id: &str) -> String {
+    format!("{VECTOR_PREFIX}{document_id}")
+}
+
+/// `document_id` must carry its space; see [`space_of`].
+pub fn vector(name: &VectorName) -> Key {
+    let sort = format!("{}#{}#{}", name.version, name.ordinal, name.reader);
+    plain(vectors_partition(&name.document_id), sort)
+}
+
+fn parse_vector(document_id: &str, sort: &str) -> Option<VectorName> {
+    space_of(document_id)?;
+    let mut parts = sort.split('#');
+    let (version, ordinal, reader) = (parts.next()?, parts.next()?, parts.next()?);
+    let name = VectorName {
+        document_id: document_id.to_owned(),
+        version: version.to_owned(),
+        ordinal: ordinal.parse().ok()?,
+        reader: reader.parse().ok()?,
+    };
+    // Only as it is written: neither `007` nor a fourth part.
+    (!version.is_empty() && vector(&name).sort == sort).then_some(name)
+}
+
 /// Reads a key back; `None` for a key that this grammar does not write.
 pub fn parse(partition: &str, sort: &str) -> Option<Named> {
     if let Some(run_id) = partition.strip_prefix("RUN#") {
@@ -126,11 +171,17 @@ pub fn parse(partition: &str, sort: &str) -> Option<Named> {
             None => (sort == "RUN").then_some(Named::Run { run_id }),
         };
     }
+    if let Some(document_id) = partition.strip_prefix(VECTOR_PREFIX) {
+        return parse_vector(document_id, sort).map(Named::Vector);
+    }
     let space = partition
         .strip_prefix("SPACE#")
         .filter(|space| is_space_name(space))?;
     match sort {
         "SETTINGS" => Some(Named::Settings {
+            space: space.to_owned(),
+        }),
+        "VECTORS" => Some(Named::VectorState {
             space: space.to_owned(),
         }),
         "MANIFEST" => Some(Named::Manifest {
@@ -158,7 +209,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_come_back(space in "[a-z0-9][a-z0-9-]{0,39}", id in "[a-z0-9]{1,26}", batch_id in "[a-f0-9]{16}") {
+        fn keys_come_back(space in "[a-z0-9][a-z0-9-]{0,39}", id in "[a-z0-9]{1,26}", batch_id in "[a-f0-9]{16}", ordinal in any::<u32>(), reader in any::<u32>()) {
             let id = format!("{space}.{id}");
             let check = |key: Key, named: Named| {
                 assert_eq!(parse(&key.partition, &key.sort), Some(named));
@@ -168,7 +219,10 @@ mod tests {
             check(document(&id), Named::Document { document_id: id.clone() });
             check(upload(&id), Named::Upload { document_id: id.clone() });
             check(run(&id), Named::Run { run_id: id.clone() });
-            check(batch(&id, &batch_id), Named::Batch { run_id: id.clone(), batch_id });
+            check(batch(&id, &batch_id), Named::Batch { run_id: id.clone(), batch_id: batch_id.clone() });
+            check(vector_state(&space), Named::VectorState { space: space.clone() });
+            let name = VectorName { document_id: id.clone(), version: batch_id, ordinal, reader };
+            check(vector(&name), Named::Vector(name));
         }
 
         #[test]
@@ -177,6 +231,20 @@ mod tests {
                 prop_assert_eq!(document(&document_id).sort, sort);
             }
         }
+    }
+
+    #[test]
+    fn a_vector_has_one_name() {
+        let check = |sort: &str, known: bool| {
+            assert_eq!(parse("VECTOR#default.1", sort).is_some(), known, "{sort}");
+        };
+        check("ab12#0#3", true);
+        check("ab12#00#3", false);
+        check("ab12#0#3#4", false);
+        check("ab12#0", false);
+        check("#0#3", false);
+        check("ab12#-1#3", false);
+        assert_eq!(parse("VECTOR#default", "ab12#0#3"), None);
     }
 
     #[test]

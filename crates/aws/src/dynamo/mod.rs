@@ -2,6 +2,7 @@
 
 pub mod keys;
 mod value;
+mod vectors;
 
 use std::collections::HashMap;
 
@@ -14,8 +15,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::config::{self, Settings};
 use crate::{AwsError, classify};
 use keys::Key;
+
+pub use vectors::{MATCHES, VectorItem, VectorMatch, VectorSearch};
 
 /// The sparse index that lists runs of a space.
 pub const BY_SPACE_INDEX: &str = "gsi1";
@@ -55,10 +59,14 @@ pub struct Range<'a> {
 }
 
 impl Table {
-    pub(crate) fn new(sdk: &SdkConfig, name: &str) -> Self {
+    pub(crate) fn new(sdk: &SdkConfig, settings: &Settings) -> Self {
+        let mut own = aws_sdk_dynamodb::config::Builder::from(sdk);
+        if let Some(endpoint) = config::dynamodb_endpoint(settings) {
+            own = own.endpoint_url(endpoint);
+        }
         Self {
-            client: Client::new(sdk),
-            name: name.to_owned(),
+            client: Client::from_conf(own.build()),
+            name: settings.table.clone(),
         }
     }
 

@@ -4,7 +4,11 @@
 //! INVARIANT: whatever a service cannot express of the filter or of the mask is applied to what it gives back, and the
 //! mask is checked again before a hit is released.
 
+mod choice;
 mod embedded;
+mod knowledge_base;
+mod table;
+mod texts;
 
 use std::future::Future;
 
@@ -12,7 +16,11 @@ use retrieval::{Filter, Hit, Mask, Mode};
 
 use crate::KnowledgeError;
 
+pub use choice::{Chosen, choose};
 pub use embedded::Embedded;
+pub use knowledge_base::KnowledgeBase;
+pub use table::VectorTable;
+pub use texts::Texts;
 
 /// What is asked for: the best passages for a text, a vector, or both.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +45,8 @@ pub struct Retrieved {
     pub more: bool,
     /// Set when the retriever stopped looking before it could know that there is nothing else.
     pub bound: Option<Bound>,
+    /// Hits that are no passages of the index, for citations to be checked against.
+    pub texts: Texts,
 }
 
 /// How far a retriever looked.
@@ -69,7 +79,7 @@ impl Retrieved {
         Self {
             hits: ranking.into_iter().skip(wanted.skip).collect(),
             more,
-            bound: None,
+            ..Self::default()
         }
     }
 }

@@ -106,6 +106,7 @@ fn accepted(item: &PlannedDocument, document: &SegmentDocument) -> BatchDocument
             title: document.title.clone(),
             uri: document.uri.clone(),
             passages: document.passages.len() as u32,
+            vectors: None,
         }),
     }
 }
@@ -138,7 +139,7 @@ async fn updated_row(
     };
     Ok(DocumentRow {
         readers: sidecar.effective_readers(),
-        metadata: sidecar.metadata_attributes,
+        metadata: sidecar.metadata(),
         ..row.with_status(status, problem, now_ms)
     })
 }
@@ -209,7 +210,7 @@ fn passages_of(bytes: &[u8], item: &PlannedDocument, uri: String, sidecar: &Side
         uri,
         content_hash: sha256_hex(extracted.text.as_bytes()),
         readers: sidecar.effective_readers(),
-        metadata: sidecar.metadata_attributes.clone(),
+        metadata: sidecar.metadata(),
         passages: passages
             .into_iter()
             .map(|passage| EmbeddedPassage {

@@ -14,6 +14,7 @@ mod publish;
 mod report;
 pub mod rows;
 mod segments;
+mod vectors;
 mod verify;
 
 use aws::bedrock::BedrockError;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use rows::PlannedDocument;
+pub use vectors::write as write_vectors;
 
 /// What the state machine asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aws::dynamo::keys::{self, DOCUMENT_PREFIX};
 use aws::s3::Listed;
-use aws::{Aws, AwsError, clock};
+use aws::{Aws, AwsError, RetrieverSetting, clock};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
@@ -36,6 +36,14 @@ impl SourceObject {
     }
 }
 
+/// What a run is compared for.
+struct Wanted<'a> {
+    run_id: &'a str,
+    /// The setting that vectors must stand in the table for, if any must.
+    vectors: Option<&'a RetrieverSetting>,
+    now_ms: u64,
+}
+
 #[derive(Default)]
 struct Difference {
     process: Vec<PlannedDocument>,
@@ -57,7 +65,13 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         None => whole_source(aws, &run.space).await?,
     };
     record_refused(aws, run_id, &refused).await?;
-    let difference = compare(run_id, rows, &mut sources, clock::now_ms());
+    let vectors = super::vectors::wanted(aws, &run.space).await?;
+    let wanted = Wanted {
+        run_id,
+        vectors: vectors.as_ref(),
+        now_ms: clock::now_ms(),
+    };
+    let difference = compare(&wanted, rows, &mut sources);
 
     let mut lines = String::new();
     for document in &difference.process {
@@ -244,17 +258,15 @@ async fn whole_source(aws: &Aws, space: &str) -> Result<(Vec<DocumentRow>, Sourc
 }
 
 /// Sorts documents into new or changed, unchanged, and deleted.
-fn compare(
-    run_id: &str,
-    mut rows: Vec<DocumentRow>,
-    sources: &mut Sources,
-    now_ms: u64,
-) -> Difference {
+fn compare(wanted: &Wanted<'_>, mut rows: Vec<DocumentRow>, sources: &mut Sources) -> Difference {
+    let Wanted { run_id, now_ms, .. } = *wanted;
     rows.sort_by(|left, right| left.document_id.cmp(&right.document_id));
     let mut difference = Difference::default();
     for row in rows {
         match sources.remove(&row.document_id) {
-            Some(source) if is_unchanged(&row, &source.version()) => difference.unchanged += 1,
+            Some(source) if is_unchanged(&row, &source.version(), wanted.vectors) => {
+                difference.unchanged += 1
+            }
             Some(source) => {
                 difference.process.push(PlannedDocument {
                     document_id: row.document_id.clone(),
@@ -277,12 +289,13 @@ fn compare(
     difference
 }
 
-fn is_unchanged(row: &DocumentRow, version: &str) -> bool {
+/// A document whose vectors are wanted in the table, and are not there, is done again.
+fn is_unchanged(row: &DocumentRow, version: &str, vectors: Option<&RetrieverSetting>) -> bool {
     row.status == DocumentStatus::Published
-        && row
-            .published
-            .as_ref()
-            .is_some_and(|published| published.source_version == version)
+        && row.published.as_ref().is_some_and(|published| {
+            let has_vectors = vectors.is_none() || published.vectors.as_ref() == vectors;
+            published.source_version == version && has_vectors
+        })
 }
 
 #[cfg(test)]
@@ -299,6 +312,7 @@ mod tests {
             title: name.into(),
             uri: String::new(),
             passages: 1,
+            vectors: None,
         });
         row
     }
@@ -323,7 +337,12 @@ mod tests {
                 .map(|etag| ("s.a".to_owned(), source(etag)))
                 .into_iter()
                 .collect();
-            let plan = compare("s.run", vec![row("a", status, version)], &mut sources, 1);
+            let wanted = Wanted {
+                run_id: "s.run",
+                vectors: None,
+                now_ms: 1,
+            };
+            let plan = compare(&wanted, vec![row("a", status, version)], &mut sources);
             let found = (plan.process.len(), plan.unchanged, plan.delete.len());
             assert_eq!(found, expected, "{status:?} {version:?} {etag:?}");
         };
@@ -338,5 +357,25 @@ mod tests {
         check(Pending, None, None, (0, 0, 1));
         check(Deleted, None, None, (0, 0, 0));
         check(Deleted, None, Some("e"), (1, 0, 0));
+    }
+
+    #[test]
+    fn a_document_without_the_vectors_that_are_wanted_is_done_again() {
+        let keys = |keys: &[&str]| RetrieverSetting::Dynamodb {
+            filter_keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        };
+        let check =
+            |has: Option<RetrieverSetting>, wanted: Option<RetrieverSetting>, done: bool| {
+                let mut row = row("a", DocumentStatus::Published, Some("v"));
+                if let Some(published) = &mut row.published {
+                    published.vectors = has;
+                }
+                assert_eq!(is_unchanged(&row, "v", wanted.as_ref()), done);
+            };
+        check(None, None, true);
+        check(None, Some(keys(&[])), false);
+        check(Some(keys(&[])), Some(keys(&[])), true);
+        check(Some(keys(&[])), Some(keys(&["team"])), false);
+        check(Some(keys(&[])), None, true);
     }
 }

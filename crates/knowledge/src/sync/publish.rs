@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use aws::dynamo::keys;
 use aws::dynamo::keys::BATCH_PREFIX;
-use aws::{Aws, AwsError, clock};
+use aws::{Aws, AwsError, RetrieverSetting, clock};
 use retrieval::SegmentDocument;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::StepError;
 use super::rows::{BatchRow, DocumentStatus, objects};
 use super::segments::{Lists, SEGMENT_PASSAGES, WrittenSegment, write_segment};
+use super::{StepError, vectors};
 use crate::manifest::{self, Edition, ManifestSegment};
 use crate::runs;
 
@@ -22,6 +22,9 @@ pub(super) const MANIFEST_ATTEMPTS: u32 = 5;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Published {
     pub segments: Vec<ManifestSegment>,
+    /// The setting that the documents' vectors were written to the table for, if they were.
+    #[serde(default)]
+    pub vectors: Option<RetrieverSetting>,
 }
 
 pub(super) async fn publish(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
@@ -34,12 +37,13 @@ pub(super) async fn publish(aws: &Aws, run_id: &str) -> Result<Value, StepError>
     }
     let deletions: Vec<String> =
         serde_json::from_slice(&aws.bucket.get(&objects::deletions(run_id)).await?)?;
-    let coming = write_segments(aws, run_id, &run.space).await?;
+    let vectors = vectors::prepare(aws, &run.space).await?;
+    let coming = write_segments(aws, run_id, &run.space, vectors.as_ref()).await?;
     let segments: Vec<ManifestSegment> = coming
         .iter()
         .map(|written| written.segment.clone())
         .collect();
-    let record = serde_json::to_vec(&Published { segments })?;
+    let record = serde_json::to_vec(&Published { segments, vectors })?;
     aws.bucket.put(&objects::published(run_id), record).await?;
     let mut version = edition.map_or(0, |edition| edition.manifest.version);
     if !(coming.is_empty() && deletions.is_empty()) {
@@ -57,6 +61,7 @@ async fn write_segments(
     aws: &Aws,
     run_id: &str,
     space: &str,
+    vectors: Option<&RetrieverSetting>,
 ) -> Result<Vec<WrittenSegment>, StepError> {
     let batches: Vec<BatchRow> = aws
         .table
@@ -83,12 +88,14 @@ async fn write_segments(
             }
         }
         if passages >= SEGMENT_PASSAGES {
+            vectors::write(aws, vectors, waiting.values()).await?;
             let documents = std::mem::take(&mut waiting).into_values().collect();
             written.push(write_segment(aws, space, run_id, embedder(), documents).await?);
             passages = 0;
         }
     }
     if !waiting.is_empty() {
+        vectors::write(aws, vectors, waiting.values()).await?;
         let documents = waiting.into_values().collect();
         written.push(write_segment(aws, space, run_id, embedder(), documents).await?);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aws::RetrieverSetting;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -93,6 +94,9 @@ pub struct PublishedVersion {
     pub title: String,
     pub uri: String,
     pub passages: u32,
+    /// The retriever's setting that its vectors stand in the table for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vectors: Option<RetrieverSetting>,
 }
 
 /// How a run stands.

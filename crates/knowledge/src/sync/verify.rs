@@ -11,15 +11,21 @@ use super::publish::Published;
 use super::rows::{
     BatchDocument, BatchRow, DocumentRow, DocumentStatus, PublishedVersion, objects,
 };
+use super::vectors::{self, Kept, Standing};
 use super::{StepError, done};
 use crate::digest::sha256_hex;
-use crate::names;
+use crate::{names, runs};
 
-/// What was found for a document: hash of its text, number of passages.
-type Found = BTreeMap<String, (String, u32)>;
+/// What was found of the documents that a run published.
+struct Found {
+    /// Hash of the text, number of passages, and what stands of its vectors.
+    documents: BTreeMap<String, (String, u32, Standing)>,
+    vectors: Kept,
+}
 
 pub(super) async fn verify(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
-    let found = read_back(aws, run_id).await?;
+    let run = runs::row(aws, run_id).await?;
+    let found = read_back(aws, run_id, &run.space).await?;
     let batches: Vec<BatchRow> = aws
         .table
         .query_all(&keys::run_partition(run_id), BATCH_PREFIX)
@@ -27,14 +33,18 @@ pub(super) async fn verify(aws: &Aws, run_id: &str) -> Result<Value, StepError> 
     for batch in batches {
         verify_batch(aws, run_id, batch, &found).await?;
     }
-    remove_deleted(aws, run_id).await?;
+    remove_deleted(aws, run_id, &found.vectors).await?;
+    if let Some(setting) = &found.vectors.setting {
+        vectors::settle(aws, &run.space, setting).await?;
+    }
     Ok(done(run_id))
 }
 
-async fn read_back(aws: &Aws, run_id: &str) -> Result<Found, StepError> {
+async fn read_back(aws: &Aws, run_id: &str, space: &str) -> Result<Found, StepError> {
     let published: Published =
         serde_json::from_slice(&aws.bucket.get(&objects::published(run_id)).await?)?;
-    let mut found = Found::new();
+    let vectors = Kept::read(aws, space, published.vectors).await?;
+    let mut documents = BTreeMap::new();
     for segment in published.segments {
         let bytes = aws.bucket.get(&segment.key).await?;
         if sha256_hex(&bytes) != segment.sha256 {
@@ -45,10 +55,12 @@ async fn read_back(aws: &Aws, run_id: &str) -> Result<Found, StepError> {
         for ordinal in 0..opened.document_count() {
             let record = opened.document(ordinal)?;
             let passages = record.passage_range.end - record.passage_range.start;
-            found.insert(record.document_id, (record.content_hash, passages));
+            let standing = vectors::settle_document(aws, &vectors, &record).await?;
+            let seen = (record.content_hash, passages, standing);
+            documents.insert(record.document_id, seen);
         }
     }
-    Ok(found)
+    Ok(Found { documents, vectors })
 }
 
 async fn verify_batch(
@@ -81,6 +93,10 @@ async fn verify_batch(
         if row.run_id.as_deref().is_some_and(|owner| owner != run_id) {
             continue;
         }
+        let version = PublishedVersion {
+            vectors: found.vectors.setting.clone(),
+            ..version
+        };
         let live = (document.status == DocumentStatus::Published).then_some(version);
         let problem = document.error.clone().zip(document.reason.clone());
         let published = live.or_else(|| row.published.clone());
@@ -121,15 +137,21 @@ async fn claim_problem(
     if document.status == DocumentStatus::Failed {
         return Ok(document.reason.clone());
     }
-    let claimed = (version.content_hash.clone(), version.passages);
-    match found.get(&document.document_id) {
+    match found.documents.get(&document.document_id) {
         None => {
             return Ok(Some(
                 "the published segments do not hold it; sync again".into(),
             ));
         }
-        Some(seen) if *seen != claimed => {
-            let words = format!("{} passages were claimed, {} read back", claimed.1, seen.1);
+        Some((hash, passages, _))
+            if *hash != version.content_hash || *passages != version.passages =>
+        {
+            let claimed = version.passages;
+            let words = format!("{claimed} passages were claimed, {passages} read back");
+            return Ok(Some(words));
+        }
+        Some((_, _, Standing::Short { found, expected })) => {
+            let words = format!("{found} of its {expected} vectors stand in the table; sync again");
             return Ok(Some(words));
         }
         Some(_) => {}
@@ -154,7 +176,7 @@ async fn claim_problem(
 /// Rows of deleted documents stay for 30 days as `deleted`, so that the deletion can be seen.
 const DELETED_ROW_SECONDS: u64 = 30 * 24 * 3600;
 
-async fn remove_deleted(aws: &Aws, run_id: &str) -> Result<(), StepError> {
+async fn remove_deleted(aws: &Aws, run_id: &str, kept: &Kept) -> Result<(), StepError> {
     let deletions: Vec<String> =
         serde_json::from_slice(&aws.bucket.get(&objects::deletions(run_id)).await?)?;
     let keys: Vec<_> = deletions.iter().map(|id| keys::document(id)).collect();
@@ -169,6 +191,7 @@ async fn remove_deleted(aws: &Aws, run_id: &str) -> Result<(), StepError> {
         {
             aws.bucket.delete(&text.key).await?;
         }
+        vectors::remove(aws, kept, &row.document_id).await?;
         let row = row.with_status(DocumentStatus::Deleted, None, now_ms);
         let expires_at = Some(now_ms / 1000 + DELETED_ROW_SECONDS);
         updated.push((

@@ -42,6 +42,23 @@ fn the_deployed_template_is_read() {
 }
 
 #[test]
+fn the_vector_index_is_there_when_a_parameter_says_so() {
+    let table = |index: &str| {
+        let overrides = [
+            ("EmbedDimensions".to_owned(), "256".to_owned()),
+            ("VectorIndex".to_owned(), index.to_owned()),
+        ];
+        read(REAL, &overrides.into(), file).unwrap().tables[0].clone()
+    };
+    let without = table("false");
+    assert!(without["VectorIndexes"].is_null());
+    assert_eq!(without["AttributeDefinitions"].as_array().unwrap().len(), 4);
+    let with = table("true");
+    assert_eq!(with["VectorIndexes"][0]["Dimensions"], 256);
+    assert_eq!(with["AttributeDefinitions"].as_array().unwrap().len(), 10);
+}
+
+#[test]
 fn what_cannot_be_resolved_is_named() {
     let check = |text: &str, name: &str, part: &str| {
         let error = read(text, &BTreeMap::new(), file).unwrap_err();

@@ -89,13 +89,20 @@ pub(crate) enum Shape<'a> {
 }
 
 impl Filter {
-    /// This filter and the others at once; with no others, this filter.
-    pub fn and(self, others: impl IntoIterator<Item = Filter>) -> Self {
-        let mut members = vec![self];
-        members.extend(others);
-        match members.len() {
-            1 => members.remove(0),
-            _ => Self::AndAll(Members(members)),
+    /// All of these filters at once; `None` for none.
+    pub fn all(filters: Vec<Filter>) -> Option<Self> {
+        Self::joined(filters, Self::AndAll)
+    }
+
+    /// One or more of these filters; `None` for none.
+    pub fn any(filters: Vec<Filter>) -> Option<Self> {
+        Self::joined(filters, Self::OrAll)
+    }
+
+    fn joined(mut filters: Vec<Filter>, join: fn(Members) -> Self) -> Option<Self> {
+        match filters.len() {
+            0 | 1 => filters.pop(),
+            _ => Some(join(Members(filters))),
         }
     }
 
@@ -156,25 +163,26 @@ impl Filter {
         }
     }
 
-    /// The operator's name and, except for `andAll` and `orAll`, its key and value.
-    pub fn parts(&self) -> (&'static str, Option<(&str, Value)>) {
-        let attribute = |of: &'_ Attribute| of.value.clone();
+    /// The filter in Bedrock's form.
+    pub fn to_json(&self) -> Value {
+        let condition = |operator: &str, key: &str, value: Value| json!({ operator: { "key": key, "value": value } });
+        let members = |of: &Members| of.0.iter().map(Self::to_json).collect::<Vec<_>>();
         match self {
-            Self::Equals(of) => ("equals", Some((&of.key, attribute(of)))),
-            Self::NotEquals(of) => ("notEquals", Some((&of.key, attribute(of)))),
-            Self::GreaterThan(of) => ("greaterThan", Some((&of.key, attribute(of)))),
+            Self::Equals(of) => condition("equals", &of.key, of.value.clone()),
+            Self::NotEquals(of) => condition("notEquals", &of.key, of.value.clone()),
+            Self::GreaterThan(of) => condition("greaterThan", &of.key, of.value.clone()),
             Self::GreaterThanOrEquals(of) => {
-                ("greaterThanOrEquals", Some((&of.key, attribute(of))))
+                condition("greaterThanOrEquals", &of.key, of.value.clone())
             }
-            Self::LessThan(of) => ("lessThan", Some((&of.key, attribute(of)))),
-            Self::LessThanOrEquals(of) => ("lessThanOrEquals", Some((&of.key, attribute(of)))),
-            Self::In(of) => ("in", Some((&of.key, json!(of.value)))),
-            Self::NotIn(of) => ("notIn", Some((&of.key, json!(of.value)))),
-            Self::StartsWith(of) => ("startsWith", Some((&of.key, json!(of.value)))),
-            Self::ListContains(of) => ("listContains", Some((&of.key, attribute(of)))),
-            Self::StringContains(of) => ("stringContains", Some((&of.key, json!(of.value)))),
-            Self::AndAll(_) => ("andAll", None),
-            Self::OrAll(_) => ("orAll", None),
+            Self::LessThan(of) => condition("lessThan", &of.key, of.value.clone()),
+            Self::LessThanOrEquals(of) => condition("lessThanOrEquals", &of.key, of.value.clone()),
+            Self::In(of) => condition("in", &of.key, json!(of.value)),
+            Self::NotIn(of) => condition("notIn", &of.key, json!(of.value)),
+            Self::StartsWith(of) => condition("startsWith", &of.key, json!(of.value)),
+            Self::ListContains(of) => condition("listContains", &of.key, of.value.clone()),
+            Self::StringContains(of) => condition("stringContains", &of.key, json!(of.value)),
+            Self::AndAll(of) => json!({ "andAll": members(of) }),
+            Self::OrAll(of) => json!({ "orAll": members(of) }),
         }
     }
 }

@@ -118,6 +118,7 @@ fn every_case_of_the_table_holds() {
     let table = table();
     for case in &table.cases {
         let filter = Filter::parse(&case.filter).unwrap();
+        assert_eq!(filter.to_json(), case.filter, "{}", case.says);
         let passed: Vec<&str> = table
             .documents
             .iter()

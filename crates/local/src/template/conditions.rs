@@ -1,0 +1,151 @@
+//! `Conditions` of a template, as far as the laptop knows them: whether a parameter has a value, and `Fn::If` on that.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::{TemplateError, plain};
+
+/// The template with every `Fn::If` decided, and what `AWS::NoValue` stands for left out.
+///
+/// # Errors
+/// [`TemplateError::Unresolved`] for a condition that is not `Fn::Equals` of parameters and texts, or one of no name.
+pub(super) fn apply(
+    mut root: Value,
+    overrides: &BTreeMap<String, String>,
+) -> Result<Value, TemplateError> {
+    let mut decided = BTreeMap::new();
+    let conditions = root
+        .as_object_mut()
+        .and_then(|fields| fields.shift_remove("Conditions"));
+    for (name, condition) in conditions
+        .as_ref()
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        decided.insert(name.clone(), decide(name, condition, &root, overrides)?);
+    }
+    Ok(choose(root, &decided)?.unwrap_or_default())
+}
+
+fn decide(
+    name: &str,
+    condition: &Value,
+    root: &Value,
+    overrides: &BTreeMap<String, String>,
+) -> Result<bool, TemplateError> {
+    let side = |value: &Value| match value["Ref"].as_str() {
+        Some(parameter) => overrides
+            .get(parameter)
+            .cloned()
+            .or_else(|| plain(&root["Parameters"][parameter]["Default"])),
+        None => plain(value),
+    };
+    let sides = condition["Fn::Equals"]
+        .as_array()
+        .filter(|sides| sides.len() == 2);
+    let sides = sides.and_then(|sides| Some((side(&sides[0])?, side(&sides[1])?)));
+    let (left, right) = sides.ok_or_else(|| TemplateError::Unresolved {
+        place: format!("Conditions.{name}"),
+        detail: "the laptop knows Fn::Equals of parameters and texts, and no other condition"
+            .to_owned(),
+    })?;
+    Ok(left == right)
+}
+
+/// `None` for what is left out.
+fn choose(value: Value, decided: &BTreeMap<String, bool>) -> Result<Option<Value>, TemplateError> {
+    match value {
+        Value::Object(mut fields) if fields.len() == 1 && fields.contains_key("Fn::If") => {
+            let parts = fields.shift_remove("Fn::If").unwrap_or_default();
+            choose(branch(parts, decided)?, decided)
+        }
+        Value::Object(fields)
+            if fields.get("Ref").and_then(Value::as_str) == Some("AWS::NoValue") =>
+        {
+            Ok(None)
+        }
+        Value::Object(fields) => {
+            let mut kept = Map::new();
+            for (name, value) in fields {
+                if let Some(value) = choose(value, decided)? {
+                    kept.insert(name, value);
+                }
+            }
+            Ok(Some(Value::Object(kept)))
+        }
+        Value::Array(items) => {
+            let mut kept = Vec::with_capacity(items.len());
+            for item in items {
+                kept.extend(choose(item, decided)?);
+            }
+            Ok(Some(Value::Array(kept)))
+        }
+        other => Ok(Some(other)),
+    }
+}
+
+fn branch(parts: Value, decided: &BTreeMap<String, bool>) -> Result<Value, TemplateError> {
+    let unresolved = |detail: String| TemplateError::Unresolved {
+        place: "Fn::If".to_owned(),
+        detail,
+    };
+    let Value::Array(parts) = parts else {
+        return Err(unresolved("takes a condition and two values".to_owned()));
+    };
+    let Ok([condition, yes, no]) = <[Value; 3]>::try_from(parts) else {
+        return Err(unresolved("takes a condition and two values".to_owned()));
+    };
+    let name = condition.as_str().unwrap_or_default();
+    match decided.get(name) {
+        Some(true) => Ok(yes),
+        Some(false) => Ok(no),
+        None => Err(unresolved(format!("there is no condition {name:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn template(conditions: Value, value: Value) -> Value {
+        json!({
+            "Parameters": {"Index": {"Default": "false"}},
+            "Conditions": conditions,
+            "Resources": {"T": {"Properties": {"Value": value, "List": [1, {"Fn::If": ["Has", 2, {"Ref": "AWS::NoValue"}]}]}}}
+        })
+    }
+
+    #[test]
+    fn a_parameter_decides() {
+        let has = || json!({"Has": {"Fn::Equals": [{"Ref": "Index"}, "true"]}});
+        let value = || json!({"Fn::If": ["Has", {"a": 1}, {"Ref": "AWS::NoValue"}]});
+        let check = |index: Option<&str>, expected: Value| {
+            let overrides = index.map(|value| ("Index".to_owned(), value.to_owned()));
+            let applied =
+                apply(template(has(), value()), &overrides.into_iter().collect()).unwrap();
+            assert_eq!(applied["Resources"]["T"]["Properties"], expected);
+            assert!(applied["Conditions"].is_null());
+        };
+        check(None, json!({"List": [1]}));
+        check(Some("true"), json!({"Value": {"a": 1}, "List": [1, 2]}));
+    }
+
+    #[test]
+    fn what_cannot_be_decided_is_named() {
+        let check = |conditions: Value, part: &str| {
+            let error = apply(template(conditions, json!(1)), &BTreeMap::new()).unwrap_err();
+            assert!(error.to_string().contains(part), "{error}");
+        };
+        check(json!({}), "no condition \"Has\"");
+        check(json!({"Has": {"Fn::Not": []}}), "Conditions.Has");
+        check(
+            json!({"Has": {"Fn::Equals": [{"Ref": "Nothing"}, "a"]}}),
+            "Conditions.Has",
+        );
+        check(json!({"Has": {"Fn::Equals": ["a"]}}), "Conditions.Has");
+    }
+}
