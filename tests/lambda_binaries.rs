@@ -29,12 +29,17 @@ fn binaries() -> &'static Path {
     })
 }
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// The functions of the template, run by their own binaries against the instance's services.
-fn host(instance: &Instance) -> Host {
+pub fn host(instance: &Instance) -> Host {
+    host_with(instance, &[], 2)
+}
+
+/// As [`host`], with other variables and another number of processes for each function.
+pub fn host_with(instance: &Instance, variables: &[(&str, &str)], processes: usize) -> Host {
     let parameters = BTreeMap::from([("EmbedDimensions".to_owned(), "256".to_owned())]);
     let file = |path: &str| std::fs::read_to_string(root().join(path)).ok();
     let text = file("template.yaml").unwrap();
@@ -49,6 +54,9 @@ fn host(instance: &Instance) -> Host {
         ] {
             environment.insert(name.to_owned(), value.to_owned());
         }
+        for (name, value) in variables {
+            environment.insert((*name).to_owned(), (*value).to_owned());
+        }
         FunctionConfig {
             name: function.name,
             program: binaries().join(&function.binary),
@@ -58,7 +66,7 @@ fn host(instance: &Instance) -> Host {
             memory_mb: function.memory_mb,
         }
     });
-    Host::new(configs.collect(), 2)
+    Host::new(configs.collect(), processes)
 }
 
 async fn invoke(host: &Host, function: &str, event: &str) -> Invocation {

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
+mod agent_calls;
+mod agent_forms;
+mod agent_refusals;
+mod agent_writes;
 mod bad_input;
 mod durability;
 mod index;

@@ -58,6 +58,8 @@ pub struct Settings {
     pub sdk_retries: u32,
     /// Bounds of the index files.
     pub index: IndexSettings,
+    /// What agents may write, and how long it is remembered.
+    pub agents: AgentSettings,
     /// `ERROR`, `WARN`, `INFO`, `DEBUG` or `TRACE`.
     pub log_level: tracing::Level,
     region: String,
@@ -95,6 +97,19 @@ pub struct IndexSettings {
     pub freshness: Duration,
     /// How long a replaced index file stays for functions that still read it.
     pub retired_grace: Duration,
+}
+
+/// Bounds of what agents write. Read by the `agent-action` function; the others leave the defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentSettings {
+    /// Writes of one session in a UTC day.
+    pub session_writes: u64,
+    /// Writes on behalf of one principal in a UTC day.
+    pub principal_writes: u64,
+    /// Days that an audit entry is kept.
+    pub audit_days: u64,
+    /// Issuer URL of the OAuth authorization server that MCP clients are sent to; none where IAM signs requests.
+    pub oauth_issuer: Option<String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -156,6 +171,12 @@ impl Settings {
             retriever: retriever(lookup("OUTCROP_RETRIEVER"))?,
             sdk_retries: 2,
             index: index_settings(&lookup)?,
+            agents: AgentSettings {
+                session_writes: whole("OUTCROP_SESSION_WRITES", &lookup, 20, "20")?,
+                principal_writes: whole("OUTCROP_PRINCIPAL_WRITES", &lookup, 200, "200")?,
+                audit_days: whole("OUTCROP_AUDIT_DAYS", &lookup, 90, "90")?,
+                oauth_issuer: lookup("OUTCROP_OAUTH_ISSUER").filter(|value| !value.is_empty()),
+            },
             log_level: log_level(lookup("OUTCROP_LOG_LEVEL"))?,
             region: required("AWS_REGION", "us-east-1")?,
             credentials: Credentials::new(
@@ -231,6 +252,23 @@ fn index_settings(lookup: &impl Fn(&str) -> Option<String>) -> Result<IndexSetti
         memory_bytes: whole("OUTCROP_INDEX_MEMORY_MB", "256")? << 20,
         freshness: Duration::from_millis(whole("OUTCROP_INDEX_FRESHNESS_MS", "0")?),
         retired_grace: Duration::from_secs(whole("OUTCROP_RETIRED_GRACE_SECONDS", "3600")?),
+    })
+}
+
+/// A whole number that may be left out.
+fn whole(
+    variable: &'static str,
+    lookup: impl Fn(&str) -> Option<String>,
+    default: u64,
+    example: &'static str,
+) -> Result<u64, ConfigError> {
+    let Some(text) = lookup(variable).filter(|value| !value.is_empty()) else {
+        return Ok(default);
+    };
+    text.parse().map_err(|_| ConfigError {
+        variable,
+        problem: format!("is {text:?}, not a whole number"),
+        example,
     })
 }
 
@@ -394,6 +432,9 @@ mod tests {
         check("OUTCROP_MODEL_OPERATION_TIMEOUT_SECONDS", Some("900"));
         check("OUTCROP_RETRIEVER", Some("opensearch"));
         check("OUTCROP_RETRIEVER", Some("bedrock"));
+        check("OUTCROP_SESSION_WRITES", Some("-1"));
+        check("OUTCROP_PRINCIPAL_WRITES", Some("many"));
+        check("OUTCROP_AUDIT_DAYS", Some("1.5"));
         check("AWS_CA_BUNDLE", Some("/nowhere/at/all.pem"));
     }
 }

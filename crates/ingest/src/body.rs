@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use knowledge::KnowledgeError;
 use knowledge::documents::NewDocument;
+use knowledge::orders::NewOrder;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -62,6 +63,14 @@ pub(crate) struct RunForm {
 pub(crate) struct SpaceForm {
     /// `None`: what the environment says.
     pub retriever: Option<String>,
+}
+
+/// `POST /v1/orders`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OrdersForm {
+    pub space: Option<String>,
+    pub orders: Vec<NewOrder>,
 }
 
 /// Reads `POST /v1/documents` with a JSON body.

@@ -7,10 +7,10 @@ use knowledge::access::Caller;
 use knowledge::documents::{self, NewDocument};
 use knowledge::http::{self as web, BODY_BYTES, Route};
 use knowledge::problem::parse_json;
-use knowledge::{KnowledgeError, runs, spaces, uploads};
+use knowledge::{KnowledgeError, orders, runs, spaces, uploads};
 use serde_json::{Value, json};
 
-use crate::body::{self, LinkForm, RunForm, SpaceForm, Uploads};
+use crate::body::{self, LinkForm, OrdersForm, RunForm, SpaceForm, Uploads};
 
 /// What this function serves; `infra/openapi.yaml` says the same, and a test holds the two together.
 pub const ROUTES: &[Route] = &[
@@ -46,6 +46,10 @@ pub const ROUTES: &[Route] = &[
         method: "PUT",
         path: "/v1/spaces/{space}",
     },
+    Route {
+        method: "POST",
+        path: "/v1/orders",
+    },
 ];
 
 pub(crate) async fn route(aws: &Aws, request: &HttpRequest) -> Reply {
@@ -67,6 +71,7 @@ async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeErro
         ("POST", "/v1/documents") => upload(aws, &caller, request).await,
         ("DELETE", _) => delete(aws, &caller, web::parameter(request, "document_id")).await,
         ("POST", "/v1/uploads") => announce(aws, &caller, request).await,
+        ("POST", "/v1/orders") => import_orders(aws, request).await,
         ("POST", "/v1/runs") => start(aws, &caller, request).await,
         ("GET", "/v1/runs/{run_id}") => Ok(web::json(
             StatusCode::OK,
@@ -199,4 +204,12 @@ async fn start(aws: &Aws, caller: &Caller, request: &HttpRequest) -> Result<Repl
     }
     let run_id = runs::start(aws, space, caller, form.documents).await?;
     Ok(accepted(&json!({ "run_id": run_id })))
+}
+
+async fn import_orders(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeError> {
+    web::require_json(request)?;
+    let form: OrdersForm = parse_json(&request.body)?;
+    let space = form.space.as_deref().unwrap_or(spaces::DEFAULT);
+    let stored = orders::import(aws, space, form.orders).await?;
+    Ok(web::json(StatusCode::OK, &json!({ "stored": stored })))
 }

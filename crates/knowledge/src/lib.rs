@@ -1,6 +1,7 @@
-//! What the service does: ask, search, sync, documents, runs. Floors below know how; the Lambdas above only translate.
+//! What the service does: ask, search, sync, documents, runs, actions of agents. Floors below know how; the Lambdas above only translate.
 
 pub mod access;
+pub mod actions;
 pub mod ask;
 pub mod cite;
 pub mod digest;
@@ -9,6 +10,7 @@ pub mod http;
 pub mod manifest;
 pub mod models;
 pub mod names;
+pub mod orders;
 mod paging;
 pub mod problem;
 pub mod prompt;

@@ -38,6 +38,9 @@ pub enum Command {
     /// Show a space, or set who finds its passages
     #[command(after_help = "Example: outcrop space --space legal --retriever dynamodb:team,year")]
     Space(SpaceArguments),
+    /// Import the orders that agents look up
+    #[command(after_help = "Example: outcrop orders import orders.csv --readers group:support")]
+    Orders(OrdersArguments),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -150,6 +153,38 @@ pub struct SpaceArguments {
     pub connection: Connection,
 }
 
+#[derive(Debug, Args)]
+pub struct OrdersArguments {
+    #[command(subcommand)]
+    pub command: OrdersCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum OrdersCommand {
+    /// Store the orders of a file, each over the one of its number
+    #[command(after_help = ORDER_FILES)]
+    Import(ImportArguments),
+}
+
+const ORDER_FILES: &str = "\
+JSON Lines: an order in each line, {\"number\": \"A-1001\", \"status\": \"shipped\", \"customer\": \"ada\", \"items\": [{\"name\": \"Lamp\", \"quantity\": 2}]}
+CSV: a header with number, status and any of customer, readers, items, carrier, tracking_number, expected_at, total;
+     readers and items are separated by semicolons, an item may end in \" x 2\"
+An order is read by its customer and its readers, and by nobody when it has neither.
+
+Example: outcrop orders import orders.csv --readers group:support";
+
+#[derive(Debug, Args)]
+pub struct ImportArguments {
+    /// A .jsonl or .csv file
+    pub file: PathBuf,
+    /// Who may read every order of the file besides its customer, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    pub readers: Vec<String>,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -192,6 +227,14 @@ mod tests {
         check("outcrop documents --json", None);
         check("outcrop space", None);
         check("outcrop space --space s --retriever dynamodb", None);
+        check(
+            "outcrop orders import a.csv --readers everyone --json",
+            None,
+        );
+        check(
+            "outcrop orders import",
+            Some(ErrorKind::MissingRequiredArgument),
+        );
         check("outcrop ingest", Some(ErrorKind::MissingRequiredArgument));
         check("outcrop ask", Some(ErrorKind::MissingRequiredArgument));
         check(

@@ -10,6 +10,7 @@ use crate::arguments::{
 use crate::client::{Api, Failure, problem_line};
 use crate::dev::{self, Embedded};
 use crate::intake::{self, run_report};
+use crate::orders;
 use crate::output::{self, DONE, FAILED, INCOMPLETE};
 use crate::sse;
 
@@ -25,6 +26,7 @@ pub async fn run(cli: Cli) -> u8 {
         Command::Runs(arguments) => runs(arguments).await,
         Command::Documents(arguments) => documents(arguments).await,
         Command::Space(arguments) => space(arguments).await,
+        Command::Orders(arguments) => orders::run(arguments).await,
     };
     ended.unwrap_or_else(|Failure(words)| {
         output::error_line(&words);

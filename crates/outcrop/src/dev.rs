@@ -30,6 +30,7 @@ pub fn run_function(name: &str) -> ExitCode {
     let ended = match (runtime, name) {
         (Ok(runtime), "query") => runtime.block_on(query::run()),
         (Ok(runtime), "ingest") => runtime.block_on(ingest::run()),
+        (Ok(runtime), "agent-action") => runtime.block_on(agent_action::run()),
         (Ok(_), other) => Err(format!("there is no function {other:?}").into()),
         (Err(error), _) => Err(error.into()),
     };

@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod dev;
 mod intake;
+mod orders;
 mod output;
 mod sse;
 mod walk;

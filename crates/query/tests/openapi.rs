@@ -48,18 +48,23 @@ fn the_routes_are_the_functions_routes() {
     let api = description();
     let described: BTreeSet<String> = operations(&api).into_keys().collect();
     let (query, ingest) = (names(query::ROUTES), names(ingest::ROUTES));
-    assert!(query.is_disjoint(&ingest), "a route has two functions");
-    assert_eq!(described, &query | &ingest);
+    let agents = names(agent_action::ROUTES);
+    let count = query.len() + ingest.len() + agents.len();
+    let served = &(&query | &ingest) | &agents;
+    assert_eq!(served.len(), count, "a route has two functions");
+    assert_eq!(described, served);
 }
 
 #[test]
 fn each_route_reaches_its_function_in_its_way() {
     let api = description();
-    let query = names(query::ROUTES);
+    let (query, agents) = (names(query::ROUTES), names(agent_action::ROUTES));
     for (name, operation) in operations(&api) {
         let integration = &operation["x-amazon-apigateway-integration"];
         let function = if query.contains(&name) {
             "QueryFunction"
+        } else if agents.contains(&name) {
+            "AgentActionFunction"
         } else {
             "IngestFunction"
         };
@@ -94,8 +99,11 @@ fn each_operation_is_whole() {
     );
     let mut ids = BTreeSet::new();
     for (name, operation) in operations(&api) {
-        assert!(
-            operation.get("security").is_none(),
+        // Clients of MCP read where to get a token before they have one; nothing else is open.
+        let open = name == "GET /.well-known/oauth-protected-resource";
+        assert_eq!(
+            operation.get("security"),
+            open.then_some(&json!([])),
             "{name} has rules of its own"
         );
         assert!(

@@ -10,6 +10,13 @@
 //! | a run's batch | `RUN#<run id>` | `BATCH#<batch id>` |
 //! | state of a space's vectors | `SPACE#<space>` | `VECTORS` |
 //! | a passage's vector for one reader | `VECTOR#<document id>` | `<version>#<ordinal>#<reader's number>` |
+//! | order | `ORDER#<space>#<order number>` | `ORDER` |
+//! | ticket | `TICKET#<ticket id>` (index: `SPACE#<space>#TICKETS`, `<ticket id>`) | `TICKET` |
+//! | note | `ABOUT#<document or ticket id>` | `NOTE#<note id>` |
+//! | flag | `ABOUT#<document id>` (index: `SPACE#<space>#FLAGS`, `<flag id>`) | `FLAG#<flag id>` |
+//! | a write that an agent made | `WRITE#<digest of session, action and arguments>` | `WRITE` |
+//! | count of an agent's writes | `WRITES#<digest of session or principal>` | `DAY#<yyyy-mm-dd>` |
+//! | audit entry | `AUDIT#<space>#<yyyy-mm-dd>` | `ENTRY#<entry id>` |
 //!
 //! Ids carry their space: `<space>.<id>`, so that an id alone finds its partition.
 
@@ -24,12 +31,52 @@ pub struct Key {
 /// What a key names; the reverse of the functions below.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Named {
-    Settings { space: String },
-    Manifest { space: String },
-    Document { document_id: String },
-    Upload { document_id: String },
-    Run { run_id: String },
-    Batch { run_id: String, batch_id: String },
+    Settings {
+        space: String,
+    },
+    Manifest {
+        space: String,
+    },
+    Document {
+        document_id: String,
+    },
+    Upload {
+        document_id: String,
+    },
+    Run {
+        run_id: String,
+    },
+    Batch {
+        run_id: String,
+        batch_id: String,
+    },
+    Order {
+        space: String,
+        number: String,
+    },
+    Ticket {
+        ticket_id: String,
+    },
+    Note {
+        about: String,
+        note_id: String,
+    },
+    Flag {
+        document_id: String,
+        flag_id: String,
+    },
+    Write {
+        digest: String,
+    },
+    Writes {
+        digest: String,
+        day: String,
+    },
+    Audit {
+        space: String,
+        day: String,
+        entry_id: String,
+    },
     VectorState { space: String },
     Vector(VectorName),
 }
@@ -50,6 +97,9 @@ pub const DOCUMENT_PREFIX: &str = "DOCUMENT#";
 pub const UPLOAD_PREFIX: &str = "UPLOAD#";
 pub const BATCH_PREFIX: &str = "BATCH#";
 const VECTOR_PREFIX: &str = "VECTOR#";
+pub const NOTE_PREFIX: &str = "NOTE#";
+pub const FLAG_PREFIX: &str = "FLAG#";
+pub const ENTRY_PREFIX: &str = "ENTRY#";
 
 /// The longest name of a space, in bytes.
 pub const SPACE_NAME_BYTES: usize = 40;
@@ -158,8 +208,152 @@ fn parse_vector(document_id: &str, sort: &str) -> Option<VectorName> {
     (!version.is_empty() && vector(&name).sort == sort).then_some(name)
 }
 
+/// Whether `text` may be an order's number: 1 to 64 of letters, digits, `-`, `_` and `.`.
+pub fn is_order_number(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// `space` must be a space's name and `number` an order's; see [`is_order_number`].
+pub fn order(space: &str, number: &str) -> Key {
+    plain(format!("ORDER#{space}#{number}"), "ORDER".into())
+}
+
+pub fn tickets_partition(space: &str) -> String {
+    format!("SPACE#{space}#TICKETS")
+}
+
+/// `ticket_id` must carry its space; see [`space_of`].
+pub fn ticket(ticket_id: &str) -> Key {
+    let space = space_of(ticket_id).unwrap_or_default();
+    Key {
+        partition: format!("TICKET#{ticket_id}"),
+        sort: "TICKET".into(),
+        by_space: Some((tickets_partition(space), ticket_id.to_owned())),
+    }
+}
+
+/// Where notes and flags about a document or ticket stand.
+pub fn about_partition(id: &str) -> String {
+    format!("ABOUT#{id}")
+}
+
+/// `about` must carry its space; see [`space_of`].
+pub fn note(about: &str, note_id: &str) -> Key {
+    plain(about_partition(about), format!("{NOTE_PREFIX}{note_id}"))
+}
+
+pub fn flags_partition(space: &str) -> String {
+    format!("SPACE#{space}#FLAGS")
+}
+
+/// `document_id` must carry its space; see [`space_of`].
+pub fn flag(document_id: &str, flag_id: &str) -> Key {
+    let space = space_of(document_id).unwrap_or_default();
+    Key {
+        partition: about_partition(document_id),
+        sort: format!("{FLAG_PREFIX}{flag_id}"),
+        by_space: Some((flags_partition(space), flag_id.to_owned())),
+    }
+}
+
+/// `digest` is of lowercase letters and digits, as are the digests below.
+pub fn write(digest: &str) -> Key {
+    plain(format!("WRITE#{digest}"), "WRITE".into())
+}
+
+/// `day` is `yyyy-mm-dd`.
+pub fn writes(digest: &str, day: &str) -> Key {
+    plain(format!("WRITES#{digest}"), format!("DAY#{day}"))
+}
+
+pub fn audit_partition(space: &str, day: &str) -> String {
+    format!("AUDIT#{space}#{day}")
+}
+
+pub fn audit(space: &str, day: &str, entry_id: &str) -> Key {
+    plain(
+        audit_partition(space, day),
+        format!("{ENTRY_PREFIX}{entry_id}"),
+    )
+}
+
+/// Lowercase letters and digits, as ids and digests are made of.
+fn is_plain_id(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+fn is_day(text: &str) -> bool {
+    let digit = |at: usize, byte: u8| match at {
+        4 | 7 => byte == b'-',
+        _ => byte.is_ascii_digit(),
+    };
+    text.len() == 10 && text.bytes().enumerate().all(|(at, byte)| digit(at, byte))
+}
+
+/// A plain id after `prefix`.
+fn id_after(sort: &str, prefix: &str) -> Option<String> {
+    let id = sort.strip_prefix(prefix)?;
+    is_plain_id(id).then(|| id.to_owned())
+}
+
+/// Reads a key of what agents read and write.
+fn parse_actions(partition: &str, sort: &str) -> Option<Named> {
+    let (kind, rest) = partition.split_once('#')?;
+    match kind {
+        "ORDER" => {
+            let (space, number) = rest.split_once('#')?;
+            let whole = is_space_name(space) && is_order_number(number) && sort == "ORDER";
+            let (space, number) = (space.to_owned(), number.to_owned());
+            whole.then_some(Named::Order { space, number })
+        }
+        "TICKET" => {
+            space_of(rest)?;
+            let ticket_id = rest.to_owned();
+            (sort == "TICKET").then_some(Named::Ticket { ticket_id })
+        }
+        "ABOUT" => {
+            space_of(rest)?;
+            let about = rest.to_owned();
+            match id_after(sort, NOTE_PREFIX) {
+                Some(note_id) => Some(Named::Note { about, note_id }),
+                None => id_after(sort, FLAG_PREFIX).map(|flag_id| Named::Flag {
+                    document_id: about,
+                    flag_id,
+                }),
+            }
+        }
+        "WRITE" => {
+            let digest = is_plain_id(rest).then(|| rest.to_owned())?;
+            (sort == "WRITE").then_some(Named::Write { digest })
+        }
+        "WRITES" => {
+            let digest = is_plain_id(rest).then(|| rest.to_owned())?;
+            let day = sort.strip_prefix("DAY#").filter(|day| is_day(day))?;
+            let day = day.to_owned();
+            Some(Named::Writes { digest, day })
+        }
+        "AUDIT" => {
+            let (space, day) = rest.split_once('#')?;
+            let entry_id = id_after(sort, ENTRY_PREFIX)?;
+            let whole = is_space_name(space) && is_day(day);
+            let (space, day) = (space.to_owned(), day.to_owned());
+            whole.then_some(Named::Audit {
+                space,
+                day,
+                entry_id,
+            })
+        }
+        _ => None,
+    }
+}
+
 /// Reads a key back; `None` for a key that this grammar does not write.
 pub fn parse(partition: &str, sort: &str) -> Option<Named> {
+    if let Some(named) = parse_actions(partition, sort) {
+        return Some(named);
+    }
     if let Some(run_id) = partition.strip_prefix("RUN#") {
         space_of(run_id)?;
         let run_id = run_id.to_owned();
@@ -209,8 +403,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_come_back(space in "[a-z0-9][a-z0-9-]{0,39}", id in "[a-z0-9]{1,26}", batch_id in "[a-f0-9]{16}", ordinal in any::<u32>(), reader in any::<u32>()) {
-            let id = format!("{space}.{id}");
+        fn keys_come_back(space in "[a-z0-9][a-z0-9-]{0,39}", plain in "[a-z0-9]{1,26}", batch_id in "[a-f0-9]{16}", ordinal in any::<u32>(), reader in any::<u32>()) {
+            let id = format!("{space}.{plain}");
             let check = |key: Key, named: Named| {
                 assert_eq!(parse(&key.partition, &key.sort), Some(named));
             };
@@ -223,6 +417,40 @@ mod tests {
             check(vector_state(&space), Named::VectorState { space: space.clone() });
             let name = VectorName { document_id: id.clone(), version: batch_id, ordinal, reader };
             check(vector(&name), Named::Vector(name));
+            check(ticket(&id), Named::Ticket { ticket_id: id.clone() });
+            check(note(&id, &plain), Named::Note { about: id.clone(), note_id: plain.clone() });
+            check(flag(&id, &plain), Named::Flag { document_id: id.clone(), flag_id: plain.clone() });
+            check(write(&plain), Named::Write { digest: plain.clone() });
+        }
+
+        #[test]
+        fn keys_of_actions_come_back(
+            space in "[a-z0-9][a-z0-9-]{0,39}", number in "[A-Za-z0-9_.-]{1,64}",
+            digest in "[a-f0-9]{64}", day in "[0-9]{4}-[0-9]{2}-[0-9]{2}", entry_id in "[a-z0-9]{26}",
+        ) {
+            let check = |key: Key, named: Named| {
+                assert_eq!(parse(&key.partition, &key.sort), Some(named));
+            };
+            check(order(&space, &number), Named::Order { space: space.clone(), number });
+            check(writes(&digest, &day), Named::Writes { digest, day: day.clone() });
+            check(audit(&space, &day, &entry_id), Named::Audit { space, day, entry_id });
+        }
+
+        #[test]
+        fn no_two_kinds_share_a_key(partition in "(ORDER|TICKET|ABOUT|WRITE|WRITES|AUDIT|RUN|SPACE)#[a-z0-9#.-]{1,20}", sort in "(ORDER|TICKET|WRITE|RUN|NOTE#|FLAG#|ENTRY#|DAY#|BATCH#)[a-z0-9-]{0,12}") {
+            let rebuilt = match parse(&partition, &sort) {
+                Some(Named::Order { space, number }) => order(&space, &number),
+                Some(Named::Ticket { ticket_id }) => ticket(&ticket_id),
+                Some(Named::Note { about, note_id }) => note(&about, &note_id),
+                Some(Named::Flag { document_id, flag_id }) => flag(&document_id, &flag_id),
+                Some(Named::Write { digest }) => write(&digest),
+                Some(Named::Writes { digest, day }) => writes(&digest, &day),
+                Some(Named::Audit { space, day, entry_id }) => audit(&space, &day, &entry_id),
+                Some(Named::Run { run_id }) => run(&run_id),
+                Some(Named::Batch { run_id, batch_id }) => batch(&run_id, &batch_id),
+                _ => return Ok(()),
+            };
+            prop_assert_eq!((rebuilt.partition, rebuilt.sort), (partition, sort));
         }
 
         #[test]

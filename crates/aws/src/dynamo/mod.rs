@@ -1,6 +1,7 @@
 //! The one table: items in and out as serde types, optimistic locking by version, never a scan.
 
 pub mod keys;
+mod transact;
 mod value;
 mod vectors;
 
@@ -19,6 +20,7 @@ use crate::config::{self, Settings};
 use crate::{AwsError, classify};
 use keys::Key;
 
+pub use transact::{TransactError, Write};
 pub use vectors::{MATCHES, VectorItem, VectorMatch, VectorSearch};
 
 /// The sparse index that lists runs of a space.

@@ -6,6 +6,7 @@
 
 mod event;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use bytes::Bytes;
@@ -67,6 +68,9 @@ impl From<StepFailure> for Diagnostic {
 type Answering<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Reply, StepFailure>> + 'a>>;
 type Pieces = std::pin::Pin<Box<dyn tokio_stream::Stream<Item = Result<Bytes, Error>> + Send>>;
 
+/// The `custom` part of an invocation's client context: what the invoker says beside the event.
+pub type ClientContext = BTreeMap<String, String>;
+
 /// Serves invocations with `handler` until Lambda stops the process.
 ///
 /// # Errors
@@ -76,9 +80,25 @@ where
     H: Fn(Event) -> F,
     F: Future<Output = Result<Reply, StepFailure>>,
 {
+    run_with_context(|event, _| handler(event)).await
+}
+
+/// As [`run`], for a handler that reads the client context too.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with_context<H, F>(handler: H) -> Result<(), Error>
+where
+    H: Fn(Event, ClientContext) -> F,
+    F: Future<Output = Result<Reply, StepFailure>>,
+{
     lambda_runtime::run(service_fn(async |invocation: LambdaEvent<Value>| {
+        let client = invocation.context.client_context;
+        let context = client
+            .map(|client| client.custom.into_iter().collect())
+            .unwrap_or_default();
         // Boxed: the SDK's futures nest deeper than the compiler follows through one more layer of the runtime's.
-        let answering: Answering<'_> = Box::pin(handler(event::parse(invocation.payload)));
+        let answering: Answering<'_> = Box::pin(handler(event::parse(invocation.payload), context));
         let reply = answering.await?;
         Ok::<_, StepFailure>(respond(reply))
     }))

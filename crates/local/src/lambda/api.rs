@@ -9,6 +9,8 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::routing::post;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use serde_json::{Value, json};
@@ -28,6 +30,44 @@ pub fn router(host: Host) -> Router {
         .with_state(host)
 }
 
+/// The client context, in base64 on this wire and as it is on the function's.
+fn client_context(headers: &HeaderMap) -> Result<Option<String>, ()> {
+    let Some(header) = headers.get("x-amz-client-context") else {
+        return Ok(None);
+    };
+    let bytes = STANDARD.decode(header.as_bytes()).map_err(drop)?;
+    let value: Value = serde_json::from_slice(&bytes).map_err(drop)?;
+    // Escapes keep it to what a header can hold.
+    let ascii = value.is_object().then(|| escaped(&value.to_string()));
+    ascii.map(Some).ok_or(())
+}
+
+/// JSON text with everything beyond ASCII as `\u` escapes.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if letter.is_ascii() {
+            text.push(letter);
+        } else {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    text
+}
+
+fn context_refused() -> Response<Body> {
+    let words = "Client context must be a valid Base64-encoded JSON object.";
+    let body = json!({ "Type": "User", "Message": words, "message": words });
+    Response::builder()
+        .status(StatusCode::BAD_REQUEST)
+        .header("content-type", "application/json")
+        .header("x-amzn-errortype", "InvalidRequestContentException")
+        .body(Body::from(body.to_string()))
+        .unwrap_or_default()
+}
+
 fn kind(headers: &HeaderMap) -> Option<&str> {
     headers
         .get("x-amz-invocation-type")
@@ -44,6 +84,9 @@ async fn invoke(
         Ok(payload) => payload,
         Err(error) => return refused(&error),
     };
+    let Ok(context) = client_context(&headers) else {
+        return context_refused();
+    };
     match kind(&headers) {
         Some("DryRun") => dry_run(&host, &name),
         Some("Event") => {
@@ -51,7 +94,7 @@ async fn invoke(
                 return refused(&error);
             }
             tokio::spawn(async move {
-                if let Err(error) = host.invoke(&name, payload).await {
+                if let Err(error) = host.invoke_with_context(&name, payload, context).await {
                     tracing::warn!(
                         function = name,
                         error = error.name(),
@@ -61,7 +104,7 @@ async fn invoke(
             });
             reply(StatusCode::ACCEPTED, None, Bytes::new())
         }
-        _ => match host.invoke(&name, payload).await {
+        _ => match host.invoke_with_context(&name, payload, context).await {
             Ok(Invocation::Reply(bytes)) => reply(StatusCode::OK, None, bytes),
             Ok(Invocation::FunctionError(bytes)) => reply(StatusCode::OK, Some("Unhandled"), bytes),
             Ok(Invocation::Stream(pieces)) => match collect(pieces).await {
@@ -115,11 +158,14 @@ async fn invoke_streaming(
     if kind(&headers) == Some("DryRun") {
         return dry_run(&host, &name);
     }
+    let Ok(context) = client_context(&headers) else {
+        return context_refused();
+    };
     let payload = match json_payload(payload) {
         Ok(payload) => payload,
         Err(error) => return refused(&error),
     };
-    let invocation = match host.invoke(&name, payload).await {
+    let invocation = match host.invoke_with_context(&name, payload, context).await {
         Ok(invocation) => invocation,
         Err(error) => return refused(&error),
     };

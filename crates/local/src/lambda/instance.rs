@@ -27,6 +27,8 @@ pub(super) enum Outcome {
 pub(super) struct Work {
     pub id: String,
     pub payload: Bytes,
+    /// What the invoker says beside the payload, as the text of a JSON object.
+    pub client_context: Option<String>,
     pub deadline_ms: u128,
 }
 
@@ -115,7 +117,12 @@ impl Instance {
     }
 
     /// Hands over an invocation and waits for what comes of it.
-    pub(super) async fn invoke(self: &Arc<Self>, payload: Bytes, timeout: Duration) -> Outcome {
+    pub(super) async fn invoke(
+        self: &Arc<Self>,
+        payload: Bytes,
+        client_context: Option<String>,
+        timeout: Duration,
+    ) -> Outcome {
         let id = format!(
             "{:08x}-0000-4000-8000-{:012x}",
             self.id,
@@ -130,6 +137,7 @@ impl Instance {
         let work = Work {
             id,
             payload,
+            client_context,
             deadline_ms,
         };
         self.watch_deadline(timeout);

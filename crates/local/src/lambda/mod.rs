@@ -176,6 +176,19 @@ impl Host {
     /// # Errors
     /// [`InvokeError`], when no function was invoked.
     pub async fn invoke(&self, name: &str, payload: Bytes) -> Result<Invocation, InvokeError> {
+        self.invoke_with_context(name, payload, None).await
+    }
+
+    /// As [`Host::invoke`], with a client context: the text of a JSON object.
+    ///
+    /// # Errors
+    /// [`InvokeError`], when no function was invoked.
+    pub async fn invoke_with_context(
+        &self,
+        name: &str,
+        payload: Bytes,
+        client_context: Option<String>,
+    ) -> Result<Invocation, InvokeError> {
         if payload.len() > PAYLOAD_BYTES {
             return Err(InvokeError::PayloadTooLarge {
                 bytes: payload.len(),
@@ -190,13 +203,13 @@ impl Host {
             }
             Err(Unavailable::InitFailed(error)) => return Ok(Invocation::FunctionError(error)),
         };
-        Ok(
-            match instance.invoke(payload, function.config.timeout).await {
-                Outcome::Reply(bytes) => Invocation::Reply(bytes),
-                Outcome::Error(bytes) => Invocation::FunctionError(bytes),
-                Outcome::Stream(pieces) => Invocation::Stream(pieces),
-            },
-        )
+        let timeout = function.config.timeout;
+        let outcome = instance.invoke(payload, client_context, timeout).await;
+        Ok(match outcome {
+            Outcome::Reply(bytes) => Invocation::Reply(bytes),
+            Outcome::Error(bytes) => Invocation::FunctionError(bytes),
+            Outcome::Stream(pieces) => Invocation::Stream(pieces),
+        })
     }
 
     fn find(&self, name: &str) -> Result<&Function, InvokeError> {

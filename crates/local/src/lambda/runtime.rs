@@ -50,7 +50,11 @@ async fn next(State(instance): State<Arc<Instance>>) -> Reply {
     let Some(work) = instance.next().await else {
         return status(StatusCode::GONE);
     };
-    Response::builder()
+    let mut builder = Response::builder();
+    if let Some(context) = &work.client_context {
+        builder = builder.header("lambda-runtime-client-context", context.as_str());
+    }
+    builder
         .header("content-type", "application/json")
         .header("lambda-runtime-aws-request-id", &work.id)
         .header("lambda-runtime-deadline-ms", work.deadline_ms.to_string())
