@@ -158,7 +158,7 @@ async fn what_people_wrote_stays_as_it_is() {
         version: 3,
     };
     let note = NoteRow {
-        note_id: "0person".into(),
+        note_id: "00person".into(),
         about: ticket.ticket_id.clone(),
         text: "By a person too.".into(),
         made_by: person,

@@ -8,7 +8,8 @@
 //! | AgentCore Gateway, Lambda target | `bedrockAgentCoreToolName` in the client context | an `error` object | the function's own error |
 //! | Converse tool use | `toolUse` | `status: error` in a `toolResult` | the same, with `retry` |
 //!
-//! MCP is HTTP; its crate is `rmcp`. The [`schema`] module describes tools to all five.
+//! MCP is HTTP; its crate is `rmcp`. The [`schema`] module describes tools to all five, and
+//! [`tool_loop`] runs Converse with tools.
 //!
 //! ```
 //! use agent_envelopes::{Outcome, recognise};
@@ -35,6 +36,7 @@ mod bedrock_agent;
 mod gateway;
 mod loose;
 pub mod schema;
+pub mod tool_loop;
 mod tool_use;
 
 use std::collections::BTreeMap;
