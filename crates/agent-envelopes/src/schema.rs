@@ -306,8 +306,8 @@ mod tests {
                 "additionalProperties": false,
             }),
             output: json!({"type": "object", "properties": {"done": {"type": "boolean"}}, "required": ["done"]}),
-            read_only: number % 2 == 0,
-            confirm: number % 2 == 1,
+            read_only: number.is_multiple_of(2),
+            confirm: !number.is_multiple_of(2),
         }
     }
 
