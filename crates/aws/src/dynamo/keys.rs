@@ -77,7 +77,9 @@ pub enum Named {
         day: String,
         entry_id: String,
     },
-    VectorState { space: String },
+    VectorState {
+        space: String,
+    },
     Vector(VectorName),
 }
 

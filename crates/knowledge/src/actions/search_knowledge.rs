@@ -94,6 +94,7 @@ impl Action for SearchKnowledge {
             },
             limit: Some(wanted),
             filter: input.filter.map(Value::Object),
+            cursor: None,
         };
         let found =
             search::search(context.aws, context.snapshots, context.caller, &request).await?;
