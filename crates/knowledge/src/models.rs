@@ -84,6 +84,8 @@ mod tests {
                     "OUTCROP_EMBED_DIMENSIONS" => "256",
                     name if name.starts_with("OUTCROP_MODEL_") => return None,
                     "OUTCROP_LOG_LEVEL" | "AWS_CA_BUNDLE" | "AWS_ENDPOINT_URL" => return None,
+                    "OUTCROP_RETRIEVER" | "OUTCROP_AUDIT_DAYS" => return None,
+                    name if name.ends_with("_WRITES") => return None,
                     name if name.starts_with("OUTCROP_INDEX")
                         || name.starts_with("OUTCROP_RETIRED") =>
                     {

@@ -71,6 +71,8 @@ fn bedrock(endpoint: &str, sdk_retries: u32, seconds: [&str; 3]) -> Bedrock {
             "OUTCROP_MODEL_OPERATION_TIMEOUT_SECONDS" => seconds[2],
             "OUTCROP_EMBED_DIMENSIONS" => "256",
             "OUTCROP_LOG_LEVEL" | "AWS_CA_BUNDLE" | "OUTCROP_ALLOWED_MODELS" => return None,
+            "OUTCROP_RETRIEVER" | "OUTCROP_AUDIT_DAYS" => return None,
+            name if name.ends_with("_WRITES") => return None,
             name if name.starts_with("OUTCROP_INDEX") || name.starts_with("OUTCROP_RETIRED") => {
                 return None;
             }
