@@ -99,6 +99,18 @@ impl Bits {
             .is_some_and(|word| word & (1 << (at % 64)) != 0)
     }
 
+    /// The first ordinal of the set from `at` on.
+    pub(crate) fn next(&self, at: u32) -> Option<u32> {
+        let first = at as usize / 64;
+        let mut left = self.words.get(first)? & (u64::MAX << (at % 64));
+        let mut number = first;
+        while left == 0 {
+            number += 1;
+            left = *self.words.get(number)?;
+        }
+        Some(number as u32 * 64 + left.trailing_zeros())
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.words
             .iter()
@@ -142,6 +154,9 @@ mod tests {
             }
             prop_assert_eq!(bits.iter().collect::<BTreeSet<_>>(), set.clone());
             prop_assert_eq!((bits.count(), bits.is_empty()), (set.len(), set.is_empty()));
+            for at in 0..330 {
+                prop_assert_eq!(bits.next(at), set.range(at..).next().copied());
+            }
             let again = Bits::from_each(length, (0..length + 70).map(|at| bits.contains(at)));
             prop_assert_eq!(&again, &bits);
             let mut all = Bits::all(length);

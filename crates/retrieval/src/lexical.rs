@@ -6,6 +6,7 @@
 
 mod analysis;
 mod best;
+mod masked;
 mod sections;
 
 use std::collections::BTreeSet;
@@ -32,6 +33,9 @@ use crate::segment::Source;
 
 /// Memory that building an index may use before it spills; the least that tantivy takes is 15 MB.
 const BUILD_BYTES: usize = 64 << 20;
+
+/// Fewer than one in so many passages allowed: the mask leads rather than the block maxima.
+const MASKED_BELOW: u64 = 2;
 
 /// The postings of the only field begin after its number of words.
 const POSTINGS_BEGIN: u64 = 8;
@@ -252,27 +256,56 @@ pub(crate) fn search(
     text: &str,
     limit: usize,
 ) -> tantivy::Result<Vec<(f32, u32, u32)>> {
-    let terms = query_terms(text);
+    search_by(lexicons, masks, text, limit, Way::of)
+}
+
+/// How a segment is searched; both ways find the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// By block maxima, dropping what the mask does not let pass.
+    Pruning,
+    /// The allowed passages only.
+    Masked,
+}
+
+impl Way {
+    fn of(mask: &Bits, passages: u64) -> Self {
+        if mask.count() as u64 * MASKED_BELOW < passages {
+            Self::Masked
+        } else {
+            Self::Pruning
+        }
+    }
+}
+
+fn search_by(
+    lexicons: &[&Lexicon],
+    masks: &[Bits],
+    text: &str,
+    limit: usize,
+    way: impl Fn(&Bits, u64) -> Way,
+) -> tantivy::Result<Vec<(f32, u32, u32)>> {
+    let words = query_terms(text);
     let statistics = Statistics(lexicons);
     let mut found = Vec::new();
     for (number, (lexicon, mask)) in lexicons.iter().zip(masks).enumerate() {
-        if mask.count() == 0 || terms.is_empty() {
+        if mask.is_empty() || words.is_empty() {
             continue;
         }
-        let mean = mean_length(&statistics, lexicon.field)?;
+        let field = lexicon.field;
+        let terms: Vec<Term> = words
+            .iter()
+            .map(|word| Term::from_field_text(field, word))
+            .collect();
+        let mean = mean_length(&statistics, field)?;
         let mut best = Best::new(limit, slack(lexicon.mean_length()?, mean));
-        let query = any_of(&terms, lexicon.field);
-        let weight = query.weight(EnableScoring::enabled_from_statistics_provider(
-            &statistics,
-            &lexicon.searcher,
-        ))?;
-        for reader in lexicon.searcher.segment_readers() {
-            weight.for_each_pruning(f32::MIN, reader, &mut |ordinal, score| {
-                if mask.contains(ordinal) {
-                    best.offer(score, ordinal);
+        match way(mask, lexicon.passages()) {
+            Way::Pruning => offer_pruned(lexicon, &statistics, &terms, mask, &mut best)?,
+            Way::Masked => {
+                for reader in lexicon.searcher.segment_readers() {
+                    masked::offer_all(reader, &statistics, &terms, mask, &mut best)?;
                 }
-                best.threshold()
-            })?;
+            }
         }
         let kept = best.finish().into_iter();
         found.extend(kept.map(|(score, ordinal)| (score, number as u32, ordinal)));
@@ -280,70 +313,35 @@ pub(crate) fn search(
     Ok(found)
 }
 
+/// Offers the allowed passages with any of the terms, without those that block maxima rule out.
+fn offer_pruned(
+    lexicon: &Lexicon,
+    statistics: &Statistics<'_>,
+    terms: &[Term],
+    mask: &Bits,
+    best: &mut Best,
+) -> tantivy::Result<()> {
+    let scoring = EnableScoring::enabled_from_statistics_provider(statistics, &lexicon.searcher);
+    let weight = any_of(terms).weight(scoring)?;
+    for reader in lexicon.searcher.segment_readers() {
+        weight.for_each_pruning(f32::MIN, reader, &mut |ordinal, score| {
+            if mask.contains(ordinal) {
+                best.offer(score, ordinal);
+            }
+            best.threshold()
+        })?;
+    }
+    Ok(())
+}
+
 /// A passage with any of the terms.
-fn any_of(terms: &BTreeSet<String>, field: Field) -> BooleanQuery {
+fn any_of(terms: &[Term]) -> BooleanQuery {
     let clauses = terms.iter().map(|term| {
-        let term = Term::from_field_text(field, term);
-        let query: Box<dyn Query> = Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs));
-        (Occur::Should, query)
+        let query = TermQuery::new(term.clone(), IndexRecordOption::WithFreqs);
+        (Occur::Should, Box::new(query) as Box<dyn Query>)
     });
     BooleanQuery::new(clauses.collect())
 }
 
 #[cfg(test)]
-mod tests {
-    use tantivy::directory::OwnedBytes;
-
-    use super::*;
-
-    fn build(texts: &[impl AsRef<str>]) -> Files {
-        let mut writer = Writer::new().unwrap();
-        for text in texts {
-            writer.push(text.as_ref(), Language::English).unwrap();
-        }
-        writer.finish().unwrap()
-    }
-
-    #[test]
-    fn the_same_passages_give_the_same_files() {
-        let passages = ["granite cliffs", "basalt columns", "granite walls"];
-        let once = build(&passages);
-        assert_eq!(once, build(&passages));
-        assert!(once.iter().any(|(name, _)| name == "meta.json"));
-    }
-
-    /// tantivy's block maxima are made with the segment's own mean length; a search sums lengths over all segments, so
-    /// that another passage of the block may be its best.
-    #[test]
-    fn the_best_is_found_when_another_segment_is_much_longer() {
-        let filler = |count: usize| (0..count).map(|at| format!(" w{at}")).collect::<String>();
-        let mut short = vec!["granite".to_owned(); 600];
-        short[0] = format!("granite granite{}", filler(28));
-        short[400] = format!("granite granite{}", filler(6));
-        let open = |texts: &[String]| {
-            let (mut bytes, mut files) = (Vec::new(), Vec::new());
-            for (name, file) in build(texts) {
-                let start = bytes.len() as u64;
-                bytes.extend(file);
-                files.push(SectionFile {
-                    name,
-                    range: start..bytes.len() as u64,
-                });
-            }
-            Lexicon::open(Source::new(OwnedBytes::new(bytes), None), files).unwrap()
-        };
-        let (short, long) = (open(&short), open(&vec![filler(400); 400]));
-        let (mut all, none) = (Bits::none(600), Bits::none(400));
-        all.add_range(0..600);
-        let best = |limit: usize| {
-            let masks = [all.clone(), none.clone()];
-            let found = search(&[&short, &long], &masks, "granite", limit).unwrap();
-            found
-                .into_iter()
-                .max_by(|left, right| left.0.total_cmp(&right.0))
-                .unwrap()
-        };
-        assert_eq!(best(600).2, 400);
-        assert_eq!(best(1).2, 400);
-    }
-}
+mod tests;
