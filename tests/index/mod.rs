@@ -84,6 +84,7 @@ impl Space {
             version: 1,
             status: RunStatus::Queued,
             documents: None,
+            re_embed: false,
             error: None,
             reason: None,
             planned: 0,

@@ -55,6 +55,8 @@ pub(crate) struct LinkForm {
 pub(crate) struct RunForm {
     pub space: Option<String>,
     pub documents: Option<Vec<String>>,
+    #[serde(default)]
+    pub re_embed: bool,
 }
 
 /// `PUT /v1/spaces/{space}`.

@@ -202,7 +202,15 @@ async fn start(aws: &Aws, caller: &Caller, request: &HttpRequest) -> Result<Repl
         runs::check_number(ids)?;
         documents::require_known(aws, caller, ids).await?;
     }
-    let run_id = runs::start(aws, space, caller, form.documents).await?;
+    let run_id = match (form.documents, form.re_embed) {
+        (documents, false) => runs::start(aws, space, caller, documents).await?,
+        (None, true) => runs::start_re_embedding(aws, space, caller).await?,
+        (Some(_), true) => {
+            return Err(KnowledgeError::InvalidRequest {
+                detail: "re_embed takes the whole space; leave documents out".into(),
+            });
+        }
+    };
     Ok(accepted(&json!({ "run_id": run_id })))
 }
 

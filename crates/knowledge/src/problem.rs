@@ -82,7 +82,7 @@ pub enum KnowledgeError {
     IndexTooLarge { space: String, megabytes: u64 },
     #[error(
         "space {space:?} was embedded with {stored}, this service embeds with {configured}; set the model back or \
-         ingest the documents into a new space"
+         run `outcrop ingest --re-embed`"
     )]
     EmbedderMismatch {
         space: String,

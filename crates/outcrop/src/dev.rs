@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 use include_dir::{Dir, include_dir};
@@ -12,6 +13,7 @@ use local::cloud::{self, CloudConfig, RunningCloud};
 use crate::arguments::DevArguments;
 use crate::client::{Api, Failure, Unsent};
 use crate::intake::ingest_documents;
+use crate::models;
 use crate::output::{self, DONE, FAILED};
 
 static SAMPLE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sample/documents");
@@ -19,8 +21,8 @@ static SAMPLE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sample/documents");
 /// What the answers are asked of when an OpenAI-compatible server stands behind the local Bedrock: a model id without
 /// citations of its own, so that passages are numbered and `[n]` is read from the text.
 const OPEN_MODEL: &str = "openai.gpt-oss-20b-1:0";
-/// Components of the laptop's embeddings: enough for the hashing embedder, and a fourth of the work.
-const LAPTOP_DIMENSIONS: &str = "256";
+/// Components of the hashing embedder's vectors: enough for it, and a fourth of the work.
+pub const HASHING_DIMENSIONS: usize = 256;
 
 /// Runs a function's own loop: what its bootstrap does on Lambda.
 pub fn run_function(name: &str) -> ExitCode {
@@ -73,8 +75,14 @@ pub async fn embedded() -> Result<Embedded, Failure> {
 async fn start(arguments: &DevArguments) -> Result<RunningCloud, Failure> {
     let program = std::env::current_exe()
         .map_err(|error| Failure(format!("the program cannot find itself: {error}")))?;
-    let mut parameters: BTreeMap<String, String> =
-        [("EmbedDimensions".to_owned(), LAPTOP_DIMENSIONS.to_owned())].into();
+    let minilm = models::chosen(&arguments.data, arguments.embedder)?.map(Arc::new);
+    let mut parameters = BTreeMap::new();
+    if minilm.is_some() {
+        parameters.insert("EmbedModel".to_owned(), bedrock::MINILM_MODEL.to_owned());
+        parameters.insert("EmbedDimensions".to_owned(), minilm::DIMENSIONS.to_string());
+    } else {
+        parameters.insert("EmbedDimensions".to_owned(), HASHING_DIMENSIONS.to_string());
+    }
     parameters.insert("VectorIndex".to_owned(), "true".to_owned());
     if arguments.model_url.is_some() {
         parameters.insert("AnswerModel".to_owned(), OPEN_MODEL.to_owned());
@@ -91,6 +99,7 @@ async fn start(arguments: &DevArguments) -> Result<RunningCloud, Failure> {
         bedrock: bedrock::Settings {
             model_url: arguments.model_url.clone(),
             model_name: arguments.model_name.clone(),
+            minilm,
             ..bedrock::Settings::default()
         },
     };

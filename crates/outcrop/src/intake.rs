@@ -29,6 +29,9 @@ struct Refused {
 
 /// Runs the command to its exit code.
 pub async fn ingest(arguments: IngestArguments) -> Result<u8, Failure> {
+    if arguments.re_embed {
+        return re_embed(&arguments).await;
+    }
     let walked = walk::walk(&arguments.paths).map_err(Failure)?;
     for (path, reason) in &walked.skipped {
         output::note(&format!("left out {}: {reason}", path.display()));
@@ -58,6 +61,25 @@ pub async fn ingest(arguments: IngestArguments) -> Result<u8, Failure> {
         runs.iter().for_each(|run| output::piece(&run_report(run)));
     }
     Ok(exit_code(&runs, refused.len()))
+}
+
+/// Embeds a whole space anew.
+async fn re_embed(arguments: &IngestArguments) -> Result<u8, Failure> {
+    let session = Session::open(&arguments.connection).await?;
+    let waiting_for = RefCell::new(None);
+    let body = json!({ "space": session.api.space, "re_embed": true });
+    let ended = tokio::select! {
+        ended = run_to_end(&session.api, &body, &waiting_for) => ended,
+        _ = tokio::signal::ctrl_c() => Err(stopped(&session, waiting_for.borrow().as_deref())),
+    };
+    session.close().await;
+    let run = ended?;
+    if arguments.connection.json {
+        output::json(&json!({ "runs": [&run] }));
+    } else {
+        output::piece(&run_report(&run));
+    }
+    Ok(exit_code(&[run], 0))
 }
 
 /// What Ctrl-C leaves behind, and how to look at it.
@@ -150,12 +172,20 @@ async fn run_each(
     let mut runs = Vec::new();
     for chunk in ids.chunks(RUN_DOCUMENTS) {
         let body = json!({ "space": api.space, "documents": chunk });
-        let started = api.post("/v1/runs", &body).await?;
-        let run_id = text(&started, "run_id");
-        waiting_for.replace(Some(run_id.to_owned()));
-        runs.push(wait(api, run_id).await?);
+        runs.push(run_to_end(api, &body, waiting_for).await?);
     }
     Ok(runs)
+}
+
+async fn run_to_end(
+    api: &Api,
+    body: &Value,
+    waiting_for: &RefCell<Option<String>>,
+) -> Result<Value, Failure> {
+    let started = api.post("/v1/runs", body).await?;
+    let run_id = text(&started, "run_id");
+    waiting_for.replace(Some(run_id.to_owned()));
+    wait(api, run_id).await
 }
 
 async fn wait(api: &Api, run_id: &str) -> Result<Value, Failure> {

@@ -19,6 +19,6 @@ pub use filter::{Filter, FilterError};
 pub use fusion::RECIPROCAL_RANK_K;
 pub use index::{Hit, Index, LiveSegment, Mask, Mode, Query, SearchError};
 pub use passage::{
-    EmbeddedPassage, Heading, Passage, SegmentDocument, parse_passage_id, passage_id,
+    EmbeddedPassage, Heading, Passage, SegmentDocument, embedded_text, parse_passage_id, passage_id,
 };
 pub use segment::{DocumentRecord, Segment, SegmentError, StoredPassage};

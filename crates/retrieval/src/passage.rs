@@ -26,6 +26,21 @@ pub struct Passage {
     pub text: String,
 }
 
+/// What is embedded of a passage: its document's title, the headings above it, its text. A paragraph in the middle of a
+/// document seldom names its subject again.
+pub fn embedded_text(title: &str, passage: &Passage) -> String {
+    let mut text = title.to_owned();
+    for heading in &passage.heading_path {
+        if heading != title {
+            text.push_str(" > ");
+            text.push_str(heading);
+        }
+    }
+    text.push('\n');
+    text.push_str(&passage.text);
+    text
+}
+
 /// A passage with its embedding; empty while it has none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmbeddedPassage {

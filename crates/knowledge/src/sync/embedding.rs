@@ -31,7 +31,7 @@ pub(super) async fn embed_batch(
             document
                 .passages
                 .iter()
-                .map(|passage| embedded_text(document, passage))
+                .map(|embedded| retrieval::embedded_text(&document.title, &embedded.passage))
         })
         .collect();
     let embeddings = aws.bedrock.embed(&texts, EmbedPurpose::Document).await?;
@@ -66,19 +66,4 @@ pub(super) async fn embed_batch(
 fn done(run_id: &str, batch: &BatchRow) -> Value {
     let (batch_id, tokens) = (&batch.batch_id, batch.embedding_tokens);
     json!({ "run_id": run_id, "batch_id": batch_id, "embedding_tokens": tokens })
-}
-
-/// A passage is embedded under its title and headings: a paragraph in the middle of a document seldom names its
-/// subject again.
-fn embedded_text(document: &SegmentDocument, passage: &retrieval::EmbeddedPassage) -> String {
-    let mut text = document.title.clone();
-    for heading in &passage.passage.heading_path {
-        if *heading != document.title {
-            text.push_str(" > ");
-            text.push_str(heading);
-        }
-    }
-    text.push('\n');
-    text.push_str(&passage.passage.text);
-    text
 }

@@ -25,6 +25,8 @@ use serde_json::{Value, json};
 use rows::PlannedDocument;
 pub use vectors::write as write_vectors;
 
+use crate::manifest::Manifest;
+
 /// What the state machine asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case", deny_unknown_fields)]
@@ -71,12 +73,22 @@ pub enum StepError {
     /// The space was embedded by another model; vectors of two models cannot be compared.
     #[error(
         "the space {space:?} holds embeddings of {stored}, but the settings name {configured}; \
-         set OUTCROP_EMBED_MODEL and OUTCROP_EMBED_DIMENSIONS back, or ingest into another space"
+         set OUTCROP_EMBED_MODEL and OUTCROP_EMBED_DIMENSIONS back, or run `outcrop ingest --re-embed`"
     )]
     EmbedderMismatch {
         space: String,
         stored: String,
         configured: String,
+    },
+    /// Documents that answer now would be lost with the old embeddings.
+    #[error(
+        "{missing} live documents of {space:?} were not embedded anew, {first} first; the old embeddings stay. \
+         Mend or delete what was refused or failed, then run `outcrop ingest --re-embed` again"
+    )]
+    ReEmbedIncomplete {
+        space: String,
+        missing: u64,
+        first: String,
     },
     /// The state machine sent something that this version does not know.
     #[error("the step's input does not fit: {detail}")]
@@ -93,6 +105,7 @@ impl StepError {
             Self::Aws(error) => error.name(),
             Self::Bedrock(error) => error.name(),
             Self::EmbedderMismatch { .. } => "EmbedderMismatch",
+            Self::ReEmbedIncomplete { .. } => "ReEmbedIncomplete",
             Self::InvalidStepInput { .. } => "InvalidStepInput",
             Self::SegmentUnusable { .. } => "SegmentUnusable",
         }
@@ -166,6 +179,20 @@ fn batch_id(items: &[PlannedDocument]) -> String {
 /// `<model>/<dimensions>`: what a segment says about its vectors.
 pub(crate) fn embedder_identity(model: &str, dimensions: u32) -> String {
     format!("{model}/{dimensions}")
+}
+
+/// Refuses to add vectors of the settings' model to a manifest with another's.
+fn refuse_other_embedder(aws: &Aws, space: &str, manifest: &Manifest) -> Result<(), StepError> {
+    let configured = embedder_identity(&aws.settings.embed_model, aws.settings.embed_dimensions);
+    let stored = embedder_identity(&manifest.embedder, manifest.dimension);
+    if stored == configured || manifest.segments.is_empty() {
+        return Ok(());
+    }
+    Err(StepError::EmbedderMismatch {
+        space: space.to_owned(),
+        stored,
+        configured,
+    })
 }
 
 fn done(run_id: &str) -> Value {

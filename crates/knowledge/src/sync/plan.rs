@@ -12,7 +12,7 @@ use super::rows::{
     BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, RunRow, RunStatus,
     objects,
 };
-use super::{StepError, embedder_identity};
+use super::{StepError, refuse_other_embedder};
 use crate::names;
 use crate::runs;
 use crate::uploads::{self, Taken};
@@ -38,6 +38,8 @@ impl SourceObject {
 
 /// What a run is compared for.
 struct Wanted<'a> {
+    /// Whether unchanged documents are done again too.
+    all: bool,
     run_id: &'a str,
     /// The setting that vectors must stand in the table for, if any must.
     vectors: Option<&'a RetrieverSetting>,
@@ -54,7 +56,11 @@ struct Difference {
 
 pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     let run = runs::row(aws, run_id).await?;
-    refuse_other_embedder(aws, &run.space).await?;
+    if let Some(manifest) = crate::manifest::current(aws, &run.space).await?
+        && !run.re_embed
+    {
+        refuse_other_embedder(aws, &run.space, &manifest)?;
+    }
     let refused = take_uploads(aws, &run).await?;
     let (rows, mut sources) = match &run.documents {
         Some(ids) => {
@@ -68,6 +74,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     let vectors = super::vectors::wanted(aws, &run.space).await?;
     let wanted = Wanted {
         run_id,
+        all: run.re_embed,
         vectors: vectors.as_ref(),
         now_ms: clock::now_ms(),
     };
@@ -162,24 +169,6 @@ async fn record_refused(
         .await
 }
 
-async fn refuse_other_embedder(aws: &Aws, space: &str) -> Result<(), StepError> {
-    let configured = embedder_identity(&aws.settings.embed_model, aws.settings.embed_dimensions);
-    match crate::manifest::current(aws, space).await? {
-        Some(manifest) if !manifest.segments.is_empty() => {
-            let stored = embedder_identity(&manifest.embedder, manifest.dimension);
-            if stored == configured {
-                return Ok(());
-            }
-            Err(StepError::EmbedderMismatch {
-                space: space.to_owned(),
-                stored,
-                configured,
-            })
-        }
-        _ => Ok(()),
-    }
-}
-
 type Sources = BTreeMap<String, SourceObject>;
 
 async fn named_documents(
@@ -257,14 +246,16 @@ async fn whole_source(aws: &Aws, space: &str) -> Result<(Vec<DocumentRow>, Sourc
     Ok((rows, sources))
 }
 
-/// Sorts documents into new or changed, unchanged, and deleted.
+/// Sorts documents into new or changed, unchanged, and deleted. With `all` none counts as unchanged.
 fn compare(wanted: &Wanted<'_>, mut rows: Vec<DocumentRow>, sources: &mut Sources) -> Difference {
     let Wanted { run_id, now_ms, .. } = *wanted;
     rows.sort_by(|left, right| left.document_id.cmp(&right.document_id));
     let mut difference = Difference::default();
     for row in rows {
         match sources.remove(&row.document_id) {
-            Some(source) if is_unchanged(&row, &source.version(), wanted.vectors) => {
+            Some(source)
+                if !wanted.all && is_unchanged(&row, &source.version(), wanted.vectors) =>
+            {
                 difference.unchanged += 1
             }
             Some(source) => {
@@ -332,13 +323,14 @@ mod tests {
     #[test]
     fn documents_are_sorted_into_the_plan() {
         // (row's status and published version, the source's ETag) → (to process, unchanged, to delete)
-        let check = |status, version, etag: Option<&str>, expected: (usize, u64, usize)| {
+        let sorted = |all, status, version, etag: Option<&str>, expected: (usize, u64, usize)| {
             let mut sources: Sources = etag
                 .map(|etag| ("s.a".to_owned(), source(etag)))
                 .into_iter()
                 .collect();
             let wanted = Wanted {
                 run_id: "s.run",
+                all,
                 vectors: None,
                 now_ms: 1,
             };
@@ -346,6 +338,8 @@ mod tests {
             let found = (plan.process.len(), plan.unchanged, plan.delete.len());
             assert_eq!(found, expected, "{status:?} {version:?} {etag:?}");
         };
+        let check =
+            |status, version, etag, expected| sorted(false, status, version, etag, expected);
         use DocumentStatus::{Deleted, Failed, Pending, Published, Refused};
         check(Pending, None, Some("e"), (1, 0, 0));
         check(Published, Some("e-1-none"), Some("e"), (0, 1, 0));
@@ -357,6 +351,9 @@ mod tests {
         check(Pending, None, None, (0, 0, 1));
         check(Deleted, None, None, (0, 0, 0));
         check(Deleted, None, Some("e"), (1, 0, 0));
+        sorted(true, Published, Some("e-1-none"), Some("e"), (1, 0, 0));
+        sorted(true, Published, Some("e-1-none"), None, (0, 0, 1));
+        sorted(true, Deleted, None, None, (0, 0, 0));
     }
 
     #[test]

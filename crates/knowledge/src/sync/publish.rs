@@ -9,9 +9,9 @@ use retrieval::SegmentDocument;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::rows::{BatchRow, DocumentStatus, objects};
+use super::rows::{BatchRow, DocumentStatus, RunRow, objects};
 use super::segments::{Lists, SEGMENT_PASSAGES, WrittenSegment, write_segment};
-use super::{StepError, vectors};
+use super::{StepError, refuse_other_embedder, vectors};
 use crate::manifest::{self, Edition, ManifestSegment};
 use crate::runs;
 
@@ -47,7 +47,7 @@ pub(super) async fn publish(aws: &Aws, run_id: &str) -> Result<Value, StepError>
     aws.bucket.put(&objects::published(run_id), record).await?;
     let mut version = edition.map_or(0, |edition| edition.manifest.version);
     if !(coming.is_empty() && deletions.is_empty()) {
-        version = swap(aws, run_id, &run.space, &coming, deletions).await?;
+        version = swap(aws, &run, &coming, deletions).await?;
     }
     Ok(done(run_id, version))
 }
@@ -115,11 +115,11 @@ fn goes_live(batch: &BatchRow, document_id: &str) -> bool {
 /// Replaces the manifest until no other publisher is in between; answers the version that holds the run.
 async fn swap(
     aws: &Aws,
-    run_id: &str,
-    space: &str,
+    run: &RunRow,
     coming: &[WrittenSegment],
     deletions: Vec<String>,
 ) -> Result<u64, StepError> {
+    let (run_id, space) = (run.run_id.as_str(), run.space.as_str());
     let mut replaced = deletions;
     let ids = coming.iter().flat_map(|written| &written.list);
     replaced.extend(ids.map(|listed| listed.document_id.clone()));
@@ -141,8 +141,15 @@ async fn swap(
                 .await?;
         }
         segments.retain(|segment| segment.live_documents() > 0);
+        if run.re_embed {
+            refuse_to_lose(aws, space, &mut lists, &segments).await?;
+        } else {
+            refuse_other_embedder(aws, space, &current.manifest)?;
+        }
         segments.extend(coming.iter().map(|written| written.segment.clone()));
         let mut next = current.succeed(segments, now_ms);
+        next.manifest.embedder.clone_from(&aws.settings.embed_model);
+        next.manifest.dimension = aws.settings.embed_dimensions;
         next.ledger.recent_runs.push(run_id.to_owned());
         next.ledger.retire(std::mem::take(&mut outcome), now_ms);
         next.ledger.members.extend(
@@ -161,6 +168,26 @@ async fn swap(
         detail: format!("manifest of {space}"),
     }
     .into())
+}
+
+/// A re-embedding replaces every segment; one that still keeps documents alive holds some that did not come through.
+async fn refuse_to_lose(
+    aws: &Aws,
+    space: &str,
+    lists: &mut Lists,
+    left: &[ManifestSegment],
+) -> Result<(), StepError> {
+    let Some(segment) = left.first() else {
+        return Ok(());
+    };
+    let list = lists.of(aws, &segment.key).await?;
+    let is_dead = |ordinal: usize| segment.dead_documents.contains(&(ordinal as u32));
+    let first = (0..list.len()).find(|ordinal| !is_dead(*ordinal));
+    Err(StepError::ReEmbedIncomplete {
+        space: space.to_owned(),
+        missing: left.iter().map(ManifestSegment::live_documents).sum(),
+        first: first.map_or(String::new(), |at| list[at].document_id.clone()),
+    })
 }
 
 /// Whether the run was published: the ledger remembers it, or what it wrote was live and is not any more.

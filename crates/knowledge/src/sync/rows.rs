@@ -129,6 +129,9 @@ pub struct RunRow {
     /// The documents to look at; `None`: the whole source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documents: Option<Vec<String>>,
+    /// Embed the whole source with the model of the settings, whatever the space was embedded with.
+    #[serde(default)]
+    pub re_embed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

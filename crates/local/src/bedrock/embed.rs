@@ -1,6 +1,7 @@
 //! The hashing embedder: words, word pairs and letter groups of a text, hashed with signs into a fixed number of
 //! dimensions. It knows nothing of meaning beyond shared letters, but it needs no weights and gives the same vector
 //! for the same text on every platform: only additions, products and square roots, in a fixed order.
+
 use super::words::{is_stop_word, stem, words};
 
 const WORD_WEIGHT: f64 = 1.0;
@@ -12,7 +13,7 @@ const LETTER_GROUPS: std::ops::RangeInclusive<usize> = 3..=5;
 
 /// The embedding of `text` with Euclidean length 1, or without scaling if not `normalize`. `text` must not be blank
 /// and `dimensions` not 0.
-pub(super) fn embed(text: &str, dimensions: usize, normalize: bool) -> Vec<f32> {
+pub fn embed(text: &str, dimensions: usize, normalize: bool) -> Vec<f32> {
     let mut features = features(text);
     features.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let mut vector = vec![0.0f64; dimensions];

@@ -1,4 +1,5 @@
-//! InvokeModel for embedding models: Titan Text Embeddings V2 and Cohere Embed 3 and 4, in their own shapes.
+//! InvokeModel for embedding models: Titan Text Embeddings V2 and Cohere Embed 3 and 4, in their own shapes; MiniLM in
+//! Titan's.
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,6 +21,8 @@ pub(super) struct EmbedRequest {
     pub(super) texts: Vec<String>,
     pub(super) dimensions: usize,
     pub(super) normalize: bool,
+    /// Whether MiniLM embeds; its vectors always have length 1.
+    pub(super) minilm: bool,
     shape: Shape,
 }
 
@@ -38,16 +41,11 @@ enum Shape {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct TitanBody {
     input_text: String,
-    #[serde(default = "titan_dimensions")]
-    dimensions: usize,
+    dimensions: Option<usize>,
     #[serde(default = "yes")]
     normalize: bool,
     #[serde(default)]
     embedding_types: Vec<String>,
-}
-
-fn titan_dimensions() -> usize {
-    1024
 }
 
 fn yes() -> bool {
@@ -77,7 +75,11 @@ struct CohereBody {
 /// Reads and checks the body for `model`; a text model has no body here.
 pub(super) fn read(model: Model, body: &Bytes) -> Result<EmbedRequest, WireError> {
     match model {
-        Model::TitanEmbedV2 => read_titan(read_json(body)?),
+        Model::TitanEmbedV2 => read_titan(read_json(body)?, &[256, 512, 1024], 1024),
+        Model::MiniLm => Ok(EmbedRequest {
+            minilm: true,
+            ..read_titan(read_json(body)?, &[minilm::DIMENSIONS], minilm::DIMENSIONS)?
+        }),
         Model::CohereEmbedV3 => read_cohere(read_json(body)?, false),
         Model::CohereEmbedV4 => read_cohere(read_json(body)?, true),
         Model::Text => Err(WireError::unsupported(
@@ -86,16 +88,18 @@ pub(super) fn read(model: Model, body: &Bytes) -> Result<EmbedRequest, WireError
     }
 }
 
-fn read_titan(body: TitanBody) -> Result<EmbedRequest, WireError> {
+fn read_titan(body: TitanBody, legal: &[usize], default: usize) -> Result<EmbedRequest, WireError> {
+    let dimensions = body.dimensions.unwrap_or(default);
     if body.input_text.trim().is_empty() {
         return Err(WireError::validation(
             "Malformed input request: #/inputText: expected minLength: 1, actual: 0, please reformat your input and try again.",
         ));
     }
-    if ![256, 512, 1024].contains(&body.dimensions) {
+    if !legal.contains(&dimensions) {
+        let legal: Vec<String> = legal.iter().map(usize::to_string).collect();
         return Err(WireError::validation(format!(
-            "Malformed input request: #/dimensions: {} is not a valid enum value (256, 512, 1024), please reformat your input and try again.",
-            body.dimensions
+            "Malformed input request: #/dimensions: {dimensions} is not a valid enum value ({}), please reformat your input and try again.",
+            legal.join(", ")
         )));
     }
     one_of(
@@ -117,8 +121,9 @@ fn read_titan(body: TitanBody) -> Result<EmbedRequest, WireError> {
     };
     Ok(EmbedRequest {
         texts: vec![body.input_text],
-        dimensions: body.dimensions,
+        dimensions,
         normalize: body.normalize,
+        minilm: false,
         shape,
     })
 }
@@ -196,6 +201,7 @@ fn read_cohere(body: CohereBody, v4: bool) -> Result<EmbedRequest, WireError> {
         texts,
         dimensions,
         normalize: true,
+        minilm: false,
         shape: Shape::Cohere {
             types: body.embedding_types,
             texts: body.texts,
@@ -228,7 +234,11 @@ fn one_of(field: &str, values: &[String], legal: &[&str]) -> Result<(), WireErro
 
 impl EmbedRequest {
     pub(super) fn tokens(&self) -> usize {
-        self.texts.iter().map(|text| count_tokens(text)).sum()
+        let count: fn(&str) -> usize = match self.minilm {
+            true => minilm::token_count,
+            false => count_tokens,
+        };
+        self.texts.iter().map(|text| count(text)).sum()
     }
 
     /// The reply in the model's own shape; one vector for each text.

@@ -3,7 +3,7 @@
 //!
 //! Files: `wire` errors and replies · `models` ids · `content`, `request` what comes in · `passages`, `sentences`,
 //! `words`, `answerer`, `extractive` the local text model · `openai` the endpoint · `reply`, `frames` what goes out ·
-//! `embed`, `invoke` embeddings · `retrieve` knowledge bases · `pii`, `guardrail` · `cache` · `faults` · `converse`, `routes` the operations ·
+//! `embed`, `neural`, `invoke` embeddings · `retrieve` knowledge bases · `pii`, `guardrail` · `cache` · `faults` · `converse`, `routes` the operations ·
 //! `tools` the local model's choice of tools · `agents` agents and their parts · `agent_runtime` agents at work ·
 //! `services` what they call.
 mod agent_runtime;
@@ -19,6 +19,7 @@ mod frames;
 mod guardrail;
 mod invoke;
 mod models;
+mod neural;
 mod openai;
 mod passages;
 mod pii;
@@ -38,6 +39,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use embed::embed as hashing_embedding;
+pub use models::MINILM_MODEL;
 pub use retrieve::{KnowledgeBases, knowledge_base_id};
 pub use routes::router;
 pub use services::{AgentServices, InvokeLambda, ReadObject, Retrieve};
@@ -56,6 +59,8 @@ pub struct Settings {
     pub embed_model: Option<String>,
     /// Longest silence of the endpoint before ModelTimeoutException; two minutes if not given.
     pub model_timeout: Option<Duration>,
+    /// The sentence embedder behind [`MINILM_MODEL`]; without it that model is refused.
+    pub minilm: Option<Arc<minilm::MiniLm>>,
 }
 
 /// The emulator's state: prompt cache, armed faults, the endpoint. Clones share it.
@@ -64,6 +69,7 @@ pub struct Bedrock {
     cache: cache::PromptCache,
     faults: faults::Faults,
     endpoint: Option<Arc<openai::Endpoint>>,
+    sentences: Option<neural::Workers>,
     knowledge_bases: Option<KnowledgeBases>,
     agents: agents::Agents,
     sessions: agent_runtime::Sessions,
@@ -73,11 +79,16 @@ pub struct Bedrock {
 impl Bedrock {
     /// An emulator with nothing cached and no faults armed.
     pub fn new(settings: Settings) -> Self {
+        let sentences = settings
+            .minilm
+            .clone()
+            .map(|model| neural::Workers::start(&model));
         let endpoint = openai::Endpoint::new(settings).map(Arc::new);
         Self {
             cache: cache::PromptCache::default(),
             faults: faults::Faults::default(),
             endpoint,
+            sentences,
             knowledge_bases: None,
             agents: agents::Agents::default(),
             sessions: agent_runtime::Sessions::default(),

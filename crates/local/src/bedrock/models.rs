@@ -25,6 +25,8 @@ const GEOGRAPHIES: [&str; 9] = [
 ];
 /// The id of the laptop's own answerer, for whoever wants it by name.
 const OWN_TEXT_MODEL: &str = "outcrop.extractive-v1";
+/// The id of all-MiniLM-L6-v2.
+pub const MINILM_MODEL: &str = "outcrop.minilm-l6-v2";
 
 /// A resolved model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(super) enum Model {
     CohereEmbedV3,
     /// Cohere Embed 4 (256 to 1,536 dimensions).
     CohereEmbedV4,
+    /// all-MiniLM-L6-v2 on this machine, in Titan's shape.
+    MiniLm,
 }
 
 /// Resolves a decoded `modelId`.
@@ -75,6 +79,7 @@ fn base(id: &str) -> Option<Model> {
             return Some(Model::CohereEmbedV3);
         }
         "cohere.embed-v4:0" | "cohere.embed-v4" => return Some(Model::CohereEmbedV4),
+        MINILM_MODEL => return Some(Model::MiniLm),
         OWN_TEXT_MODEL => return Some(Model::Text),
         _ => {}
     }
@@ -124,6 +129,7 @@ mod tests {
             "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/ab12cd34ef56",
             Some(Model::Text),
         );
+        check(MINILM_MODEL, Some(Model::MiniLm));
         check("cohere.embed-multilingual-v3", Some(Model::CohereEmbedV3));
         check("mars.amazon.nova-lite-v1:0", None);
         check("amazon.nova-", None);

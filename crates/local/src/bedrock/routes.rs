@@ -175,6 +175,7 @@ async fn invoke_model(
         .as_ref()
         .filter(|endpoint| endpoint.embeds());
     let vectors = match upstream {
+        _ if request.minilm => embed_with_minilm(&bedrock, &request.texts).await?,
         Some(endpoint) => endpoint.embed(&request.texts, request.dimensions).await?,
         None => request
             .texts
@@ -193,6 +194,25 @@ async fn invoke_model(
         HeaderValue::from(converse::milliseconds(started)),
     );
     Ok(response)
+}
+
+async fn embed_with_minilm(
+    bedrock: &Bedrock,
+    texts: &[String],
+) -> Result<Vec<Vec<f32>>, WireError> {
+    let workers = bedrock.sentences.as_ref().ok_or_else(|| {
+        WireError::validation(format!(
+            "{} has no weights here; bring them with `outcrop models add minilm`, then start again.",
+            models::MINILM_MODEL
+        ))
+    })?;
+    let ended = || {
+        WireError::new(
+            ErrorName::InternalServer,
+            "The embedder ended on this text.",
+        )
+    };
+    workers.embed(texts).await.ok_or_else(ended)
 }
 
 async fn invoke_stream(State(bedrock): State<Bedrock>) -> Reply {

@@ -3,7 +3,7 @@ use serde::Deserialize;
 
 use super::*;
 
-/// What Hugging Face's `tokenizers` 0.22 makes of a text with `all-MiniLM-L6-v2`'s `tokenizer.json`, without special tokens.
+/// What Hugging Face's `tokenizers` 0.23 makes of a text with `all-MiniLM-L6-v2`'s `tokenizer.json`, without special tokens.
 #[derive(Deserialize)]
 struct Reference {
     what: String,
