@@ -1,6 +1,9 @@
 """boto3's agents against the laptop: made, prepared, asked; every reply is held against botocore's service models."""
 
 import json
+import os
+import pathlib
+import subprocess
 import uuid
 
 import pytest
@@ -281,3 +284,103 @@ def test_converse_loops_over_a_tool(instance):
     messages += [reply["output"]["message"], {"role": "user", "content": [{"toolResult": result}]}]
     reply = runtime.converse(modelId=MODEL, messages=messages, toolConfig=config)
     assert (reply["stopReason"], reply["output"]["message"]["content"]) == ("end_turn", [{"text": "Status: shipped."}])
+
+
+FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:outcrop-agent-action"
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / "infra" / "agent"
+
+
+@pytest.fixture(scope="session")
+def orders(instance, tmp_path_factory):
+    """The order that the agents look up, imported as an operator does it."""
+    file = tmp_path_factory.mktemp("orders") / "orders.jsonl"
+    file.write_text(json.dumps({"number": "A-1001", "status": "shipped", "customer": "ada", "carrier": "Lighthouse Post"}))
+    binary = os.environ.get("OUTCROP_BIN", "target/debug/outcrop")
+    subprocess.run([binary, "orders", "import", str(file), "--url", instance.api], check=True, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture()
+def deployment(agents, orders):
+    """The agents that are described for deployment, and a knowledge base for the one that answers from documents."""
+    made = {}
+    for described in json.loads((FOLDER / "agents.json").read_text())["agents"]:
+        agent = agents("CreateAgent", **{
+            "agentName": f"{described['agentName']}-{uuid.uuid4().hex[:6]}",
+            "description": described["description"],
+            "instruction": (FOLDER / described["instruction"]).read_text(),
+            "agentCollaboration": described["agentCollaboration"],
+            "foundationModel": MODEL,
+        })["agent"]["agentId"]
+        for group in described["actionGroups"]:
+            for schema in group["functionSchemas"]:
+                agents(
+                    "CreateAgentActionGroup",
+                    agentId=agent,
+                    agentVersion="DRAFT",
+                    actionGroupName=group["actionGroupName"],
+                    description=group["description"],
+                    actionGroupExecutor={"lambda": FUNCTION},
+                    functionSchema=json.loads((FOLDER / schema).read_text()),
+                )
+        if described["agentName"] == "outcrop-knowledge":
+            agents.knowledge(agent)
+        for collaborator in described["collaborators"]:
+            agents(
+                "AssociateAgentCollaborator",
+                agentId=agent,
+                agentVersion="DRAFT",
+                agentDescriptor={"aliasArn": made[collaborator["agent"]][1]},
+                collaboratorName=collaborator["collaboratorName"],
+                collaborationInstruction=collaborator["collaborationInstruction"],
+                relayConversationHistory=collaborator["relayConversationHistory"],
+            )
+        made[described["agentName"]] = (agent, agents.publish(agent)["agentAliasArn"])
+    return {name: agent for name, (agent, _) in made.items()}
+
+
+ADA = {"sessionAttributes": {"outcropUser": "ada"}}
+
+
+def test_a_supervisor_needs_the_order_and_the_documentation(agents, deployment):
+    events = agents.invoke(
+        deployment["outcrop-supervisor"],
+        f"Where is my order A-1001, and {QUESTION[0].lower()}{QUESTION[1:]}",
+        sessionState=ADA,
+    )
+    text, citations = answer(events)
+    assert "shipped" in text and "Lighthouse Post" in text
+    assert "ingestion job" in text
+    check_citations(text, citations)
+    found = steps(events)
+    assert found.count((None, "AGENT_COLLABORATOR")) == 4, "two calls and what came of them"
+    assert ("support", "ACTION_GROUP") in found and ("knowledge", "KNOWLEDGE_BASE") in found
+    # Each collaborator heard its own part.
+    inputs = [
+        event["trace"]["trace"]["orchestrationTrace"]["invocationInput"]["agentCollaboratorInvocationInput"]
+        for event in events
+        if "invocationInput" in event.get("trace", {}).get("trace", {}).get("orchestrationTrace", {})
+        and event["trace"].get("collaboratorName") is None
+    ]
+    assert [(each["agentCollaboratorName"], each["input"]["text"]) for each in inputs] == [
+        ("support", "Where is my order A-1001"),
+        ("knowledge", f"{QUESTION[0].lower()}{QUESTION[1:]}"),
+    ]
+
+
+def test_an_order_is_told_to_its_customer_only(agents, deployment):
+    support = deployment["outcrop-support"]
+    assert "shipped" in answer(agents.invoke(support, "Where is my order A-1001?", sessionState=ADA))[0]
+    stranger = {"sessionAttributes": {"outcropUser": "eve"}}
+    text = answer(agents.invoke(support, "Where is my order A-1001?", session="session-2", sessionState=stranger))[0]
+    assert "shipped" not in text and "A-1001" in text
+
+
+def test_a_ticket_waits_for_the_users_word(agents, deployment):
+    support = deployment["outcrop-support"]
+    events = agents.invoke(support, "Open a support ticket: my lamp arrived broken", sessionState=ADA)
+    returned = events[-1]["returnControl"]
+    call = returned["invocationInputs"][0]["functionInvocationInput"]
+    assert (call["function"], call["actionInvocationType"]) == ("create_support_ticket", "USER_CONFIRMATION")
+    confirmed = {"actionGroup": call["actionGroup"], "function": call["function"], "confirmationState": "CONFIRM"}
+    state = {"invocationId": returned["invocationId"], "returnControlInvocationResults": [{"functionResult": confirmed}]}
+    assert "Ticket id" in answer(agents.invoke(support, sessionState=state))[0]
