@@ -198,8 +198,8 @@ impl Index {
         let vector = match query.vector {
             Some(wanted) if query.mode == Mode::Hybrid && !lexical.is_empty() => {
                 let first = self.vector(&masks, wanted, depth)?;
-                let nearer = self.fed_back(wanted, fuse([&places(&lexical), &places(&first)]))?;
-                self.vector(&masks, &nearer, depth)?
+                let nearer = self.fed_back(wanted, fuse([&places(&lexical), &places(&first)]));
+                self.ranked_again(&masks, &nearer, &first)
             }
             Some(vector) if query.mode != Mode::Lexical => self.vector(&masks, vector, depth)?,
             _ => Vec::new(),
@@ -262,8 +262,11 @@ impl Index {
     ///
     /// Source: Rocchio, "Relevance feedback in information retrieval", 1971; on embeddings, Li et al., "Pseudo Relevance
     /// Feedback with Deep Language Models and Dense Retrievers", 2021.
-    fn fed_back(&self, query: &[f32], first: Vec<Fused>) -> Result<Vec<f32>, SearchError> {
+    fn fed_back(&self, query: &[f32], first: Vec<Fused>) -> Vec<f32> {
         let mut moved = vector::normalised(query);
+        let mut first = first;
+        // Those of the vector ranking only: their rows are at hand.
+        first.retain(|fused| fused.ranks[1].is_some());
         let best = self.best_first(first, FEEDBACK_PASSAGES, |fused| (fused.score, fused.place));
         for Fused {
             place: (segment, at),
@@ -271,14 +274,39 @@ impl Index {
         } in &best
         {
             let segment = &self.segments[*segment as usize].segment;
-            segment.bring_rows(std::iter::once(*at))?;
             let passage = segment.codes().vector(*at, &self.rotation);
             let share = FEEDBACK_WEIGHT / best.len() as f32;
             for (value, other) in moved.iter_mut().zip(passage) {
                 *value += share * other;
             }
         }
-        Ok(moved)
+        moved
+    }
+
+    /// A vector ranking in the order of another vector, by the rows that are at hand: no second scan, no further reading.
+    fn ranked_again(
+        &self,
+        masks: &[Bits],
+        query: &[f32],
+        ranking: &[(f32, Place)],
+    ) -> Vec<(f32, Place)> {
+        let live = self.segments.iter().zip(masks);
+        let parts: Vec<Part<'_>> = live
+            .map(|(live, allowed)| Part {
+                codes: live.segment.codes(),
+                allowed,
+            })
+            .collect();
+        let candidates: Vec<_> = ranking
+            .iter()
+            .map(|(score, (part, at))| (*score, *part, *at))
+            .collect();
+        let wanted = Wanted::new(query, &self.rotation);
+        let found = vector::rescore(&parts, &wanted, &candidates, candidates.len());
+        let found = found
+            .into_iter()
+            .map(|(score, part, at)| (score, (part, at)));
+        self.best_first(found.collect(), ranking.len(), |found| *found)
     }
 
     fn lexical(
