@@ -208,3 +208,33 @@ async fn the_ingest_binary_answers_its_events() {
         assert_eq!(error["errorType"], name, "{error}");
     }
 }
+
+#[tokio::test]
+async fn the_guardrail_check_binary_answers_its_events() {
+    let instance = Instance::start().await;
+    let host = host(&instance);
+    let check = async |event: &str, status: u64, field: &str, value: &str| {
+        let event = format!("guardrail-check/{event}");
+        let (found, body) = http(&host, "outcrop-guardrail-check", &event).await;
+        assert_eq!(
+            (found, body[field].as_str()),
+            (status, Some(value)),
+            "{event}: {body}"
+        );
+    };
+    check("mask.json", 200, "text", "Write to {EMAIL} about invoices.").await;
+    check("block.json", 200, "verdict", "block").await;
+    check("empty.json", 400, "name", "InvalidRequest").await;
+    for (event, name) in [
+        ("step-screen-missing-batch.json", "StoredItemMissing"),
+        ("step-plan.json", "InvalidStepInput"),
+    ] {
+        let event = format!("guardrail-check/{event}");
+        let invoked = invoke(&host, "outcrop-guardrail-check", &event).await;
+        let Invocation::FunctionError(bytes) = invoked else {
+            panic!("{event} did not fail")
+        };
+        let error: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(error["errorType"], name, "{error}");
+    }
+}

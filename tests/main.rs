@@ -8,6 +8,7 @@ mod agent_refusals;
 mod agent_writes;
 mod bad_input;
 mod durability;
+mod guards;
 mod index;
 mod instance;
 mod journey;

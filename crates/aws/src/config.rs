@@ -12,6 +12,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use crate::RetrieverSetting;
+use crate::bedrock::GuardrailRef;
 
 /// Amazon Trust Services' five roots: every endpoint of the AWS partition chains to one of them. Reading five
 /// certificates instead of the system's 140 saves about 4 ms of CPU at start.
@@ -54,6 +55,10 @@ pub struct Settings {
     pub embed_dimensions: u32,
     /// Who finds the passages of a space that says nothing else.
     pub retriever: RetrieverSetting,
+    /// The guardrail that questions, answers and documents go through; without one nothing is guarded.
+    pub guardrail: Option<GuardrailRef>,
+    /// How answers are guarded.
+    pub guard_mode: GuardMode,
     /// SDK attempts after the first. 0 inside ingestion steps, where the state machine retries.
     pub sdk_retries: u32,
     /// Bounds of the index files.
@@ -169,6 +174,8 @@ impl Settings {
             embed_model: required("OUTCROP_EMBED_MODEL", "amazon.titan-embed-text-v2:0")?,
             embed_dimensions: dimensions(&required("OUTCROP_EMBED_DIMENSIONS", "1024")?)?,
             retriever: retriever(lookup("OUTCROP_RETRIEVER"))?,
+            guardrail: guardrail(&lookup)?,
+            guard_mode: guard_mode(lookup("OUTCROP_GUARD_MODE"))?,
             sdk_retries: 2,
             index: index_settings(&lookup)?,
             agents: AgentSettings {
@@ -193,6 +200,64 @@ impl Settings {
             },
             ca_bundle: ca_bundle(lookup("AWS_CA_BUNDLE"))?,
         })
+    }
+}
+
+/// How an answer's text is guarded while it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuardMode {
+    /// Released sentence by sentence behind the guard.
+    Window,
+    /// Released when the whole answer has passed.
+    Sync,
+    /// Released at once and looked at afterwards: what should have been masked has been seen by then.
+    Async,
+    /// Not at all.
+    Off,
+}
+
+impl GuardMode {
+    /// The word in settings and replies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Window => "window",
+            Self::Sync => "sync",
+            Self::Async => "async",
+            Self::Off => "off",
+        }
+    }
+}
+
+fn guard_mode(text: Option<String>) -> Result<GuardMode, ConfigError> {
+    match text.as_deref().unwrap_or_default() {
+        "" | "window" => Ok(GuardMode::Window),
+        "sync" => Ok(GuardMode::Sync),
+        "async" => Ok(GuardMode::Async),
+        "off" => Ok(GuardMode::Off),
+        other => Err(ConfigError {
+            variable: "OUTCROP_GUARD_MODE",
+            problem: format!("is {other:?}, not one of window, sync, async, off"),
+            example: "window",
+        }),
+    }
+}
+
+/// An id without a version would be a guardrail that changes under the feet of the answers.
+fn guardrail(
+    lookup: &impl Fn(&str) -> Option<String>,
+) -> Result<Option<GuardrailRef>, ConfigError> {
+    let value = |variable: &str| lookup(variable).filter(|value| !value.trim().is_empty());
+    match (
+        value("OUTCROP_GUARDRAIL_ID"),
+        value("OUTCROP_GUARDRAIL_VERSION"),
+    ) {
+        (None, _) => Ok(None),
+        (Some(id), Some(version)) => Ok(Some(GuardrailRef { id, version })),
+        (Some(_), None) => Err(ConfigError {
+            variable: "OUTCROP_GUARDRAIL_VERSION",
+            problem: "is not set, though OUTCROP_GUARDRAIL_ID is".into(),
+            example: "1",
+        }),
     }
 }
 
@@ -426,6 +491,13 @@ mod tests {
         check("OUTCROP_INDEX_MEMORY_MB", Some("much"));
         check("OUTCROP_INDEX_FRESHNESS_MS", Some("1.5"));
         check("OUTCROP_RETIRED_GRACE_SECONDS", Some("1 h"));
+        check("OUTCROP_GUARD_MODE", Some("sometimes"));
+        let half = |name: &str| match name {
+            "OUTCROP_GUARDRAIL_ID" => Some("g".to_owned()),
+            name => complete().get(name).map(|value| (*value).to_owned()),
+        };
+        let error = Settings::from_lookup(half).unwrap_err();
+        assert_eq!(error.variable, "OUTCROP_GUARDRAIL_VERSION");
         check("OUTCROP_LOG_LEVEL", Some("LOUD"));
         check("OUTCROP_MODEL_READ_TIMEOUT_SECONDS", Some("0"));
         check("OUTCROP_MODEL_IDLE_TIMEOUT_SECONDS", Some("a minute"));

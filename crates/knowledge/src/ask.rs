@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use aws::bedrock::{AnswerRequest, AnswerStream, ModelEvent, SearchResult as ModelSource};
+use aws::bedrock::{
+    AnswerRequest, AnswerStream, GuardSource, ModelEvent, SearchResult as ModelSource,
+};
 use aws::{Aws, chance, clock};
 use retrieval::{Hit, Mask};
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,9 @@ use tokio::sync::mpsc;
 use crate::KnowledgeError;
 use crate::access::Caller;
 use crate::cite::{Citation, Citations, MarkerReader, Piece, Source};
+use crate::guard::call::{BLOCKED, Guard};
+use crate::guard::gate::{Gate, GuardReport, Released};
+use crate::guard::verdict::{self, Checked, Finding, Verdict};
 use crate::models::{self, capabilities};
 use crate::prompt;
 use crate::search::Stored;
@@ -28,6 +33,9 @@ const ANSWER_TOKENS: u32 = 1_024;
 
 const NOTHING_PUBLISHED: &str =
     "I could not find an answer: this space holds no documents that you may read.";
+
+/// The stop reason of an answer that the guard ended, in Bedrock's words.
+const INTERVENED: &str = "guardrail_intervened";
 
 /// A question.
 #[derive(Debug, Clone, Deserialize)]
@@ -78,6 +86,8 @@ pub struct Timings {
     /// From asking the model to its first text.
     pub first_token: f64,
     pub model: f64,
+    /// Waiting for the guardrail, question and answer together.
+    pub guard: f64,
     pub total: f64,
 }
 
@@ -93,6 +103,8 @@ pub struct Answer {
     pub sources: Vec<AnswerSource>,
     pub usage: Usage,
     pub timings_ms: Timings,
+    /// What the guard did.
+    pub guard: GuardReport,
     /// Why the model stopped, in Bedrock's words.
     pub stop_reason: String,
 }
@@ -111,6 +123,13 @@ pub enum AskEvent {
     Citation {
         citation: Citation,
     },
+    /// The guard masked or blocked; nothing is told of what it let pass.
+    Guard {
+        /// `question` or `answer`.
+        direction: &'static str,
+        verdict: Verdict,
+        findings: Vec<Finding>,
+    },
     Usage(Usage),
     Done(Box<Answer>),
 }
@@ -122,6 +141,7 @@ impl AskEvent {
             Self::Sources { .. } => "sources",
             Self::Delta { .. } => "delta",
             Self::Citation { .. } => "citation",
+            Self::Guard { .. } => "guard",
             Self::Usage(_) => "usage",
             Self::Done(_) => "done",
         }
@@ -159,44 +179,57 @@ pub async fn ask(
     search::check_question(&request.question)?;
     let model = models::allowed(&aws.settings, request.model.as_deref())?;
     let filter = search::parse_filter(request.filter.as_ref())?;
+    let space = request.space.as_deref().unwrap_or(spaces::DEFAULT);
+    let guard = Guard::of(aws, space);
+    let question = guard_question(&guard, &request.question).await?;
+    let mut draft = Draft {
+        answer_id: format!("{space}.{}", chance::ulid(clock::now_ms())),
+        model,
+        sources: Vec::new(),
+        cost: SearchCost::default(),
+        question_ms: question.waited_ms,
+        report: question.report(guard.answer_mode().as_str()),
+        begun,
+    };
+    let listener = Listener(events);
+    if question.verdict == Verdict::Block {
+        // A space that is not there is no secret that a blocked question could learn.
+        return Ok(refuse(draft, question, &listener).await.ok());
+    }
     let wanted = Wanted {
-        text: &request.question,
+        text: &question.text,
         mode: SearchMode::Hybrid,
         limit: request.limit.unwrap_or(SOURCES).clamp(1, SOURCES_LIMIT),
         filter: filter.as_ref(),
         skip: 0,
     };
-    let space = request.space.as_deref().unwrap_or(spaces::DEFAULT);
     let found = search::find(aws, snapshots, caller, space, &wanted).await?;
-    let draft = Draft {
-        answer_id: format!("{space}.{}", chance::ulid(clock::now_ms())),
-        model,
-        sources: found.hits.iter().map(source).collect(),
-        cost: found.cost,
-        begun,
+    draft.sources = found.hits.iter().map(source).collect();
+    draft.cost = found.cost;
+    let told = async {
+        listener
+            .tell(AskEvent::Sources {
+                answer_id: draft.answer_id.clone(),
+                sources: draft.sources.clone(),
+            })
+            .await?;
+        question.tell(&listener).await
     };
-    let listener = Listener(events);
-    let told = AskEvent::Sources {
-        answer_id: draft.answer_id.clone(),
-        sources: draft.sources.clone(),
-    };
-    if listener.tell(told).await.is_err() {
+    if told.await.is_err() {
         return Ok(None);
     }
     let written = match found.stored {
         Some(stored) if !found.hits.is_empty() => {
             let sources = found.hits.into_iter().map(Source::new).collect();
             let mask = Mask::Principals(caller.principals.clone());
-            write(
-                aws,
-                &request.question,
-                &draft.model,
+            let gate = Gate::new(guard);
+            let question = question.text.as_str();
+            let asked = Asked {
+                question,
+                model: &draft.model,
                 sources,
-                &stored,
-                &mask,
-                &listener,
-            )
-            .await?
+            };
+            write(aws, asked, &stored, &mask, gate, &listener).await?
         }
         _ => nothing_published(&listener).await,
     };
@@ -205,13 +238,112 @@ pub async fn ask(
         return Ok(None);
     };
     let answer = draft.finish(written);
-    let last = async {
-        listener.tell(AskEvent::Usage(answer.usage.clone())).await?;
+    Ok(tell_last(&answer, &listener).await.ok().map(|()| answer))
+}
+
+async fn tell_last(answer: &Answer, listener: &Listener) -> Result<(), HungUp> {
+    listener.tell(AskEvent::Usage(answer.usage.clone())).await?;
+    listener
+        .tell(AskEvent::Done(Box::new(answer.clone())))
+        .await
+}
+
+/// A question that the guard has looked at.
+struct GuardedQuestion {
+    /// With what was masked replaced; blocked: what to say instead.
+    text: String,
+    verdict: Verdict,
+    findings: Vec<Finding>,
+    text_units: u64,
+    checks: u32,
+    waited_ms: f64,
+}
+
+impl GuardedQuestion {
+    fn report(&self, mode: &'static str) -> GuardReport {
+        GuardReport {
+            mode,
+            question: self.verdict,
+            question_findings: self.findings.clone(),
+            text_units: self.text_units,
+            checks: self.checks,
+            ..GuardReport::default()
+        }
+    }
+
+    async fn tell(&self, listener: &Listener) -> Result<(), HungUp> {
+        if self.verdict == Verdict::Allow {
+            return Ok(());
+        }
+        let (verdict, findings) = (self.verdict, self.findings.clone());
+        let direction = "question";
         listener
-            .tell(AskEvent::Done(Box::new(answer.clone())))
+            .tell(AskEvent::Guard {
+                direction,
+                verdict,
+                findings,
+            })
             .await
+    }
+}
+
+async fn guard_question(
+    guard: &Guard<'_>,
+    question: &str,
+) -> Result<GuardedQuestion, KnowledgeError> {
+    let begun = Instant::now();
+    let guarded = guard.is_on() && guard.rules.question.guarded;
+    let checked = match guarded {
+        true => {
+            let wait = guard.rules.question.wait();
+            guard
+                .check(GuardSource::Input, &[question], &[], wait)
+                .await?
+        }
+        false => Checked::default(),
     };
-    Ok(last.await.ok().map(|()| answer))
+    let text = match checked.verdict {
+        Verdict::Allow => question.to_owned(),
+        Verdict::Mask => verdict::masked(question, &checked.edits[0]),
+        Verdict::Block => checked.message.unwrap_or_else(|| BLOCKED.to_owned()),
+    };
+    Ok(GuardedQuestion {
+        text,
+        verdict: checked.verdict,
+        findings: checked
+            .findings
+            .into_iter()
+            .map(|(_, finding)| finding)
+            .collect(),
+        text_units: checked.text_units,
+        checks: u32::from(guarded),
+        waited_ms: if guarded { milliseconds(begun) } else { 0.0 },
+    })
+}
+
+/// The answer to a blocked question: no model, no passage.
+async fn refuse(
+    draft: Draft,
+    question: GuardedQuestion,
+    listener: &Listener,
+) -> Result<Answer, HungUp> {
+    let sources = AskEvent::Sources {
+        answer_id: draft.answer_id.clone(),
+        sources: Vec::new(),
+    };
+    listener.tell(sources).await?;
+    question.tell(listener).await?;
+    let text = question.text;
+    listener
+        .tell(AskEvent::Delta { text: text.clone() })
+        .await?;
+    let answer = draft.finish(Written {
+        text,
+        stop_reason: INTERVENED.into(),
+        ..Written::default()
+    });
+    tell_last(&answer, listener).await?;
+    Ok(answer)
 }
 
 /// What is known before the model writes.
@@ -220,6 +352,9 @@ struct Draft {
     model: String,
     sources: Vec<AnswerSource>,
     cost: SearchCost,
+    /// Milliseconds that the guard took over the question.
+    question_ms: f64,
+    report: GuardReport,
     begun: Instant,
 }
 
@@ -234,10 +369,23 @@ struct Written {
     stop_reason: String,
     first_token_ms: f64,
     model_ms: f64,
+    guard: Passage,
+}
+
+/// What the gate did to an answer.
+#[derive(Default)]
+struct Passage {
+    verdict: Verdict,
+    findings: Vec<Finding>,
+    text_units: u64,
+    checks: u32,
+    waited_ms: f64,
 }
 
 impl Draft {
     fn finish(self, written: Written) -> Answer {
+        let passage = written.guard;
+        let blocked = Verdict::Block == passage.verdict.max(self.report.question);
         if written.unresolved > 0 {
             tracing::warn!(
                 answer_id = self.answer_id,
@@ -247,7 +395,7 @@ impl Draft {
         }
         Answer {
             answer_id: self.answer_id,
-            answered: !written.citations.is_empty(),
+            answered: !written.citations.is_empty() && !blocked,
             answer: written.text,
             citations: written.citations,
             sources: self.sources,
@@ -262,7 +410,15 @@ impl Draft {
                 search: self.cost.search_ms,
                 first_token: written.first_token_ms,
                 model: written.model_ms,
+                guard: self.question_ms + passage.waited_ms,
                 total: milliseconds(self.begun),
+            },
+            guard: GuardReport {
+                answer: passage.verdict,
+                answer_findings: passage.findings,
+                text_units: self.report.text_units + passage.text_units,
+                checks: self.report.checks + passage.checks,
+                ..self.report
             },
             stop_reason: written.stop_reason,
         }
@@ -296,26 +452,34 @@ async fn nothing_published(listener: &Listener) -> Option<Written> {
     })
 }
 
+/// What the model is asked, and with which passages.
+struct Asked<'a> {
+    question: &'a str,
+    model: &'a str,
+    sources: Vec<Source>,
+}
+
 /// Asks the model and reads its stream to the end; `None` when the listener hung up.
 async fn write(
     aws: &Aws,
-    question: &str,
-    model: &str,
-    sources: Vec<Source>,
+    asked: Asked<'_>,
     stored: &Stored,
     mask: &Mask,
+    gate: Gate<'_>,
     listener: &Listener,
 ) -> Result<Option<Written>, KnowledgeError> {
     let begun = Instant::now();
-    let native = capabilities(model).citations;
-    let request = model_request(question, model, &sources, native);
+    let native = capabilities(asked.model).citations;
+    let request = model_request(asked.question, asked.model, &asked.sources, native);
     let mut writer = Writer {
-        citations: Citations::new(&sources, stored, mask),
+        citations: Citations::new(&asked.sources, stored, mask),
         listener,
+        gate,
         markers: MarkerReader::default(),
         native,
         waiting: Vec::new(),
         claim: String::new(),
+        raw_end: String::new(),
         written: Written::default(),
         begun,
     };
@@ -395,93 +559,118 @@ fn model_source(source: &Source) -> ModelSource {
 struct Writer<'a> {
     citations: Citations<'a, Stored>,
     listener: &'a Listener,
+    gate: Gate<'a>,
     markers: MarkerReader,
     native: bool,
     /// Citations of the block that is being written: source, first sentence, one past the last.
     waiting: Vec<(usize, usize, usize)>,
     /// The text since the last marker or sentence end, for models that write `[n]`.
     claim: String,
+    /// The last text that was written, marker or not, whether it was released or waits.
+    raw_end: String,
     written: Written,
     begun: Instant,
 }
 
 impl Writer<'_> {
-    /// Reads to the end; false when the listener hung up.
+    /// Reads to the end, or until the guard blocks; false when the listener hung up.
     async fn read(&mut self, stream: &mut AnswerStream) -> Result<bool, KnowledgeError> {
         while let Some(event) = stream.next().await? {
-            if self.take(event).await.is_err() {
+            self.take(event);
+            if !self.release(false).await? {
+                return Ok(false);
+            }
+            if self.gate.is_blocked() {
+                // Dropping the stream stops the model.
+                self.written.model_ms = milliseconds(self.begun) - self.gate.waited_ms;
+                self.written.stop_reason = INTERVENED.into();
+                return Ok(true);
+            }
+        }
+        self.written.model_ms = milliseconds(self.begun) - self.gate.waited_ms;
+        let rest = self.markers.finish();
+        self.pieces(rest);
+        self.block_end();
+        let heard = self.release(true).await?;
+        if self.gate.is_blocked() {
+            self.written.stop_reason = INTERVENED.into();
+        }
+        Ok(heard)
+    }
+
+    /// Tells what the gate lets out; false when the listener hung up.
+    async fn release(&mut self, ended: bool) -> Result<bool, KnowledgeError> {
+        for item in self.gate.open(ended).await? {
+            let event = match item {
+                Released::Text(text) => AskEvent::Delta { text },
+                Released::Citation(citation) => AskEvent::Citation { citation },
+                Released::Verdict(verdict, findings) => AskEvent::Guard {
+                    direction: "answer",
+                    verdict,
+                    findings,
+                },
+            };
+            if self.listener.tell(event).await.is_err() {
                 return Ok(false);
             }
         }
-        self.written.model_ms = milliseconds(self.begun);
-        let rest = self.markers.finish();
-        let flushed = async {
-            self.pieces(rest).await?;
-            self.block_end().await
-        };
-        Ok(flushed.await.is_ok())
+        Ok(true)
     }
 
-    async fn take(&mut self, event: ModelEvent) -> Result<(), HungUp> {
+    fn take(&mut self, event: ModelEvent) {
         match event {
             ModelEvent::Text(text) => {
                 if self.written.first_token_ms == 0.0 {
                     self.written.first_token_ms = milliseconds(self.begun);
                 }
                 if self.native {
-                    return self.text(text).await;
+                    return self.text(&text);
                 }
                 let pieces = self.markers.push(&text);
-                self.pieces(pieces).await
+                self.pieces(pieces);
             }
             ModelEvent::Citation {
                 search_result,
                 start,
                 end,
-            } => {
-                self.waiting.push((search_result, start, end));
-                Ok(())
-            }
-            ModelEvent::BlockEnd => self.block_end().await,
-            ModelEvent::Stop(reason) => {
-                self.written.stop_reason = reason;
-                Ok(())
-            }
+            } => self.waiting.push((search_result, start, end)),
+            ModelEvent::BlockEnd => self.block_end(),
+            ModelEvent::Stop(reason) => self.written.stop_reason = reason,
             ModelEvent::Usage {
                 input_tokens,
                 output_tokens,
             } => {
                 self.written.input_tokens = input_tokens;
                 self.written.output_tokens = output_tokens;
-                Ok(())
             }
         }
     }
 
-    async fn text(&mut self, text: String) -> Result<(), HungUp> {
+    fn text(&mut self, text: &str) {
         if text.is_empty() {
-            return Ok(());
+            return;
         }
         // Blocks of a citing model touch: after a marker the next sentence needs its space.
-        let glued = self.written.text.ends_with(']') && text.starts_with(char::is_alphanumeric);
-        let text = if glued { format!(" {text}") } else { text };
-        self.written.text.push_str(&text);
-        self.listener.tell(AskEvent::Delta { text }).await
+        if self.raw_end.ends_with(']') && text.starts_with(char::is_alphanumeric) {
+            self.gate.text(" ");
+        }
+        self.gate.text(text);
+        text.clone_into(&mut self.raw_end);
     }
 
-    async fn pieces(&mut self, pieces: Vec<Piece>) -> Result<(), HungUp> {
+    fn pieces(&mut self, pieces: Vec<Piece>) {
         for piece in pieces {
             match piece {
                 Piece::Text(text) => {
                     self.claim.push_str(&text);
-                    self.text(text).await?;
+                    self.text(&text);
                 }
                 Piece::Marker(number) => {
                     let claim = std::mem::take(&mut self.claim);
                     let placed = self.citations.place_claim(number.wrapping_sub(1), &claim);
                     // A second marker of the same claim must find the claim again.
                     self.claim = claim;
-                    self.mark(placed).await?;
+                    self.mark(placed);
                 }
             }
             if let Some(end) = self.claim.rfind(['.', '!', '?', '\n'])
@@ -490,44 +679,48 @@ impl Writer<'_> {
                 self.claim.drain(..=end);
             }
         }
-        Ok(())
     }
 
-    async fn block_end(&mut self) -> Result<(), HungUp> {
+    fn block_end(&mut self) {
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.dedup();
         for (source, start, end) in waiting {
             let placed = self.citations.place(source, start, end);
-            self.mark(placed).await?;
+            self.mark(placed);
         }
-        Ok(())
     }
 
-    async fn mark(&mut self, placed: Option<(Citation, bool)>) -> Result<(), HungUp> {
+    fn mark(&mut self, placed: Option<(Citation, bool)>) {
         let Some((citation, new)) = placed else {
-            return Ok(());
+            return;
         };
         let touching = self
-            .written
-            .text
+            .raw_end
             .ends_with(|last: char| last.is_whitespace() || last == ']');
         let marker = match touching {
             true => citation.marker.clone(),
             false => format!(" {}", citation.marker),
         };
-        self.written.text.push_str(&marker);
-        self.listener.tell(AskEvent::Delta { text: marker }).await?;
+        self.gate.text(&marker);
+        self.raw_end = marker;
         if new {
-            self.listener.tell(AskEvent::Citation { citation }).await?;
+            self.gate.citation(citation);
         }
-        Ok(())
     }
 
     fn finish(self) -> Written {
-        let unresolved = self.citations.unresolved;
+        let gate = self.gate;
         Written {
-            citations: self.citations.into_placed(),
-            unresolved,
+            text: gate.text,
+            citations: gate.citations,
+            unresolved: self.citations.unresolved,
+            guard: Passage {
+                verdict: gate.verdict,
+                findings: gate.findings,
+                text_units: gate.text_units,
+                checks: gate.checks,
+                waited_ms: gate.waited_ms,
+            },
             ..self.written
         }
     }

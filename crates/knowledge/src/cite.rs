@@ -11,7 +11,8 @@ use retrieval::{Hit, Index, Mask};
 use serde::Serialize;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// A citation as callers see it. `quote` is byte for byte what the document's text holds at `start..end`.
+/// A citation as callers see it. `quote` is byte for byte what the document's text holds at `start..end`, unless a guard
+/// masked it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Citation {
     pub marker: String,
@@ -22,6 +23,8 @@ pub struct Citation {
     pub start: u64,
     pub end: u64,
     pub quote: String,
+    /// Whether a guard replaced parts of the quote.
+    pub masked: bool,
 }
 
 /// Shorter sentences join the one before: a heading or an abbreviation is no statement of its own.
@@ -207,6 +210,7 @@ impl<'a, L: Library> Citations<'a, L> {
             start: from,
             end: to,
             quote: quote.to_owned(),
+            masked: false,
         };
         self.placed.push(citation.clone());
         Some((citation, true))

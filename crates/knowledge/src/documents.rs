@@ -14,7 +14,7 @@ use crate::access::Caller;
 use crate::names::{self, Sidecar};
 use crate::paging::{self, Visible};
 use crate::spaces;
-use crate::sync::rows::{DocumentRow, DocumentStatus};
+use crate::sync::rows::{DocumentRow, DocumentStatus, Screening};
 use crate::uploads::{ANNOUNCED_SECONDS, UploadRow};
 
 /// A document as callers see it.
@@ -29,6 +29,8 @@ pub struct Document {
     pub error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub screening: Option<Screening>,
     pub passages: u32,
     pub bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,6 +83,7 @@ impl From<DocumentRow> for Document {
             status: row.status,
             error: row.error,
             reason: row.reason,
+            screening: row.screening,
             passages,
             bytes: row.bytes,
             content_hash,

@@ -6,6 +6,7 @@ pub mod ask;
 pub mod cite;
 pub mod digest;
 pub mod documents;
+pub mod guard;
 pub mod http;
 pub mod manifest;
 pub mod models;

@@ -71,6 +71,8 @@ pub enum KnowledgeError {
     ModelNotAllowed { model: String, allowed: String },
     #[error(transparent)]
     Model(#[from] BedrockError),
+    #[error("the guardrail gave no verdict, so nothing is shown; try again in a moment")]
+    GuardUnavailable,
     #[error("the answer broke off inside the service; ask again")]
     Interrupted,
     #[error("the index of space {space:?} cannot be read: {detail}")]
@@ -142,6 +144,7 @@ impl KnowledgeError {
             Self::InvalidCursor { .. } => "InvalidCursor",
             Self::ModelNotAllowed { .. } => "ModelNotAllowed",
             Self::Model(error) => error.name(),
+            Self::GuardUnavailable => "GuardUnavailable",
             Self::Interrupted => "AnswerInterrupted",
             Self::IndexUnreadable { .. } => "IndexUnreadable",
             Self::IndexTooLarge { .. } => "IndexTooLarge",
@@ -167,7 +170,8 @@ impl KnowledgeError {
             Self::Model(BedrockError::Throttled { .. }) => 429,
             Self::Model(BedrockError::TimedOut { .. }) => 504,
             Self::Model(_) => 502,
-            Self::Aws(AwsError::Busy { .. } | AwsError::Conflict { .. }) => 503,
+            Self::GuardUnavailable
+            | Self::Aws(AwsError::Busy { .. } | AwsError::Conflict { .. }) => 503,
             Self::Aws(_)
             | Self::Interrupted
             | Self::IndexUnreadable { .. }
@@ -183,7 +187,7 @@ impl KnowledgeError {
         match self {
             Self::Model(error) => error.retry(),
             Self::Aws(error) => error.retry(),
-            Self::Interrupted => true,
+            Self::GuardUnavailable | Self::Interrupted => true,
             _ => false,
         }
     }

@@ -144,7 +144,8 @@ pub async fn start(config: CloudConfig) -> Result<RunningCloud, CloudError> {
     let gateway = open_gateway(&config, &template, &host)?;
 
     let bases = knowledge_bases(&config, &template, &aws)?;
-    let bedrock = Bedrock::new(config.bedrock)
+    let bedrock = open_bedrock(config.bedrock, &config.data, &template)
+        .map_err(damaged)?
         .with_knowledge_bases(bases)
         .with_agents(&config.data.join("agents"), agent_services(&host, &s3))
         .map_err(|error| damaged(error.to_string()))?;
@@ -257,6 +258,19 @@ fn knowledge_bases(
     KnowledgeBases::new(aws::Aws::new(settings)).map_err(|error| CloudError::DataFolderUnwritable {
         path: std::env::temp_dir(),
         detail: error.to_string(),
+    })
+}
+
+/// Bedrock with the template's guardrails, and with those that were made here.
+fn open_bedrock(
+    settings: bedrock::Settings,
+    data: &Path,
+    template: &Template,
+) -> Result<Bedrock, String> {
+    Bedrock::open(bedrock::Settings {
+        guardrails: template.guardrails.clone(),
+        folder: Some(data.join("bedrock")),
+        ..settings
     })
 }
 

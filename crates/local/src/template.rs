@@ -15,6 +15,9 @@ use serde_json::{Map, Value};
 pub const ACCOUNT: &str = "000000000000";
 pub const REGION: &str = "us-east-1";
 pub const STACK: &str = "outcrop";
+/// The id of the template's guardrail on the laptop, and its version.
+pub const GUARDRAIL: &str = "outcrop-default";
+const GUARDRAIL_VERSION: &str = "1";
 
 /// Why a template cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +64,8 @@ pub struct Template {
     pub buckets: Vec<String>,
     /// Name and definition, substitutions made.
     pub state_machines: Vec<(String, String)>,
+    /// Id and properties.
+    pub guardrails: Vec<(String, Value)>,
     /// Logical ids and types that the laptop does not run.
     pub skipped: Vec<(String, String)>,
 }
@@ -93,6 +98,7 @@ pub fn read(
         times_to_live: Vec::new(),
         buckets: Vec::new(),
         state_machines: Vec::new(),
+        guardrails: Vec::new(),
         skipped: Vec::new(),
     };
     for (id, resource) in resources {
@@ -109,6 +115,13 @@ pub fn read(
                 let machine = state_machine(id, resource, &names, &file)?;
                 template.state_machines.push(machine);
             }
+            "AWS::Bedrock::Guardrail" => {
+                let properties = included(id, &resource["Properties"], &file)?;
+                let properties = names.resolve(&properties, id)?;
+                template.guardrails.push((GUARDRAIL.to_owned(), properties));
+            }
+            // On the laptop a guardrail's first version is made with it.
+            "AWS::Bedrock::GuardrailVersion" => {}
             // Its routes are read from the OpenAPI file.
             "AWS::Serverless::Api" => {}
             _ => template.skipped.push((id.clone(), kind.to_owned())),
@@ -257,6 +270,11 @@ impl Names {
             (Some("AWS::Serverless::StateMachine"), "Arn") => Ok(format!(
                 "arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
             )),
+            (Some("AWS::Bedrock::Guardrail"), "GuardrailId") => Ok(GUARDRAIL.to_owned()),
+            (Some("AWS::Bedrock::Guardrail"), "GuardrailArn") => Ok(format!(
+                "arn:aws:bedrock:{REGION}:{ACCOUNT}:guardrail/{GUARDRAIL}"
+            )),
+            (Some("AWS::Bedrock::GuardrailVersion"), "Version") => Ok(GUARDRAIL_VERSION.to_owned()),
             _ => Err(unresolved()),
         }
     }
@@ -435,6 +453,29 @@ fn whole_dimensions(request: &mut Map<String, Value>) {
             index["Dimensions"] = number.into();
         }
     }
+}
+
+/// Properties with the file that `Fn::Transform: AWS::Include` names among them, as CloudFormation puts it there.
+fn included(
+    id: &str,
+    properties: &Value,
+    file: &impl Fn(&str) -> Option<String>,
+) -> Result<Value, TemplateError> {
+    let Some(path) = properties
+        .pointer("/Fn::Transform/Parameters/Location")
+        .and_then(Value::as_str)
+    else {
+        return Ok(properties.clone());
+    };
+    let missing = || TemplateError::Missing {
+        place: format!("{id}.Fn::Transform {path:?}"),
+    };
+    let text = file(path).ok_or_else(missing)?;
+    let file: Map<String, Value> = serde_json::from_str(&text).map_err(|_| missing())?;
+    let mut whole = properties.as_object().cloned().unwrap_or_default();
+    whole.shift_remove("Fn::Transform");
+    whole.extend(file);
+    Ok(Value::Object(whole))
 }
 
 fn state_machine(

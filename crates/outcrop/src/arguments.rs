@@ -72,6 +72,9 @@ pub struct DevArguments {
     /// What embeds texts; without it MiniLM where its weights are (`outcrop models add minilm`), else hashing
     #[arg(long, value_enum)]
     pub embedder: Option<Embedder>,
+    /// How answers are guarded: whole sentences, whole answers, after they are shown, or not at all
+    #[arg(long, default_value = "window", value_parser = ["window", "sync", "async", "off"])]
+    pub guard: String,
     /// Log what the functions say
     #[arg(long, short)]
     pub verbose: bool,
@@ -87,6 +90,7 @@ impl Default for DevArguments {
             model_url: None,
             model_name: None,
             embedder: None,
+            guard: "window".to_owned(),
             verbose: false,
         }
     }

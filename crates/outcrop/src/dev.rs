@@ -33,6 +33,7 @@ pub fn run_function(name: &str) -> ExitCode {
         (Ok(runtime), "query") => runtime.block_on(query::run()),
         (Ok(runtime), "ingest") => runtime.block_on(ingest::run()),
         (Ok(runtime), "agent-action") => runtime.block_on(agent_action::run()),
+        (Ok(runtime), "guardrail-check") => runtime.block_on(guardrail_check::run()),
         (Ok(_), other) => Err(format!("there is no function {other:?}").into()),
         (Err(error), _) => Err(error.into()),
     };
@@ -84,6 +85,7 @@ async fn start(arguments: &DevArguments) -> Result<RunningCloud, Failure> {
         parameters.insert("EmbedDimensions".to_owned(), HASHING_DIMENSIONS.to_string());
     }
     parameters.insert("VectorIndex".to_owned(), "true".to_owned());
+    parameters.insert("GuardMode".to_owned(), arguments.guard.clone());
     if arguments.model_url.is_some() {
         parameters.insert("AnswerModel".to_owned(), OPEN_MODEL.to_owned());
     }
@@ -109,7 +111,11 @@ async fn start(arguments: &DevArguments) -> Result<RunningCloud, Failure> {
 }
 
 fn files(path: &str) -> Option<&'static str> {
-    (path == "infra/ingest.asl.json").then_some(include_str!("../../../infra/ingest.asl.json"))
+    match path {
+        "infra/ingest.asl.json" => Some(include_str!("../../../infra/ingest.asl.json")),
+        "infra/guardrail.json" => Some(include_str!("../../../infra/guardrail.json")),
+        _ => None,
+    }
 }
 
 /// Runs until Ctrl-C.

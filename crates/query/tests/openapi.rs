@@ -11,11 +11,12 @@ use aws::RetrieverSetting;
 use knowledge::ask::{Answer, AnswerSource, Timings, Usage};
 use knowledge::cite::Citation;
 use knowledge::documents::{Document, DocumentPage, DocumentText};
+use knowledge::guard::{Finding, GuardCheckReply, GuardReport, Verdict};
 use knowledge::http::Route;
 use knowledge::runs::{Counts, Failure, Run, RunPage};
 use knowledge::search::{SearchReply, SearchResult};
 use knowledge::spaces::Space;
-use knowledge::sync::rows::{DocumentStatus, RunStatus};
+use knowledge::sync::rows::{DocumentStatus, RunStatus, Screening, ScreeningFinding};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -48,9 +49,9 @@ fn the_routes_are_the_functions_routes() {
     let api = description();
     let described: BTreeSet<String> = operations(&api).into_keys().collect();
     let (query, ingest) = (names(query::ROUTES), names(ingest::ROUTES));
-    let agents = names(agent_action::ROUTES);
-    let count = query.len() + ingest.len() + agents.len();
-    let served = &(&query | &ingest) | &agents;
+    let (agents, guards) = (names(agent_action::ROUTES), names(guardrail_check::ROUTES));
+    let count = query.len() + ingest.len() + agents.len() + guards.len();
+    let served = &(&(&query | &ingest) | &agents) | &guards;
     assert_eq!(served.len(), count, "a route has two functions");
     assert_eq!(described, served);
 }
@@ -59,12 +60,15 @@ fn the_routes_are_the_functions_routes() {
 fn each_route_reaches_its_function_in_its_way() {
     let api = description();
     let (query, agents) = (names(query::ROUTES), names(agent_action::ROUTES));
+    let guards = names(guardrail_check::ROUTES);
     for (name, operation) in operations(&api) {
         let integration = &operation["x-amazon-apigateway-integration"];
         let function = if query.contains(&name) {
             "QueryFunction"
         } else if agents.contains(&name) {
             "AgentActionFunction"
+        } else if guards.contains(&name) {
+            "GuardrailCheckFunction"
         } else {
             "IngestFunction"
         };
@@ -202,6 +206,7 @@ fn answers_and_searches_have_the_fields_described() {
         start: 0,
         end: 1,
         quote: text(),
+        masked: false,
     };
     let source = AnswerSource {
         document_id: text(),
@@ -233,6 +238,7 @@ fn answers_and_searches_have_the_fields_described() {
         sources: vec![source.clone()],
         usage: Usage::default(),
         timings_ms: Timings::default(),
+        guard: GuardReport::default(),
         stop_reason: text(),
     };
     check(&api, "Citation", &citation, &citation);
@@ -257,6 +263,51 @@ fn answers_and_searches_have_the_fields_described() {
     check(&api, "Usage", &answer.usage, &answer.usage);
     check(&api, "Timings", &answer.timings_ms, &answer.timings_ms);
     check(&api, "Answer", &answer, &answer);
+    check(&api, "GuardReport", &answer.guard, &answer.guard);
+}
+
+#[test]
+fn verdicts_have_the_fields_described() {
+    let api = description();
+    let least = Finding {
+        policy: "pii",
+        kind: text(),
+        action: "mask",
+        confidence: None,
+        score: None,
+        start: None,
+        end: None,
+    };
+    let full = Finding {
+        confidence: Some(text()),
+        score: Some(0.5),
+        start: Some(0),
+        end: Some(1),
+        ..least.clone()
+    };
+    check(&api, "GuardFinding", &full, &least);
+    let reply = GuardCheckReply {
+        verdict: Verdict::Mask,
+        text: text(),
+        findings: vec![full],
+        text_units: 1,
+        guard: "on",
+        took_ms: 1.0,
+    };
+    check(&api, "GuardCheckReply", &reply, &reply);
+    let verdicts = json!([Verdict::Allow, Verdict::Mask, Verdict::Block]);
+    assert_eq!(api["components"]["schemas"]["Verdict"]["enum"], verdicts);
+    let finding = ScreeningFinding {
+        kind: text(),
+        action: text(),
+        count: 1,
+    };
+    check(&api, "ScreeningFinding", &finding, &finding);
+    let screening = Screening {
+        verdict: text(),
+        findings: vec![finding],
+    };
+    check(&api, "Screening", &screening, &screening);
 }
 
 #[test]
@@ -270,6 +321,7 @@ fn documents_have_the_fields_described() {
         status: DocumentStatus::Published,
         error: None,
         reason: None,
+        screening: None,
         passages: 1,
         bytes: 1,
         content_hash: None,
@@ -280,6 +332,10 @@ fn documents_have_the_fields_described() {
     let full = Document {
         error: Some(text()),
         reason: Some(text()),
+        screening: Some(Screening {
+            verdict: text(),
+            findings: Vec::new(),
+        }),
         content_hash: Some(text()),
         metadata: BTreeMap::from([(text(), json!(1))]),
         run_id: Some(text()),

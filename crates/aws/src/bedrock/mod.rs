@@ -1,6 +1,7 @@
-//! Amazon Bedrock's runtime: answers as streams, embeddings in batches. No SDK type leaves this module.
+//! Amazon Bedrock's runtime: answers as streams, embeddings in batches, guardrails. No SDK type leaves this module.
 
 mod embed;
+mod guardrail;
 mod retrieve;
 mod stream;
 #[cfg(test)]
@@ -15,6 +16,9 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use crate::config::{ModelTimeouts, Settings};
 
 pub use embed::{EmbedPurpose, Embeddings};
+pub use guardrail::{
+    FindingAction, GuardFinding, GuardReply, GuardRole, GuardSource, GuardText, GuardrailRef,
+};
 pub use retrieve::{Chunk, Chunks, KnowledgeBases, Retrieve};
 pub use stream::{AnswerRequest, AnswerStream, ModelEvent, SearchResult, StopReason};
 

@@ -70,13 +70,10 @@ fn bedrock(endpoint: &str, sdk_retries: u32, seconds: [&str; 3]) -> Bedrock {
             "OUTCROP_MODEL_IDLE_TIMEOUT_SECONDS" => seconds[1],
             "OUTCROP_MODEL_OPERATION_TIMEOUT_SECONDS" => seconds[2],
             "OUTCROP_EMBED_DIMENSIONS" => "256",
-            "OUTCROP_LOG_LEVEL" | "AWS_CA_BUNDLE" | "OUTCROP_ALLOWED_MODELS" => return None,
-            "OUTCROP_RETRIEVER" | "OUTCROP_AUDIT_DAYS" => return None,
-            name if name.ends_with("_WRITES") => return None,
-            name if name.starts_with("OUTCROP_INDEX") || name.starts_with("OUTCROP_RETIRED") => {
-                return None;
-            }
-            _ => "x",
+            "OUTCROP_TABLE" | "OUTCROP_BUCKET" | "OUTCROP_STATE_MACHINE_ARN" => "x",
+            "OUTCROP_ANSWER_MODEL" | "OUTCROP_EMBED_MODEL" => "x",
+            "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "x",
+            _ => return None,
         };
         Some(value.to_owned())
     });

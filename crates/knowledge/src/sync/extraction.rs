@@ -140,6 +140,7 @@ async fn updated_row(
     Ok(DocumentRow {
         readers: sidecar.effective_readers(),
         metadata: sidecar.metadata(),
+        screening: None,
         ..row.with_status(status, problem, now_ms)
     })
 }

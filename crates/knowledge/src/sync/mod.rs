@@ -1,7 +1,7 @@
 //! Ingestion: one step per invocation, named by the state machine in `infra/ingest.asl.json`.
 //!
 //! ```text
-//! plan → (extract → embed)* → publish → verify → compact → report
+//! plan → (extract → screen → embed)* → publish → verify → compact → report
 //! ```
 //! Every step may run twice and changes nothing the second time: ids are content hashes, rows are replaced whole,
 //! the manifest remembers which runs it holds. The state carries ids and counts, never documents.
@@ -13,6 +13,7 @@ mod plan;
 mod publish;
 mod report;
 pub mod rows;
+mod screening;
 mod segments;
 mod vectors;
 mod verify;
@@ -38,6 +39,8 @@ pub enum Step {
         run_id: String,
         items: Vec<PlannedDocument>,
     },
+    /// One extracted batch through the guardrail.
+    Screen { run_id: String, batch_id: String },
     /// Passages to vectors, for one extracted batch.
     Embed { run_id: String, batch_id: String },
     /// Record that a batch could not be brought through.
@@ -90,6 +93,9 @@ pub enum StepError {
         missing: u64,
         first: String,
     },
+    /// The guardrail gave no verdict; nothing is embedded unseen.
+    #[error("the guardrail gave no verdict in time")]
+    GuardUnavailable,
     /// The state machine sent something that this version does not know.
     #[error("the step's input does not fit: {detail}")]
     InvalidStepInput { detail: String },
@@ -106,6 +112,7 @@ impl StepError {
             Self::Bedrock(error) => error.name(),
             Self::EmbedderMismatch { .. } => "EmbedderMismatch",
             Self::ReEmbedIncomplete { .. } => "ReEmbedIncomplete",
+            Self::GuardUnavailable => "GuardUnavailable",
             Self::InvalidStepInput { .. } => "InvalidStepInput",
             Self::SegmentUnusable { .. } => "SegmentUnusable",
         }
@@ -136,6 +143,7 @@ pub async fn run_step(aws: &Aws, step: Step) -> Result<Value, StepError> {
     match step {
         Step::Plan { run_id } => plan::plan(aws, &run_id).await,
         Step::Extract { run_id, items } => extraction::extract_batch(aws, &run_id, &items).await,
+        Step::Screen { run_id, batch_id } => screening::screen_batch(aws, &run_id, &batch_id).await,
         Step::Embed { run_id, batch_id } => embedding::embed_batch(aws, &run_id, &batch_id).await,
         Step::FailBatch {
             run_id,

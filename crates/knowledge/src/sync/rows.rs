@@ -41,6 +41,9 @@ pub struct DocumentRow {
     /// The version that answers now. It goes on answering when a newer one is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<PublishedVersion>,
+    /// What the guardrail found in the version that was last screened; nothing where it found nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub screening: Option<Screening>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
     pub created_at_ms: u64,
@@ -63,6 +66,7 @@ impl DocumentRow {
             readers: Vec::new(),
             metadata: BTreeMap::new(),
             published: None,
+            screening: None,
             run_id: None,
             created_at_ms: now_ms,
             updated_at_ms: now_ms,
@@ -82,6 +86,23 @@ impl DocumentRow {
         self.updated_at_ms = now_ms;
         self
     }
+}
+
+/// What the guardrail's findings in a document led to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Screening {
+    /// `flag`, `mask` or `quarantine`.
+    pub verdict: String,
+    pub findings: Vec<ScreeningFinding>,
+}
+
+/// A kind of finding and how often it was met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScreeningFinding {
+    pub kind: String,
+    /// `mask` or `block`.
+    pub action: String,
+    pub count: u32,
 }
 
 /// The live version of a document.

@@ -6,9 +6,9 @@ use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Map, Value, json};
 
 use super::cache::InputTokens;
-use super::content::{ContentBlock, GuardContent, SystemBlock};
+use super::content::{ContentBlock, GuardContent, GuardText, SystemBlock};
 use super::frames::Metadata;
-use super::guardrail::{self, Assessment, Guardrail, Source};
+use super::guardrail::{self, Assessment, Context, Guardrail, Source};
 use super::reply::{Block, Counted, Events, ModelEvent, Spoken, StopReason};
 use super::request::{ConverseRequest, GuardrailTrace, StreamProcessingMode};
 use super::wire::WireError;
@@ -16,6 +16,7 @@ use super::words::count_tokens;
 use super::{Bedrock, extractive, passages};
 
 /// The guardrail of one turn and what it found so far.
+#[derive(Clone)]
 struct Watch {
     guardrail: Guardrail,
     trace: GuardrailTrace,
@@ -24,6 +25,8 @@ struct Watch {
     /// The question was blocked: the model never hears it, and there is no output to assess.
     blocked: bool,
     output: OnceLock<Assessment>,
+    /// What the answer must rest on, where the request marks it.
+    context: Context,
 }
 
 /// A model that is speaking, with what the reply needs beside its words.
@@ -55,22 +58,20 @@ impl Speech {
         if let Some(tier) = &request.service_tier {
             echoed.insert("serviceTier".into(), json!(tier));
         }
-        let watch = watch(&mut request)?;
-        if watch.as_ref().is_some_and(|watch| watch.blocked) {
+        let watch = watch(bedrock, &mut request)?;
+        if let Some(watch) = watch.as_ref().filter(|watch| watch.blocked) {
+            let message = watch.guardrail.blocked_message(Source::Input);
             let refusal = Spoken {
                 counted: Some(Counted {
                     input: 0,
                     output: 0,
                 }),
-                ..Spoken::text(
-                    Guardrail::blocked_message(Source::Input),
-                    StopReason::GuardrailIntervened,
-                )
+                ..Spoken::text(message, StopReason::GuardrailIntervened)
             };
             // A blocked question reaches no model: nothing is counted.
             return Ok(Self {
                 events: refusal.into_events(),
-                watch,
+                watch: Some(watch.clone()),
                 tokens: InputTokens::default(),
                 echoed,
             });
@@ -138,19 +139,23 @@ impl Speech {
 
 /// Assesses the question: `guardContent` blocks if there are any, else every text of the conversation and the system
 /// prompt; passages and tool results are not assessed. Personal data is masked before the model reads it.
-fn watch(request: &mut ConverseRequest) -> Result<Option<Watch>, WireError> {
+fn watch(bedrock: &Bedrock, request: &mut ConverseRequest) -> Result<Option<Watch>, WireError> {
     let Some(config) = &request.guardrail_config else {
         return Ok(None);
     };
-    let guardrail = guardrail::find(&config.guardrail_identifier, &config.guardrail_version)?;
+    let guardrail = bedrock
+        .guardrails
+        .guardrail(&config.guardrail_identifier, &config.guardrail_version)?;
     let (trace, mode) = (
         config.trace,
         config
             .stream_processing_mode
             .unwrap_or(StreamProcessingMode::Sync),
     );
+    let context = guardrail::context(guarded_texts(request));
     let mut texts = texts(request);
-    let input = guardrail.assess(texts.iter().map(|text| text.as_str()));
+    let given = texts.iter().map(|text| text.as_str());
+    let input = guardrail.assess(Source::Input, given, &Context::default());
     for (text, masked) in texts.iter_mut().zip(&input.texts) {
         text.clone_from(masked);
     }
@@ -162,15 +167,33 @@ fn watch(request: &mut ConverseRequest) -> Result<Option<Watch>, WireError> {
         input,
         blocked,
         output: OnceLock::new(),
+        context,
     }))
 }
 
+/// The texts of all `guardContent` blocks.
+fn guarded_texts(request: &ConverseRequest) -> impl Iterator<Item = &GuardText> {
+    let system = request.system.iter().filter_map(|block| match block {
+        SystemBlock::GuardContent(GuardContent::Text(text)) => Some(text),
+        _ => None,
+    });
+    let blocks = request.messages.iter().flat_map(|message| &message.content);
+    system.chain(blocks.filter_map(|block| match block {
+        ContentBlock::GuardContent(GuardContent::Text(text)) => Some(text),
+        _ => None,
+    }))
+}
+
+/// What is assessed. Where there is any `guardContent`, it alone is; a grounding source is no content of its own.
 fn texts(request: &mut ConverseRequest) -> Vec<&mut String> {
+    let any_guarded = guarded_texts(request).next().is_some();
     let (mut guarded, mut plain) = (Vec::new(), Vec::new());
     for block in &mut request.system {
         match block {
             SystemBlock::Text(text) => plain.push(text),
-            SystemBlock::GuardContent(GuardContent::Text(text)) => guarded.push(&mut text.text),
+            SystemBlock::GuardContent(GuardContent::Text(text)) if guardrail::is_guarded(text) => {
+                guarded.push(&mut text.text)
+            }
             _ => {}
         }
     }
@@ -181,11 +204,13 @@ fn texts(request: &mut ConverseRequest) -> Vec<&mut String> {
     {
         match block {
             ContentBlock::Text(text) => plain.push(text),
-            ContentBlock::GuardContent(GuardContent::Text(text)) => guarded.push(&mut text.text),
+            ContentBlock::GuardContent(GuardContent::Text(text)) if guardrail::is_guarded(text) => {
+                guarded.push(&mut text.text)
+            }
             _ => {}
         }
     }
-    if guarded.is_empty() { plain } else { guarded }
+    if any_guarded { guarded } else { plain }
 }
 
 impl Watch {
@@ -194,14 +219,14 @@ impl Watch {
         if self.blocked {
             return;
         }
-        let found = self
-            .guardrail
-            .assess(spoken.texts().iter().map(String::as_str));
+        let texts = spoken.texts();
+        let said = texts.iter().map(String::as_str);
+        let found = self.guardrail.assess(Source::Output, said, &self.context);
         if found.blocked {
             *spoken = Spoken {
                 counted: spoken.counted,
                 ..Spoken::text(
-                    Guardrail::blocked_message(Source::Output),
+                    self.guardrail.blocked_message(Source::Output),
                     StopReason::GuardrailIntervened,
                 )
             };
@@ -224,7 +249,7 @@ impl Watch {
         !self.blocked
             && self
                 .output
-                .get_or_init(|| self.guardrail.assess([said]))
+                .get_or_init(|| self.guardrail.assess(Source::Output, [said], &self.context))
                 .intervened()
     }
 }

@@ -1,9 +1,9 @@
 //! The Bedrock runtime on a laptop: AWS's wire (restJson1 and event streams) over an extractive answerer, a hashing
-//! embedder and a small guardrail, or over any OpenAI-compatible endpoint. What it cannot do it refuses by name.
+//! embedder and guardrails by patterns, or over any OpenAI-compatible endpoint. What it cannot do it refuses by name.
 //!
 //! Files: `wire` errors and replies · `models` ids · `content`, `request` what comes in · `passages`, `sentences`,
 //! `words`, `answerer`, `extractive` the local text model · `openai` the endpoint · `reply`, `frames` what goes out ·
-//! `embed`, `neural`, `invoke` embeddings · `retrieve` knowledge bases · `pii`, `guardrail` · `cache` · `faults` · `converse`, `routes` the operations ·
+//! `embed`, `neural`, `invoke` embeddings · `retrieve` knowledge bases · `guardrail` · `cache` · `faults` · `converse`, `routes` the operations ·
 //! `tools` the local model's choice of tools · `agents` agents and their parts · `agent_runtime` agents at work ·
 //! `services` what they call.
 mod agent_runtime;
@@ -22,7 +22,6 @@ mod models;
 mod neural;
 mod openai;
 mod passages;
-mod pii;
 mod reply;
 mod request;
 mod retrieve;
@@ -35,9 +34,11 @@ mod tools;
 mod wire;
 mod words;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde_json::Value;
 
 pub use embed::embed as hashing_embedding;
 pub use models::MINILM_MODEL;
@@ -61,6 +62,10 @@ pub struct Settings {
     pub model_timeout: Option<Duration>,
     /// The sentence embedder behind [`MINILM_MODEL`]; without it that model is refused.
     pub minilm: Option<Arc<minilm::MiniLm>>,
+    /// Guardrails that are there from the start: an id, and properties as `AWS::Bedrock::Guardrail` has them.
+    pub guardrails: Vec<(String, Value)>,
+    /// Where guardrails are kept; without it they end with the process.
+    pub folder: Option<PathBuf>,
 }
 
 /// The emulator's state: prompt cache, armed faults, the endpoint. Clones share it.
@@ -74,26 +79,39 @@ pub struct Bedrock {
     agents: agents::Agents,
     sessions: agent_runtime::Sessions,
     services: AgentServices,
+    guardrails: guardrail::Guardrails,
 }
 
 impl Bedrock {
     /// An emulator with nothing cached and no faults armed.
-    pub fn new(settings: Settings) -> Self {
+    ///
+    /// # Errors
+    /// A folder that cannot be read, or a guardrail of the settings that is none.
+    pub fn open(settings: Settings) -> Result<Self, String> {
+        let guardrails = match &settings.folder {
+            Some(folder) => guardrail::Guardrails::open(folder)?,
+            None => guardrail::Guardrails::default(),
+        };
+        for (id, properties) in &settings.guardrails {
+            guardrails
+                .seed(id, properties.clone(), guardrail::now_ms())
+                .map_err(|problem| format!("the guardrail {id}: {problem}"))?;
+        }
         let sentences = settings
             .minilm
             .clone()
             .map(|model| neural::Workers::start(&model));
-        let endpoint = openai::Endpoint::new(settings).map(Arc::new);
-        Self {
+        Ok(Self {
             cache: cache::PromptCache::default(),
             faults: faults::Faults::default(),
-            endpoint,
+            endpoint: openai::Endpoint::new(settings).map(Arc::new),
             sentences,
             knowledge_bases: None,
             agents: agents::Agents::default(),
             sessions: agent_runtime::Sessions::default(),
             services: AgentServices::default(),
-        }
+            guardrails,
+        })
     }
 
     /// The same emulator with knowledge bases behind `Retrieve`.

@@ -6,8 +6,8 @@ use base64::Engine as _;
 use regex::Regex;
 
 use super::content::{
-    ContentBlock, Document, DocumentSource, GuardContent, Message, Role, SearchResult, SystemBlock,
-    ToolResultPart,
+    ContentBlock, Document, DocumentSource, GuardContent, GuardText, Message, Qualifier, Role,
+    SearchResult, SystemBlock, ToolResultPart,
 };
 use super::request::ConverseRequest;
 use super::wire::WireError;
@@ -147,6 +147,10 @@ fn add_block(
             });
         }
         ContentBlock::Text(text) => material.passages.extend(numbered(text).passages),
+        // What the answer must rest on is there to be answered from.
+        ContentBlock::GuardContent(GuardContent::Text(text)) if is_source(text) => {
+            material.passages.push(tool_passage(text.text.clone()));
+        }
         ContentBlock::ToolResult(result) => {
             for part in &result.content {
                 match part {
@@ -166,6 +170,10 @@ fn add_block(
         _ => {}
     }
     Ok(())
+}
+
+fn is_source(text: &GuardText) -> bool {
+    text.qualifiers.contains(&Qualifier::GroundingSource)
 }
 
 fn tool_passage(text: String) -> Passage {
@@ -235,7 +243,9 @@ fn decode(encoded: &str, path: &str) -> Result<String, WireError> {
 pub(super) fn question_of(message: &Message) -> Option<String> {
     let mut questions = message.content.iter().filter_map(|block| match block {
         ContentBlock::Text(text) => Some(numbered(text).question),
-        ContentBlock::GuardContent(GuardContent::Text(text)) => Some(text.text.clone()),
+        ContentBlock::GuardContent(GuardContent::Text(text)) if !is_source(text) => {
+            Some(text.text.clone())
+        }
         _ => None,
     });
     questions.rfind(|question| !question.trim().is_empty())

@@ -468,7 +468,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_there_is_refused_by_name() {
-        let bedrock = Bedrock::new(crate::bedrock::Settings::default());
+        let bedrock = Bedrock::open(crate::bedrock::Settings::default()).expect("an emulator");
         let check = async |id: &str, body: Value, name: ErrorName, part: &str| {
             let error = match serde_json::from_value::<RetrieveRequest>(body.clone()) {
                 Ok(request) => retrieve(&bedrock, id, request).await.err(),

@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::routing::{MethodRouter, get, post};
 use base64::Engine as _;
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::converse::{self, Speech};
-use super::guardrail::{self, ApplyRequest};
+use super::guardrail::{self, ApplyRequest, Config, ListQuery, VersionRequest};
 use super::request::ConverseRequest;
 use super::wire::{ErrorName, WireError, json_reply, read_json};
 use super::{Bedrock, agent_runtime, agents, embed, frames, invoke, models, passages, retrieve};
@@ -43,7 +43,7 @@ pub fn router(bedrock: Bedrock) -> Router {
         .with_state(bedrock)
 }
 
-fn operations() -> [(&'static str, MethodRouter<Bedrock>); 7] {
+fn operations() -> [(&'static str, MethodRouter<Bedrock>); 9] {
     [
         (
             "/model/{model_id}/converse",
@@ -72,6 +72,18 @@ fn operations() -> [(&'static str, MethodRouter<Bedrock>); 7] {
         (
             "/knowledgebases/{id}/retrieve",
             post(async |s, p, b| answer(retrieve_passages(s, p, b).await)),
+        ),
+        (
+            "/guardrails",
+            post(async |s, b| answer(create_guardrail(s, b).await))
+                .get(async |s, q| answer(list_guardrails(s, q).await)),
+        ),
+        (
+            "/guardrails/{id}",
+            post(async |s, p, b| answer(create_guardrail_version(s, p, b).await))
+                .get(async |s, p, q| answer(get_guardrail(s, p, q).await))
+                .put(async |s, p, b| answer(update_guardrail(s, p, b).await))
+                .delete(async |s, p, q| answer(delete_guardrail(s, p, q).await)),
         ),
     ]
 }
@@ -139,9 +151,10 @@ async fn converse_whole(
             "guardrailConfig.streamProcessingMode is only for ConverseStream.",
         ));
     }
-    let started = Instant::now();
+    let (started, guarded) = (Instant::now(), request.guardrail_config.is_some());
     let speech = Speech::begin(&bedrock, &model_id, request, started).await?;
-    Ok(json_reply(&speech.whole(started).await?))
+    let reply = json_reply(&speech.whole(started).await?);
+    Ok(if guarded { honest(reply) } else { reply })
 }
 
 async fn converse_stream(
@@ -151,15 +164,16 @@ async fn converse_stream(
 ) -> Reply {
     let later = strike(&bedrock, "ConverseStream").await?;
     let request = read_converse(&model_id, &body)?;
-    let started = Instant::now();
+    let (started, guarded) = (Instant::now(), request.guardrail_config.is_some());
     let speech = Speech::begin(&bedrock, &model_id, request, started).await?;
     let (events, metadata) = speech.stream(started);
     let frames = frames::converse_stream(events, metadata, later.breaks, later.pace);
-    Ok(super::wire::reply(
+    let reply = super::wire::reply(
         http::StatusCode::OK,
         frames::CONTENT_TYPE,
         Body::from_stream(frames),
-    ))
+    );
+    Ok(if guarded { honest(reply) } else { reply })
 }
 
 async fn invoke_model(
@@ -275,9 +289,79 @@ async fn apply_guardrail(
     body: Bytes,
 ) -> Reply {
     strike(&bedrock, "ApplyGuardrail").await?;
-    let guardrail = guardrail::find(&id, &version)?;
+    let guardrail = bedrock.guardrails.guardrail(&id, &version)?;
     let request: ApplyRequest = read_json(&body)?;
-    Ok(json_reply(&guardrail.apply(&request)?))
+    Ok(honest(json_reply(&guardrail.apply(&request)?)))
+}
+
+/// Says in the reply what stood in for AWS's guardrails.
+fn honest(mut reply: Response<Body>) -> Response<Body> {
+    let value = HeaderValue::from_static(guardrail::HEADER_VALUE);
+    reply.headers_mut().insert(guardrail::HEADER, value);
+    reply
+}
+
+fn accepted(value: &Value) -> Response<Body> {
+    let mut reply = json_reply(value);
+    *reply.status_mut() = http::StatusCode::ACCEPTED;
+    reply
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct VersionQuery {
+    guardrail_version: Option<String>,
+}
+
+async fn create_guardrail(State(bedrock): State<Bedrock>, body: Bytes) -> Reply {
+    strike(&bedrock, "CreateGuardrail").await?;
+    let config: Config = read_json(&body)?;
+    Ok(accepted(&bedrock.guardrails.create(config)?))
+}
+
+async fn create_guardrail_version(
+    State(bedrock): State<Bedrock>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Reply {
+    strike(&bedrock, "CreateGuardrailVersion").await?;
+    let request: VersionRequest = read_json(&body)?;
+    Ok(accepted(&bedrock.guardrails.create_version(&id, request)?))
+}
+
+async fn get_guardrail(
+    State(bedrock): State<Bedrock>,
+    Path(id): Path<String>,
+    Query(query): Query<VersionQuery>,
+) -> Reply {
+    strike(&bedrock, "GetGuardrail").await?;
+    let version = query.guardrail_version.as_deref();
+    Ok(json_reply(&bedrock.guardrails.get(&id, version)?))
+}
+
+async fn list_guardrails(State(bedrock): State<Bedrock>, Query(query): Query<ListQuery>) -> Reply {
+    strike(&bedrock, "ListGuardrails").await?;
+    Ok(json_reply(&bedrock.guardrails.list(&query)?))
+}
+
+async fn update_guardrail(
+    State(bedrock): State<Bedrock>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Reply {
+    strike(&bedrock, "UpdateGuardrail").await?;
+    let config: Config = read_json(&body)?;
+    Ok(accepted(&bedrock.guardrails.update(&id, config)?))
+}
+
+async fn delete_guardrail(
+    State(bedrock): State<Bedrock>,
+    Path(id): Path<String>,
+    Query(query): Query<VersionQuery>,
+) -> Reply {
+    strike(&bedrock, "DeleteGuardrail").await?;
+    let version = query.guardrail_version.as_deref();
+    Ok(accepted(&bedrock.guardrails.delete(&id, version)?))
 }
 
 async fn retrieve_passages(

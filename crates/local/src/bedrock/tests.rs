@@ -23,7 +23,18 @@ mod refusals;
 const MODEL: &str = "us.amazon.nova-lite-v1:0";
 
 fn local() -> Router {
-    router(Bedrock::new(Settings::default()))
+    router(Bedrock::open(settings()).expect("an emulator"))
+}
+
+/// The laptop's own: the template's guardrail under its id.
+fn settings() -> Settings {
+    let policy = include_str!("../../../../infra/guardrail.json");
+    let mut policy: Value = serde_json::from_str(policy).expect("JSON");
+    policy["Name"] = json!("outcrop");
+    Settings {
+        guardrails: vec![("outcrop-default".to_owned(), policy)],
+        ..Settings::default()
+    }
 }
 
 struct Reply {

@@ -3,7 +3,11 @@ use std::net::TcpListener as Taken;
 use super::*;
 
 fn files(path: &str) -> Option<&'static str> {
-    (path == "infra/ingest.asl.json").then_some(include_str!("../../../../infra/ingest.asl.json"))
+    match path {
+        "infra/ingest.asl.json" => Some(include_str!("../../../../infra/ingest.asl.json")),
+        "infra/guardrail.json" => Some(include_str!("../../../../infra/guardrail.json")),
+        _ => None,
+    }
 }
 
 fn config(data: &Path) -> CloudConfig {

@@ -3,8 +3,14 @@ use super::*;
 const REAL: &str = include_str!("../../../../template.yaml");
 const MACHINE: &str = include_str!("../../../../infra/ingest.asl.json");
 
+const GUARDRAIL_FILE: &str = include_str!("../../../../infra/guardrail.json");
+
 fn file(path: &str) -> Option<String> {
-    (path == "infra/ingest.asl.json").then(|| MACHINE.to_owned())
+    match path {
+        "infra/ingest.asl.json" => Some(MACHINE.to_owned()),
+        "infra/guardrail.json" => Some(GUARDRAIL_FILE.to_owned()),
+        _ => None,
+    }
 }
 
 #[test]
@@ -104,4 +110,31 @@ fn what_cannot_be_resolved_is_named() {
         "TemplateUnresolved",
         "Conditions",
     );
+}
+
+/// CloudFormation makes a new version when the description changes, and at no other time.
+#[test]
+fn the_guardrails_version_names_its_policys_hash() {
+    use sha2::{Digest, Sha256};
+    let hash = Sha256::digest(GUARDRAIL_FILE.as_bytes());
+    let hash: String = hash
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let description = format!("Description: infra/guardrail.json {hash}");
+    assert!(
+        REAL.contains(&description),
+        "write into template.yaml: {description}"
+    );
+    let template = read(REAL, &BTreeMap::new(), file).unwrap();
+    let (id, properties) = &template.guardrails[0];
+    assert_eq!(
+        (id.as_str(), &properties["Name"]),
+        (GUARDRAIL, &Value::from(STACK))
+    );
+    let policy: Value = serde_json::from_str(GUARDRAIL_FILE).unwrap();
+    for (name, value) in policy.as_object().unwrap() {
+        assert_eq!(&properties[name], value, "{name}");
+    }
 }

@@ -53,7 +53,8 @@ pub(super) fn emulator(
             async move { Ok(reply) }.boxed()
         })),
     };
-    let bedrock = Bedrock::new(Settings::default())
+    let bedrock = Bedrock::open(Settings::default())
+        .expect("an emulator")
         .with_agents(folder, services)
         .expect("a folder");
     (router(bedrock), events)

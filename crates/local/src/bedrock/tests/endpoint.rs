@@ -63,7 +63,7 @@ async fn behind(stub: Stub) -> (Router, Arc<Stub>) {
         model_timeout: Some(Duration::from_millis(300)),
         ..Settings::default()
     };
-    (router(Bedrock::new(settings)), stub)
+    (router(Bedrock::open(settings).expect("an emulator")), stub)
 }
 
 fn says(events: &[Value]) -> Stub {
@@ -179,7 +179,11 @@ async fn refusals_of_the_endpoint_become_awss() {
         model_url: Some("http://127.0.0.1:9/v1".into()),
         ..Settings::default()
     };
-    let reply = converse(&router(Bedrock::new(gone)), question()).await;
+    let reply = converse(
+        &router(Bedrock::open(gone).expect("an emulator")),
+        question(),
+    )
+    .await;
     assert_eq!(reply.error, "ServiceUnavailableException");
 }
 
