@@ -53,7 +53,7 @@ pub(super) fn emulator(
             async move { Ok(reply) }.boxed()
         })),
     };
-    let bedrock = Bedrock::open(Settings::default())
+    let bedrock = Bedrock::open(super::settings())
         .expect("an emulator")
         .with_agents(folder, services)
         .expect("a folder");
