@@ -15,8 +15,10 @@ use tokio::sync::mpsc;
 
 use crate::Service;
 
-/// API Gateway ends a stream that is silent for long; edge networks do so after 30 s.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Longest silence. A client that hung up is noticed when a write fails, which is the second write after it went; and
+/// while the guard's window holds text back, nothing but these comments is written. API Gateway and edge networks end
+/// streams that are silent for 30 s and more.
+const HEARTBEAT: Duration = Duration::from_millis(500);
 /// Events that may wait for a slow client before the model is made to wait.
 const EVENTS_WAITING: usize = 16;
 

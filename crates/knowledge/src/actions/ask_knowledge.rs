@@ -34,7 +34,8 @@ pub(super) struct Output {
 struct Citation {
     marker: String,
     title: String,
-    /// The words of the document, to the letter.
+    /// The words of the document. What the guardrail masks in them is a placeholder such as {EMAIL}; all else is to the
+    /// letter.
     quote: String,
     document_id: String,
     /// Where the quote begins in the document's text, in bytes.
