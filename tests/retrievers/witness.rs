@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::place::{Place, settings};
 use super::table::Table;
 use super::{SETTINGS, cases, filters, masks, prepared, rows};
+use crate::lambda_binaries::root;
 
 /// Where `run.py` writes the emulator's address.
 const ADDRESS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/witness");
@@ -66,11 +67,7 @@ async fn create_table(address: &str) {
     let parameters = [("EmbedDimensions", "256"), ("VectorIndex", "true")];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let template = include_str!("../../template.yaml");
-    let machine = include_str!("../../infra/ingest.asl.json");
-    let file = |path: &str| {
-        path.ends_with("ingest.asl.json")
-            .then(|| machine.to_owned())
-    };
+    let file = |path: &str| std::fs::read_to_string(root().join(path)).ok();
     let read = local::template::read(template, &parameters.into(), file).unwrap();
     let reply = reqwest::Client::new()
         .post(address)
