@@ -2,6 +2,7 @@
 //! process against the instance's AWS port, so that a test decides what happens between two of them.
 
 mod compaction;
+mod parts;
 mod snapshots;
 mod unreliable;
 

@@ -10,6 +10,17 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// SHA-256 of everything that `reader` gives.
+///
+/// # Errors
+/// The reader's.
+pub fn sha256_hex_of(mut reader: impl std::io::Read) -> std::io::Result<String> {
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut reader, &mut hasher)?;
+    let digest = hasher.finalize();
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// The first `digits` hex digits of the SHA-256 over `parts`, each ended by a zero byte so that parts cannot run
 /// into one another.
 pub fn short_id(parts: &[&str], digits: usize) -> String {

@@ -173,6 +173,20 @@ impl Index {
     /// # Errors
     /// [`SearchError`].
     pub fn search(&self, query: &Query<'_>) -> Result<Vec<Hit>, SearchError> {
+        self.search_few(query, None)
+    }
+
+    /// A search that scores at most so many passages by their 8-bit rows: for segments that are here in part, where each
+    /// row is a read. More are scored where the results asked for are more.
+    ///
+    /// # Errors
+    /// As [`Index::search`]; [`SegmentError::Missing`] when something must be fetched first. A search asks for all that
+    /// it can know of before it refuses.
+    pub fn search_few(
+        &self,
+        query: &Query<'_>,
+        rows: Option<usize>,
+    ) -> Result<Vec<Hit>, SearchError> {
         // No ranking is longer than the passages there are.
         let limit = query.limit.min(self.stored_passages());
         if limit == 0 {
@@ -188,22 +202,26 @@ impl Index {
         };
         let text = query.text.filter(|_| query.mode != Mode::Vector);
         let vectors = query.vector.is_some() && query.mode != Mode::Lexical;
-        for live in &self.segments {
-            live.segment.bring_rankings(text, vectors)?;
-        }
+        let each = self.segments.iter();
+        let rankings = every(each.map(|live| live.segment.bring_rankings(text, vectors)));
         let lexical = match query.text {
-            Some(text) if query.mode != Mode::Vector => self.lexical(&masks, text, depth)?,
-            _ => Vec::new(),
+            Some(text) if query.mode != Mode::Vector => self.lexical(&masks, text, depth),
+            _ => Ok(Vec::new()),
         };
         let vector = match query.vector {
-            Some(wanted) if query.mode == Mode::Hybrid && !lexical.is_empty() => {
-                let first = self.vector(&masks, wanted, depth)?;
-                let nearer = self.fed_back(wanted, fuse([&places(&lexical), &places(&first)]));
-                self.ranked_again(&masks, &nearer, &first)
-            }
-            Some(vector) if query.mode != Mode::Lexical => self.vector(&masks, vector, depth)?,
-            _ => Vec::new(),
+            Some(vector) if query.mode != Mode::Lexical => self.vector(&masks, vector, depth, rows),
+            _ => Ok(Vec::new()),
         };
+        // Both were made before anything may end the search: what both miss is fetched at once.
+        rankings?;
+        let (lexical, mut vector) = (lexical?, vector?);
+        if let Some(wanted) = query.vector
+            && query.mode == Mode::Hybrid
+            && !lexical.is_empty()
+        {
+            let nearer = self.fed_back(wanted, fuse([&places(&lexical), &places(&vector)]));
+            vector = self.ranked_again(&masks, &nearer, &vector);
+        }
         let mut fused = fuse([&places(&lexical), &places(&vector)]);
         let own_scores = match query.mode {
             Mode::Lexical => Some((lexical, 0)),
@@ -216,8 +234,9 @@ impl Index {
                 fused.score = found.map_or(0.0, |(score, _)| *score);
             }
         }
+        self.bring_best(&fused, limit)?;
         let best = self.best_first(fused, limit, |fused| (fused.score, fused.place));
-        self.hits(&best)
+        best.iter().map(|fused| self.hit(fused)).collect()
     }
 
     /// A passage by its id, if it is alive and the mask lets it be seen.
@@ -337,7 +356,10 @@ impl Index {
         masks: &[Bits],
         query: &[f32],
         depth: usize,
+        rows: Option<usize>,
     ) -> Result<Vec<(f32, Place)>, SearchError> {
+        let each = self.segments.iter();
+        every(each.map(|live| live.segment.bring_rankings(None, true)))?;
         let mut parts = Vec::with_capacity(self.segments.len());
         for (live, allowed) in self.segments.iter().zip(masks) {
             let expected = live.segment.dimension();
@@ -351,11 +373,11 @@ impl Index {
             parts.push(Part { codes, allowed });
         }
         let wanted = Wanted::new(query, &self.rotation);
-        let candidates = vector::candidates(&parts, &wanted, depth);
-        for (number, live) in (0u32..).zip(&self.segments) {
+        let candidates = vector::candidates(&parts, &wanted, depth, rows);
+        every((0u32..).zip(&self.segments).map(|(number, live)| {
             let own = candidates.iter().filter(|(_, part, _)| *part == number);
-            live.segment.bring_rows(own.map(|(_, _, at)| *at))?;
-        }
+            live.segment.bring_rows(own.map(|(_, _, at)| *at))
+        }))?;
         let found = vector::rescore(&parts, &wanted, &candidates, depth);
         let found = found
             .into_iter()
@@ -409,13 +431,19 @@ impl Index {
         ))
     }
 
-    fn hits(&self, best: &[Fused]) -> Result<Vec<Hit>, SearchError> {
-        for (number, live) in (0u32..).zip(&self.segments) {
-            let own = best.iter().filter(|fused| fused.place.0 == number);
-            live.segment
-                .bring_passages(own.map(|fused| fused.place.1))?;
-        }
-        best.iter().map(|fused| self.hit(fused)).collect()
+    /// Brings what showing the best `limit` reads, and all that equal the last of them: ids decide between equals, and are
+    /// not known yet.
+    fn bring_best(&self, fused: &[Fused], limit: usize) -> Result<(), SegmentError> {
+        let mut scores: Vec<f32> = fused.iter().map(|fused| fused.score).collect();
+        scores.sort_by(|left, right| right.total_cmp(left));
+        let edge = scores.get(limit.saturating_sub(1)).copied();
+        let edge = edge.unwrap_or(f32::NEG_INFINITY);
+        every((0u32..).zip(&self.segments).map(|(number, live)| {
+            let own = fused
+                .iter()
+                .filter(|fused| fused.place.0 == number && fused.score >= edge);
+            live.segment.bring_passages(own.map(|fused| fused.place.1))
+        }))
     }
 
     fn hit(&self, fused: &Fused) -> Result<Hit, SearchError> {
@@ -440,6 +468,11 @@ impl Index {
     }
 }
 
+/// Asks all, then refuses if one did.
+fn every(outcomes: impl Iterator<Item = Result<(), SegmentError>>) -> Result<(), SegmentError> {
+    outcomes.fold(Ok(()), Result::and)
+}
+
 fn alive(live: &LiveSegment) -> Bits {
     let mut alive = Bits::all(live.segment.document_count());
     live.dead_documents
@@ -448,11 +481,11 @@ fn alive(live: &LiveSegment) -> Bits {
     alive
 }
 
-/// Passages of a segment without those of its dead documents.
 fn places(ranking: &[(f32, Place)]) -> Vec<Place> {
     ranking.iter().map(|(_, place)| *place).collect()
 }
 
+/// Passages of a segment without those of its dead documents.
 fn living_passages(live: &LiveSegment) -> u64 {
     let dead = live.dead_documents.iter();
     let dead = dead.filter_map(|dead| live.segment.passages_of(*dead).ok());

@@ -55,6 +55,9 @@ pub struct ManifestSegment {
     /// When the first of them died; 0 while none is dead.
     #[serde(default)]
     pub dead_since_ms: u64,
+    /// Ranges of the file that a search reads first, when the file is brought in parts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub first: Vec<(u64, u64)>,
 }
 
 impl ManifestSegment {

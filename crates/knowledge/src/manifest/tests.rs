@@ -10,6 +10,7 @@ fn segment(key: &str, documents: u32, dead: &[u32]) -> ManifestSegment {
         dead_documents: dead.to_vec(),
         dead_passages: dead.len() as u32 * 2,
         dead_since_ms: 0,
+        first: Vec::new(),
     }
 }
 

@@ -29,14 +29,7 @@ impl Retriever for Embedded {
             filter: wanted.filter,
             mask: wanted.mask,
         };
-        let ranking =
-            snapshot
-                .index
-                .search(&query)
-                .map_err(|error| KnowledgeError::IndexUnreadable {
-                    space: self.space.clone(),
-                    detail: format!("{}: {error}", error.name()),
-                })?;
+        let ranking = snapshot.search(&query).await?;
         Ok(Retrieved::page(ranking, wanted))
     }
 }

@@ -45,6 +45,8 @@ impl Retriever for VectorTable {
         let Some(snapshot) = &self.snapshot else {
             return Ok(Retrieved::default());
         };
+        // The index names passages that no search of the segments asked for.
+        snapshot.whole().await?;
         let need = wanted.skip.saturating_add(wanted.limit).saturating_add(1);
         let depth = match wanted.mode {
             Mode::Hybrid => need.max(FUSED_AT_LEAST),

@@ -15,8 +15,10 @@ use tokio::sync::Semaphore;
 
 /// Bytes of one read. Source: Amazon S3 User Guide, "Use byte-range fetches": 8 to 16 MB.
 const PIECE_BYTES: u64 = 8 << 20;
-/// Reads of this process at a time.
-pub(super) const READS: usize = 8;
+/// Reads of an object at a time.
+const READS: usize = 8;
+/// Reads of this process at a time: small ones wait for their first byte side by side.
+const ALL_READS: usize = 32;
 
 /// What was brought.
 pub(super) enum Fetched {
@@ -32,7 +34,7 @@ pub(super) struct Fetcher {
 impl Default for Fetcher {
     fn default() -> Self {
         Self {
-            reads: Semaphore::new(READS),
+            reads: Semaphore::new(ALL_READS),
         }
     }
 }
@@ -46,9 +48,9 @@ impl Fetcher {
         bytes: u64,
         folder: Option<&Path>,
     ) -> Result<Fetched, AwsError> {
-        let pieces = stream::iter(pieces(bytes))
+        let pieces = stream::iter(split(std::iter::once(0..bytes)))
             .map(|range| async move {
-                let piece = self.read(bucket, key, range.clone()).await?;
+                let piece = self.read(bucket, key, range.clone(), None).await?;
                 Ok::<_, AwsError>((range.start, piece))
             })
             .buffered(READS);
@@ -73,18 +75,25 @@ impl Fetcher {
         Ok(Fetched::File(path))
     }
 
-    async fn read(&self, bucket: &Bucket, key: &str, range: Range<u64>) -> Result<Piece, AwsError> {
+    /// Reads one range, only of the object with that ETag where one is given.
+    pub(super) async fn read(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        range: Range<u64>,
+        etag: Option<&str>,
+    ) -> Result<Piece, AwsError> {
         // The semaphore is never closed.
         let _permit = self.reads.acquire().await;
-        bucket.get_range(key, range, None).await
+        bucket.get_range(key, range, etag).await
     }
 }
 
-/// The ranges of an object of so many bytes. An empty object has none.
-fn pieces(bytes: u64) -> impl Iterator<Item = Range<u64>> {
-    (0..bytes.div_ceil(PIECE_BYTES)).map(move |number| {
-        let start = number * PIECE_BYTES;
-        start..bytes.min(start + PIECE_BYTES)
+/// The same bytes in ranges of at most [`PIECE_BYTES`]. An empty range gives none.
+pub(super) fn split(ranges: impl Iterator<Item = Range<u64>>) -> impl Iterator<Item = Range<u64>> {
+    ranges.flat_map(|range| {
+        let starts = range.clone().step_by(PIECE_BYTES as usize);
+        starts.map(move |start| start..range.end.min(start + PIECE_BYTES))
     })
 }
 
@@ -122,7 +131,7 @@ async fn write(file: Arc<File>, start: u64, bytes: bytes::Bytes) -> Result<(), A
     }
 }
 
-fn disk(error: &dyn std::fmt::Display) -> AwsError {
+pub(super) fn disk(error: &dyn std::fmt::Display) -> AwsError {
     AwsError::Refused {
         service: "file system",
         detail: error.to_string(),
@@ -136,7 +145,7 @@ mod tests {
     #[test]
     fn pieces_cover_an_object() {
         let check = |bytes: u64, expected: &[(u64, u64)]| {
-            let pieces = pieces(bytes).map(|range| (range.start, range.end));
+            let pieces = split(std::iter::once(0..bytes)).map(|range| (range.start, range.end));
             assert_eq!(pieces.collect::<Vec<_>>(), expected, "{bytes}");
         };
         let piece = PIECE_BYTES;

@@ -5,13 +5,14 @@
 //! [`PATIENCE`] says and are served from the older snapshot then. A running query keeps the snapshot that it began with, and
 //! the files of a snapshot go with its last user.
 
+mod cold;
 mod fetch;
 mod files;
 mod room;
 mod slot;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,12 +24,13 @@ use retrieval::{Index, LiveSegment};
 
 use crate::KnowledgeError;
 use crate::manifest::{self, ManifestRow};
-use files::{Files, Held};
+pub use cold::{ColdReads, PARTS_FROM_BYTES};
+use files::{Files, Held, Wanted};
 use slot::{Load, Next, Slot};
 
 /// How long a query that saw a new version waits for it while an older one could serve.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Segments of a snapshot that are loaded at a time; their reads are bounded by [`fetch::READS`].
+/// Segments of a snapshot that are loaded at a time; their reads are bounded for the whole process.
 const SEGMENTS_AT_A_TIME: usize = 16;
 
 /// An index at one version of its manifest.
@@ -42,7 +44,12 @@ pub struct Snapshot {
     /// The row that this is the snapshot of.
     row: ManifestRow,
     /// The segments' files, which go when nobody holds them any more.
-    _files: Vec<Arc<Held>>,
+    files: Vec<Arc<Held>>,
+    space: String,
+    /// Held by a search while segments are not whole.
+    searching: tokio::sync::Mutex<()>,
+    rounds: AtomicU64,
+    reported: AtomicBool,
 }
 
 /// The snapshots of this process, one for each space that was asked, within the bounds of the settings.
@@ -127,8 +134,11 @@ impl Inner {
         let task = tokio::spawn(async move {
             let begun = Instant::now();
             let identity = row.identity().to_owned();
+            // While an older snapshot serves, a new one is checked whole before it does.
+            let in_parts = slot.live().is_none();
             // Caught, for a slot whose load never ends would wait for ever.
-            let loading = std::panic::AssertUnwindSafe(inner.load_newest(&aws, &space, row));
+            let loading =
+                std::panic::AssertUnwindSafe(inner.load_newest(&aws, &space, row, in_parts));
             let outcome = loading.catch_unwind().await;
             let outcome = outcome.unwrap_or(Err(KnowledgeError::Interrupted));
             match slot.settle(&identity, outcome) {
@@ -145,9 +155,10 @@ impl Inner {
         aws: &Aws,
         space: &str,
         mut row: ManifestRow,
+        in_parts: bool,
     ) -> Result<Snapshot, KnowledgeError> {
         loop {
-            match self.load(aws, space, &row).await {
+            match self.load(aws, space, &row, in_parts).await {
                 Err(KnowledgeError::Aws(AwsError::Missing { what })) => {
                     match manifest::row(aws, space).await? {
                         Some(newer) if newer != row => row = newer,
@@ -169,13 +180,19 @@ impl Inner {
         aws: &Aws,
         space: &str,
         row: &ManifestRow,
+        in_parts: bool,
     ) -> Result<Snapshot, KnowledgeError> {
         let manifest = manifest::body(aws, row).await?;
         let evict = || self.evict_other_than(space);
+        let wanted = Wanted {
+            space,
+            in_parts,
+            evict: &evict,
+        };
         let holding: Vec<_> = manifest
             .segments
             .iter()
-            .map(|segment| self.files.hold(aws, space, segment, &evict))
+            .map(|segment| self.files.hold(aws, segment, &wanted))
             .collect();
         let held: Vec<Arc<Held>> = stream::iter(holding)
             .buffered(SEGMENTS_AT_A_TIME)
@@ -194,7 +211,11 @@ impl Inner {
             published_at_ms: manifest.published_at_ms,
             row: row.clone(),
             index,
-            _files: held,
+            rounds: AtomicU64::new(u64::from(held.iter().any(|held| held.cold().is_some()))),
+            files: held,
+            space: space.to_owned(),
+            searching: tokio::sync::Mutex::new(()),
+            reported: AtomicBool::new(false),
         })
     }
 

@@ -84,7 +84,10 @@ impl Slot {
         if let Some(live) = &state.live
             && live.row == seen
         {
-            return Next::Serve(live.clone());
+            if !live.is_damaged() {
+                return Next::Serve(live.clone());
+            }
+            state.live = None;
         }
         if let Some(load) = &state.loading {
             return Next::Wait(load.clone());

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use aws::Aws;
 use retrieval::SegmentDocument;
+use retrieval::segment::Head;
 use serde::{Deserialize, Serialize};
 
 use super::StepError;
 use crate::digest::sha256_hex;
 use crate::manifest::{Edition, ManifestSegment, Members, document_list_key};
+use crate::snapshot::PARTS_FROM_BYTES;
 
 /// Passages in one segment. Bounds the memory of the steps: 20,000 × (1024 × 4 bytes + text) is about 120 MB.
 pub(super) const SEGMENT_PASSAGES: usize = 20_000;
@@ -71,6 +73,11 @@ pub(super) async fn store_segment(
     list: Vec<ListedDocument>,
 ) -> Result<WrittenSegment, StepError> {
     let sha256 = sha256_hex(&bytes);
+    // Only a large file is worth reading in parts, and the manifest's row is small.
+    let first = match bytes.len() as u64 >= PARTS_FROM_BYTES {
+        true => Head::parse(&bytes)?.first_ranges(),
+        false => Vec::new(),
+    };
     let segment = ManifestSegment {
         key: format!("{}{sha256}.seg", run_prefix(space, run_id)),
         bytes: bytes.len() as u64,
@@ -79,6 +86,10 @@ pub(super) async fn store_segment(
         dead_documents: Vec::new(),
         dead_passages: 0,
         dead_since_ms: 0,
+        first: first
+            .into_iter()
+            .map(|range| (range.start, range.end))
+            .collect(),
         sha256,
     };
     aws.bucket
@@ -191,6 +202,7 @@ mod tests {
                 dead_documents: before.to_vec(),
                 dead_passages: 0,
                 dead_since_ms: 0,
+                first: Vec::new(),
             };
             let replaced: Vec<String> = replaced.iter().map(|id| (*id).to_owned()).collect();
             bury(&mut segment, &list, &replaced, 7);

@@ -366,6 +366,7 @@ impl KnowledgeBases {
             return Ok((Vec::new(), false));
         };
         knowledge::search::check_embedder(aws, space, live)?;
+        live.whole().await?;
         let texts = [search.text.clone()];
         let embedded = aws.bedrock.embed(&texts, EmbedPurpose::Query).await?;
         let ranking = Embedded {

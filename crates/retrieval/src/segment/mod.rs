@@ -5,6 +5,7 @@ mod columns;
 mod documents;
 mod format;
 mod open;
+mod partial;
 mod passages;
 mod read;
 mod readers;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use build::{Builder, build};
 pub use format::{Head, Section, VERSION};
 pub use open::Segment;
+pub use partial::Partial;
 pub use source::Fetch;
 pub(crate) use source::Source;
 
@@ -44,6 +46,8 @@ pub enum SegmentError {
         "segments of the embedders {first:?} and {second:?} cannot be searched together; ingest one of them again"
     )]
     MixedEmbedders { first: String, second: String },
+    #[error("a part of the segment is not here yet; fetch it and read again")]
+    Missing,
     #[error("the segment cannot be made: {detail}")]
     Build { detail: String },
     #[error("the segment cannot be read: {detail}")]
@@ -61,6 +65,7 @@ impl SegmentError {
             Self::Corrupt { .. } => "SegmentCorrupt",
             Self::DimensionMismatch { .. } => "DimensionMismatch",
             Self::MixedEmbedders { .. } => "MixedEmbedders",
+            Self::Missing => "SegmentPartMissing",
             Self::Build { .. } => "SegmentBuild",
             Self::Io { .. } => "SegmentUnreadable",
         }

@@ -7,8 +7,9 @@ use tantivy::directory::OwnedBytes;
 
 use super::SegmentError;
 
-/// Brings byte ranges of a segment's file that are not here yet, checked block by block ([`super::Head::verify`]), and
-/// returns when the mapping shows them. It is called with whatever is about to be read, so also with what is here.
+/// Is told what is about to be read of a segment's file that is here in part, and returns when the mapping shows it,
+/// checked block by block ([`super::Head::verify`]); or refuses with [`SegmentError::Missing`], and whoever searched tries
+/// again when it has come ([`super::Partial`]).
 pub type Fetch = Arc<dyn Fn(&[Range<u64>]) -> Result<(), SegmentError> + Send + Sync>;
 
 /// A segment's file.
@@ -39,7 +40,7 @@ impl Source {
     }
 
     /// Whether anything may have to be brought.
-    pub(super) fn is_partial(&self) -> bool {
+    pub(crate) fn is_partial(&self) -> bool {
         self.fetch.is_some()
     }
 

@@ -35,10 +35,16 @@ pub(crate) struct Part<'a> {
 /// A passage that may be among the best: score (estimated or by its row), part, ordinal.
 pub(crate) type Scored = (f32, u32, u32);
 
-/// The passages whose rows decide which are the best `limit`.
-pub(crate) fn candidates(parts: &[Part<'_>], wanted: &Wanted, limit: usize) -> Vec<Scored> {
+/// The passages whose rows decide which are the best `limit`; at most so many as `rows` says, where it says so, or `limit`.
+pub(crate) fn candidates(
+    parts: &[Part<'_>],
+    wanted: &Wanted,
+    limit: usize,
+    rows: Option<usize>,
+) -> Vec<Scored> {
     let allowed: usize = parts.iter().map(|part| part.allowed.count()).sum();
-    if allowed <= EXACT_UP_TO {
+    let rows = rows.map(|rows| rows.max(limit));
+    if allowed <= rows.unwrap_or(EXACT_UP_TO) {
         let each = parts.iter().enumerate();
         let all = each.flat_map(|(number, part)| {
             let ordinals = part.allowed.iter();
@@ -49,6 +55,7 @@ pub(crate) fn candidates(parts: &[Part<'_>], wanted: &Wanted, limit: usize) -> V
     let survivors = limit
         .saturating_mul(SURVIVORS_PER_RESULT)
         .saturating_add(SURVIVORS);
+    let survivors = rows.unwrap_or(survivors);
     let probes: Vec<Probe> = parts
         .iter()
         .map(|part| Probe::new(&wanted.rotated, &part.codes))

@@ -73,7 +73,7 @@ impl Stored {
             codes: self.codes(),
             allowed,
         }];
-        let candidates = candidates(&parts, &wanted, limit);
+        let candidates = candidates(&parts, &wanted, limit, None);
         let found = rescore(&parts, &wanted, &candidates, limit);
         let mut found: Vec<(f32, u32)> = found
             .into_iter()

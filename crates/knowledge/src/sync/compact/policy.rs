@@ -84,6 +84,7 @@ mod tests {
             dead_documents: (0..dead).collect(),
             dead_passages: dead,
             dead_since_ms,
+            first: Vec::new(),
         }
     }
 

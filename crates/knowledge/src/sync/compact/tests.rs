@@ -18,6 +18,7 @@ fn written(key: &str, documents: &[&str]) -> WrittenSegment {
         dead_documents: Vec::new(),
         dead_passages: 0,
         dead_since_ms: 0,
+        first: Vec::new(),
     };
     WrittenSegment { segment, list }
 }

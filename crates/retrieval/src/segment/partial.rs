@@ -1,0 +1,209 @@
+//! A segment's file that is here only in part: its blocks come in any order, each is checked before it is kept, and what
+//! is read too early is noted for the one who fetches.
+//!
+//! Reading never waits and never sees an unchecked byte: what is not here refuses the reader with
+//! [`SegmentError::Missing`], whoever fetches asks [`Partial::take_wanted`] what that was, and the reader tries again.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::SegmentError;
+use super::format::{Head, Section};
+use super::source::Fetch;
+
+/// A smaller section of strings is read with the first bytes: ids decide between equal scores.
+const STRINGS_BYTES: u64 = 4 << 20;
+
+/// A segment's file on its way.
+#[derive(Debug)]
+pub struct Partial {
+    file: File,
+    head: Head,
+    here: Vec<AtomicBool>,
+    left: AtomicUsize,
+    /// Blocks that a reader asked for before they were here.
+    wanted: Mutex<BTreeSet<usize>>,
+    writing: Mutex<()>,
+}
+
+impl Partial {
+    /// Makes the file at `path`, which exists and is empty, as long as the segment will be. `prefix` are the segment's
+    /// first bytes, its head at the least.
+    ///
+    /// # Errors
+    /// Those of [`Head::parse`]; [`SegmentError::Corrupt`] for a damaged block; [`SegmentError::Io`].
+    pub fn begin(path: &Path, prefix: &[u8]) -> Result<Self, SegmentError> {
+        let head = Head::parse(prefix)?;
+        let file = OpenOptions::new().write(true).open(path).map_err(io)?;
+        file.set_len(head.file_length()).map_err(io)?;
+        let head_bytes = prefix.get(..head.length()).unwrap_or_default();
+        file.write_all_at(head_bytes, 0).map_err(io)?;
+        let blocks = head.block_count();
+        let partial = Self {
+            file,
+            here: (0..blocks).map(|_| AtomicBool::new(false)).collect(),
+            left: AtomicUsize::new(blocks),
+            head,
+            wanted: Mutex::default(),
+            writing: Mutex::new(()),
+        };
+        partial.add(0, prefix)?;
+        Ok(partial)
+    }
+
+    /// What the opener of such a file takes.
+    pub fn fetch(self: &Arc<Self>) -> Fetch {
+        let partial = self.clone();
+        Arc::new(move |ranges| partial.need(ranges))
+    }
+
+    /// Takes the bytes that stand at `start` of the file. Blocks that they hold whole are checked and kept, the rest is
+    /// dropped.
+    ///
+    /// # Errors
+    /// [`SegmentError::Corrupt`] for a damaged block, of which nothing is kept; [`SegmentError::Io`].
+    pub fn add(&self, start: u64, bytes: &[u8]) -> Result<(), SegmentError> {
+        let all = start..start.saturating_add(bytes.len() as u64);
+        let of = |range: &Range<u64>| {
+            bytes
+                .get((range.start - start) as usize..(range.end - start) as usize)
+                .unwrap_or_default()
+        };
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut run: Option<(Range<usize>, Range<u64>)> = None;
+        for block in self.head.blocks_in(&all) {
+            let Some(range) = self.head.block_range(block) else {
+                continue;
+            };
+            // INVARIANT: a block that is here is not written again, for somebody may read it.
+            if range.start < all.start || range.end > all.end || self.is_here(block) {
+                continue;
+            }
+            self.head.verify(block, of(&range))?;
+            run = match run {
+                Some((blocks, bytes)) if blocks.end == block && bytes.end == range.start => {
+                    Some((blocks.start..block + 1, bytes.start..range.end))
+                }
+                before => {
+                    self.keep(before, of)?;
+                    Some((block..block + 1, range))
+                }
+            };
+        }
+        self.keep(run, of)
+    }
+
+    fn keep<'a>(
+        &self,
+        run: Option<(Range<usize>, Range<u64>)>,
+        of: impl Fn(&Range<u64>) -> &'a [u8],
+    ) -> Result<(), SegmentError> {
+        if let Some((blocks, range)) = run {
+            self.file
+                .write_all_at(of(&range), range.start)
+                .map_err(io)?;
+            self.left.fetch_sub(blocks.len(), Ordering::Relaxed);
+            for block in blocks {
+                self.here[block].store(true, Ordering::Release);
+            }
+        }
+        Ok(())
+    }
+
+    fn need(&self, ranges: &[Range<u64>]) -> Result<(), SegmentError> {
+        if self.is_whole() {
+            return Ok(());
+        }
+        let blocks = ranges.iter().flat_map(|range| self.head.blocks_in(range));
+        let missing: Vec<usize> = blocks.filter(|block| !self.is_here(*block)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.extend(missing);
+        Err(SegmentError::Missing)
+    }
+
+    /// The ranges of the file that readers asked for and are not here, in order; two with less than `gap` bytes between
+    /// them are one.
+    pub fn take_wanted(&self, gap: u64) -> Vec<Range<u64>> {
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = std::mem::take(&mut *wanted);
+        self.joined(wanted.into_iter(), gap)
+    }
+
+    /// All ranges of the file that are not here, in order.
+    pub fn missing(&self) -> Vec<Range<u64>> {
+        self.joined(0..self.here.len(), 0)
+    }
+
+    /// Whether every block is here.
+    pub fn is_whole(&self) -> bool {
+        self.left.load(Ordering::Acquire) == 0
+    }
+
+    fn joined(&self, blocks: impl Iterator<Item = usize>, gap: u64) -> Vec<Range<u64>> {
+        let mut joined: Vec<Range<u64>> = Vec::new();
+        let missing = blocks.filter(|block| !self.is_here(*block));
+        for range in missing.filter_map(|block| self.head.block_range(block)) {
+            match joined.last_mut() {
+                Some(last) if range.start <= last.end.saturating_add(gap) => last.end = range.end,
+                _ => joined.push(range),
+            }
+        }
+        joined
+    }
+
+    fn is_here(&self, block: usize) -> bool {
+        self.here[block].load(Ordering::Acquire)
+    }
+}
+
+impl Head {
+    /// What to read of a segment before it is opened in part, as ranges of the file: everything that a search needs to
+    /// know which rows and postings it wants.
+    pub fn first_ranges(&self) -> Vec<Range<u64>> {
+        // With the zeros after the last section: they are under its last checksum.
+        let codes_end = self.range(Section::Scales).end;
+        let last = self.whole_blocks(&(codes_end.saturating_sub(1)..codes_end));
+        let begin = 0..last.map_or(codes_end, |block| block.end);
+        let opening = self.opening_ranges().into_iter();
+        let opening = opening.flat_map(|range| self.whole_blocks(&range));
+        let mut ranges: Vec<Range<u64>> = std::iter::once(begin).chain(opening).collect();
+        let strings = self.range(Section::Strings);
+        if strings.end - strings.start <= STRINGS_BYTES {
+            ranges.extend(self.whole_blocks(&strings));
+        }
+        ranges.sort_by_key(|range| range.start);
+        let mut joined: Vec<Range<u64>> = Vec::new();
+        for range in ranges {
+            match joined.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => joined.push(range),
+            }
+        }
+        joined
+    }
+
+    /// The bytes of all blocks that a range touches.
+    fn whole_blocks(&self, range: &Range<u64>) -> Option<Range<u64>> {
+        let blocks = self.blocks_in(range);
+        let first = self.block_range(blocks.start)?;
+        let last = self.block_range(blocks.end.checked_sub(1)?)?;
+        (!blocks.is_empty()).then_some(first.start..last.end)
+    }
+}
+
+fn io(error: std::io::Error) -> SegmentError {
+    SegmentError::Io {
+        detail: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
