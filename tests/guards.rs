@@ -13,7 +13,7 @@ const CONTACT: &str = "# Invoices\n\nQuestions about invoices go to the billing 
     +1 555-010-9999. The billing desk answers invoices within two working days.\n";
 
 /// The events of an answer, and the raw bytes that carried them.
-async fn stream(instance: &Instance, question: &str) -> (Vec<(String, Value)>, String) {
+pub async fn stream(instance: &Instance, question: &str) -> (Vec<(String, Value)>, String) {
     let request = instance
         .request(Method::POST, "/v1/ask")
         .header("accept", "text/event-stream")
@@ -298,11 +298,22 @@ async fn attack_documents_are_refused_or_change_nothing() {
         }
     }
     let mut through = Vec::new();
+    let mut table = String::new();
     for attack in &attacks {
         let id = attack["id"].as_str().unwrap();
-        if !refused.contains(id) {
+        let kept_out = refused.contains(id);
+        if !kept_out {
             through.push(id);
         }
+        table.push_str(&row(
+            id,
+            attack,
+            if kept_out {
+                "quarantined"
+            } else {
+                "let in, and changed nothing"
+            },
+        ));
     }
     assert!(
         refused.len() * 10 >= attacks.len() * 9,
@@ -330,6 +341,15 @@ async fn attack_documents_are_refused_or_change_nothing() {
             "{canary}: {answer}"
         );
     }
+    insta::assert_snapshot!(table);
+}
+
+/// A row of the table of attacks: what was tried, what came of it.
+fn row(id: &str, attack: &Value, came: &str) -> String {
+    let text = attack["text"].as_str().unwrap();
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let shown: String = line.chars().take(100).collect();
+    format!("{id} | {shown} | {came}\n")
 }
 
 /// The attack prompts: each is blocked before a model hears it.
@@ -338,13 +358,21 @@ async fn attack_prompts_are_blocked() {
     let instance = Instance::start().await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/attacks/prompts.jsonl");
     let prompts = std::fs::read_to_string(folder).unwrap();
-    let (mut asked, mut through) = (0, Vec::new());
+    let (mut asked, mut through, mut table) = (0, Vec::new(), String::new());
     for line in prompts.lines() {
         let prompt: Value = serde_json::from_str(line).unwrap();
         asked += 1;
         let check = json!({"source": "INPUT", "text": prompt["text"]});
         let reply = instance.post("/v1/guardrail/check", &check).await.body;
-        if reply["verdict"] != "block" {
+        let kinds = reply["findings"].as_array().unwrap().iter();
+        let kinds: std::collections::BTreeSet<&str> = kinds
+            .map(|finding| finding["kind"].as_str().unwrap())
+            .collect();
+        let kinds = kinds.into_iter().collect::<Vec<_>>().join(", ");
+        let verdict = reply["verdict"].as_str().unwrap();
+        let id = prompt["id"].as_str().unwrap();
+        table.push_str(&row(id, &prompt, &format!("{verdict} {kinds}")));
+        if verdict != "block" {
             through.push(prompt["id"].clone());
         }
     }
@@ -354,4 +382,5 @@ async fn attack_prompts_are_blocked() {
         "{} of {asked} went through: {through:?}",
         through.len()
     );
+    insta::assert_snapshot!(table);
 }

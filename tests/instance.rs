@@ -47,6 +47,15 @@ impl Instance {
         instance
     }
 
+    /// An empty instance with flags of `outcrop dev`.
+    pub async fn start_with(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let flags: Vec<&str> = ["--no-sample"].iter().chain(flags).copied().collect();
+        let mut instance = Self::launch(folder.path(), &flags).await;
+        instance._folder = Some(folder);
+        instance
+    }
+
     /// An instance on a folder that the test keeps.
     pub async fn start_in(data: &Path) -> Self {
         Self::launch(data, &["--no-sample"]).await

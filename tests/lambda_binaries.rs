@@ -95,7 +95,7 @@ async fn http(host: &Host, function: &str, event: &str) -> (u64, Value) {
 }
 
 /// Prelude and body of a streamed reply: JSON, eight zero bytes, the rest.
-async fn streamed(mut pieces: local::lambda::Pieces) -> (Value, String) {
+pub async fn streamed(mut pieces: local::lambda::Pieces) -> (Value, String) {
     let mut whole = Vec::new();
     while let Some(piece) = pieces.recv().await {
         whole.extend_from_slice(&piece.unwrap());
