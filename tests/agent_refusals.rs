@@ -1,10 +1,11 @@
 //! What goes wrong, told in each form's own way, through the function's own binary.
 
+use local::lambda::Invocation;
 use serde_json::{Value, json};
 
 use crate::agent_calls::{FORMS, Form, LOCAL, Told, call, done, invoke, publish};
 use crate::instance::Instance;
-use crate::lambda_binaries::host;
+use crate::lambda_binaries::{host, host_with, root};
 
 /// The ceiling of a reply, in bytes. Source: Amazon Bedrock User Guide, Lambda response of action groups.
 const REPLY_BYTES: usize = 25_000;
@@ -211,4 +212,57 @@ async fn a_broken_dependency_is_told_as_one() {
         let told = call(&host, form, "ask_knowledge", &arguments, LOCAL).await;
         assert_eq!(told, Told::Failed("ModelUnavailable".into()), "{form:?}");
     }
+}
+
+/// RFC 9728: a client without a token is told where to get one, and gets nothing else.
+#[tokio::test]
+async fn mcp_says_where_tokens_come_from() {
+    let instance = Instance::start().await;
+    let issuer = "https://idp.example.com/pool";
+    let host = host_with(&instance, &[("OUTCROP_OAUTH_ISSUER", issuer)], 1);
+    let event = |edit: &dyn Fn(&mut Value)| {
+        let path = root().join("events/agent-action/mcp-initialize.json");
+        let mut event: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        edit(&mut event);
+        event
+    };
+    let answer = async |event: Value| {
+        let reply = host.invoke("outcrop-agent-action", event.to_string().into());
+        match reply.await.unwrap() {
+            Invocation::Reply(bytes) => serde_json::from_slice::<Value>(&bytes).unwrap(),
+            failed => panic!("{failed:?}"),
+        }
+    };
+    let known = answer(event(&|_| ())).await;
+    assert_eq!(known["statusCode"], 200, "{known}");
+    let refused = answer(event(&|event| {
+        event["requestContext"]["authorizer"] = json!(null)
+    }))
+    .await;
+    assert_eq!(refused["statusCode"], 401);
+    let body: Value = serde_json::from_str(refused["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body["name"], "OAuthRequired");
+    let metadata = "https://example.execute-api.us-east-1.amazonaws.com/live/.well-known/oauth-protected-resource";
+    let challenge = refused["headers"]["www-authenticate"].as_str();
+    assert_eq!(
+        challenge.unwrap(),
+        format!("Bearer resource_metadata=\"{metadata}\"")
+    );
+    let told = answer(event(&|event| {
+        for field in ["path", "resource"] {
+            event[field] = json!("/.well-known/oauth-protected-resource");
+        }
+        event["httpMethod"] = json!("GET");
+        event["requestContext"]["authorizer"] = json!(null);
+    }))
+    .await;
+    let body: Value = serde_json::from_str(told["body"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        body,
+        json!({
+            "resource": "https://example.execute-api.us-east-1.amazonaws.com/live/mcp",
+            "authorization_servers": [issuer],
+            "bearer_methods_supported": ["header"],
+        })
+    );
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
 mod agent_calls;
+mod agent_converse;
 mod agent_forms;
 mod agent_refusals;
 mod agent_writes;

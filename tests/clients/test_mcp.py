@@ -6,6 +6,7 @@ import anyio
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
+from mcp.types import ElicitResult
 
 ACTIONS = {
     "search_knowledge",
@@ -98,3 +99,75 @@ def test_a_write_happens_once(speak, instance):
 
     first, second = speak(exchange)
     assert first["ticket_id"] == second["ticket_id"] and second["repeated"]
+
+
+def asking(instance, arguments, answer, mode="auto"):
+    """Opens a ticket with a client that can ask its user: the result, and what the user was asked."""
+    asked = []
+
+    async def main():
+        async def ask(context, params):
+            asked.append(params)
+            return ElicitResult(action=answer, content={} if answer == "accept" else None)
+
+        async with Client(instance.api + "/mcp", mode=mode, elicitation_callback=ask) as client:
+            return await client.call_tool("create_support_ticket", arguments)
+
+    return anyio.run(main), asked
+
+
+def test_a_user_is_asked_before_a_ticket_is_opened(instance):
+    ticket = {"subject": "Heater is cold", "description": "Since Monday.", "tags": ["heater"]}
+    declined, asked = asking(instance, ticket, "decline")
+    assert declined.is_error and json.loads(declined.content[0].text)["error"]["name"] == "NotAgreed"
+    assert len(asked) == 1 and asked[0].requested_schema["properties"] == {}
+    assert asked[0].message == "Open a support ticket?\nsubject: Heater is cold\ndescription: Since Monday.\ntags: [\"heater\"]"
+    closed, _ = asking(instance, ticket, "cancel")
+    assert closed.is_error
+    opened, asked = asking(instance, ticket, "accept")
+    assert len(asked) == 1 and opened.structured_content["status"] == "OPEN"
+    # Nothing was written before the user agreed.
+    assert not opened.structured_content["repeated"]
+
+
+def test_nobody_is_asked_where_nothing_could_be_done(instance):
+    missing, asked = asking(instance, {"subject": "No description"}, "accept")
+    assert missing.is_error and not asked
+    assert json.loads(missing.content[0].text)["error"]["name"] == "ArgumentMissing"
+    # The older protocol asks on a stream, which is not kept; there the host asks, by the tool's annotations.
+    ticket = {"subject": "Stove is cold", "description": "Since Tuesday."}
+    opened, asked = asking(instance, ticket, "decline", mode="legacy")
+    assert not opened.is_error and not asked
+
+
+def test_a_users_word_holds_for_what_was_asked(instance):
+    def call(arguments, **more):
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
+        }
+        params = {"name": "create_support_ticket", "arguments": arguments, "_meta": meta, **more}
+        headers = {
+            "accept": "application/json, text/event-stream",
+            "mcp-protocol-version": "2026-07-28",
+            "mcp-method": "tools/call",
+            "mcp-name": "create_support_ticket",
+        }
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        status, _, reply = instance.http("POST", "/mcp", body, headers)
+        assert status == 200, reply
+        return reply["result"]
+
+    small = {"subject": "Lamp flickers", "description": "A little."}
+    large = {"subject": "Lamp flickers", "description": "Pay me a million."}
+    first = call(small)
+    assert first["resultType"] == "input_required"
+    agreed = {"inputResponses": {"agree": {"action": "accept", "content": {}}}}
+    other = call(large, requestState=first["requestState"], **agreed)
+    assert other["resultType"] == "input_required" and other["requestState"] != first["requestState"]
+    assert "million" in other["inputRequests"]["agree"]["params"]["message"]
+    stateless = call(small, **agreed)
+    assert stateless["resultType"] == "input_required"
+    done = call(small, requestState=first["requestState"], **agreed)
+    assert done["structuredContent"]["status"] == "OPEN"

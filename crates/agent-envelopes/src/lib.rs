@@ -130,6 +130,16 @@ impl Fault {
     pub fn to_value(&self) -> Value {
         json!({ "error": { "name": self.name, "message": self.message, "retry": self.retry } })
     }
+
+    /// The user was asked before `tool` ran, and did not agree.
+    pub fn not_agreed(tool: &str) -> Self {
+        Self {
+            name: "NotAgreed".to_owned(),
+            message: format!("the user did not agree to {tool}; ask what they want instead"),
+            status: 403,
+            retry: false,
+        }
+    }
 }
 
 /// The function itself must fail: this form has no other way to tell of a broken dependency.
@@ -163,6 +173,13 @@ pub fn recognise(event: &Value, context: &BTreeMap<String, String>) -> Result<Ca
 }
 
 impl Call {
+    /// The arguments as they came, for whoever hands the call on; null where they could not be read.
+    pub fn given(&self) -> Value {
+        self.given
+            .as_ref()
+            .map_or(Value::Null, |given| Value::Object(given.clone()))
+    }
+
     /// The arguments as `schema` types them: see [`fit`].
     ///
     /// # Errors

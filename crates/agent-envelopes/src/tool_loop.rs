@@ -87,7 +87,7 @@ pub async fn run<E>(
             let outcome = if agree(&call).await {
                 tool(&call).await
             } else {
-                Outcome::Reprompt(refused(&call))
+                Outcome::Reprompt(Fault::not_agreed(&call.tool))
             };
             // A tool's result in this form is always a reply.
             results.push(call.reply(&outcome).unwrap_or_default());
@@ -108,18 +108,6 @@ fn calls<'a>(message: &'a Value, caller: &'a Value) -> impl Iterator<Item = Call
         }
         recognise(&event, &Default::default()).ok()
     })
-}
-
-fn refused(call: &Call) -> Fault {
-    Fault {
-        name: "NotAgreed".to_owned(),
-        message: format!(
-            "the user did not agree to {}; ask what they want instead",
-            call.tool
-        ),
-        status: 403,
-        retry: false,
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The SDK reads and checks the protocol: versions 2025-03-26 to 2026-07-28, headers, JSON-RPC. What is asked for is
 //! answered in `server`.
 
+mod consent;
 mod prompts;
 mod server;
 

@@ -18,7 +18,7 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Map, Value, json};
 
-use super::prompts;
+use super::{consent, prompts};
 use crate::Service;
 
 /// Documents are resources under this; the rest is the document's id.
@@ -80,14 +80,28 @@ fn tools() -> &'static [Tool] {
 }
 
 impl McpServer {
-    async fn call(&self, request: CallToolRequestParams) -> Result<CallToolResult, ErrorData> {
+    async fn call(
+        &self,
+        request: CallToolRequestParams,
+        peer: &RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        // A tool that is not there is the protocol's error; what goes wrong inside a tool is the tool's.
+        let action = actions::find(&request.name)
+            .map_err(|error| ErrorData::invalid_params(error.to_string(), None))?;
+        let arguments = request.arguments.clone().unwrap_or_default();
+        // Nobody is asked about a call that could not be made.
+        if fit(&arguments, action.input()).is_ok() {
+            let principal = self.caller.owner().unwrap_or_default();
+            match consent::word(action, &request, principal, peer) {
+                consent::Word::Go => {}
+                consent::Word::No => return Ok(failed(&Fault::not_agreed(action.name)).into()),
+                consent::Word::Ask(question) => return Ok((*question).into()),
+            }
+        }
         let call = McpCall {
             name: request.name.into_owned(),
-            arguments: request.arguments.unwrap_or_default(),
+            arguments,
         };
-        // A tool that is not there is the protocol's error; what goes wrong inside a tool is the tool's.
-        actions::find(&call.name)
-            .map_err(|error| ErrorData::invalid_params(error.to_string(), None))?;
         let actor = Actor {
             via: "mcp",
             agent: "mcp".to_owned(),
@@ -100,10 +114,11 @@ impl McpServer {
             space: &self.space,
             actor: &actor,
         };
-        Ok(match actions::invoke(&context, &call).await {
+        let result = match actions::invoke(&context, &call).await {
             Outcome::Done(output) => done(output),
             Outcome::Reprompt(fault) | Outcome::Failure(fault) => failed(&fault),
-        })
+        };
+        Ok(result.into())
     }
 
     async fn resources(&self, cursor: Option<String>) -> Result<ListResourcesResult, ErrorData> {
@@ -179,9 +194,9 @@ impl ServerHandler for McpServer {
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        self.call(request).await.map(CallToolResponse::from)
+        self.call(request, &context).await
     }
 
     async fn list_resources(

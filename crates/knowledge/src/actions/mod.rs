@@ -113,6 +113,13 @@ pub struct Declared {
     run: for<'a> fn(&'a Context<'a>, Map<String, Value>) -> Running<'a>,
 }
 
+impl Declared {
+    /// The JSON Schema of the arguments.
+    pub fn input(&self) -> &'static Value {
+        schema::input(self)
+    }
+}
+
 const fn declare<A: Action>() -> Declared {
     Declared {
         name: A::NAME,
@@ -212,7 +219,7 @@ pub async fn invoke(context: &Context<'_>, call: &impl Called) -> Outcome {
 
 async fn run(context: &Context<'_>, call: &impl Called) -> Result<Value, ActionError> {
     let action = find(call.tool())?;
-    let arguments = call.arguments(schema::input(action))?;
+    let arguments = call.arguments(action.input())?;
     let mut output = (action.run)(context, arguments).await?;
     tracing::info!(
         via = context.actor.via,

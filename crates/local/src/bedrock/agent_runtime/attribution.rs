@@ -1,6 +1,8 @@
 //! Which parts of an answer stand on which passages.
 use serde_json::{Value, json};
 
+use super::markers;
+
 /// A part of an answer and what it stands on.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Citation {
@@ -31,12 +33,16 @@ pub(super) struct Answer {
 }
 
 /// Reads the message of a model: the text of its blocks, and for what it cites the passages that were looked up in
-/// this turn. What a collaborator said and the answer repeats word for word keeps the collaborator's citations.
+/// this turn. A model that does not cite names passages by their numbers. What a collaborator said and the answer repeats word for word keeps the collaborator's citations.
 pub(super) fn answer(content: &[Value], references: &[Value], carried: &[Citation]) -> Answer {
     let mut answer = Answer::default();
     for block in content {
         if let Some(text) = block["text"].as_str() {
-            answer.text.push_str(text);
+            for piece in markers::cut(text, references.len()) {
+                let named = piece.passages.iter();
+                let named = named.filter_map(|at| references.get(*at).cloned());
+                add(&mut answer, &piece.text, named.collect());
+            }
             continue;
         }
         let cited = &block["citationsContent"];

@@ -5,8 +5,8 @@
 //!
 //! `request` what comes in · `session` what is kept between turns · `toolbox` an agent's parts as tools · `turn` the
 //! loop · `speech` the model · `calls` what it calls: `action` functions, `control` the caller's own actions, `lookup`
-//! knowledge bases, `supervise` collaborators · `attribution` citations · `trace`, `events` what goes out · `generate`
-//! RetrieveAndGenerate.
+//! knowledge bases, `supervise` collaborators · `attribution` citations, from `markers` where a model only numbers ·
+//! `trace`, `events` what goes out · `generate` RetrieveAndGenerate.
 mod action;
 mod attribution;
 mod calls;
@@ -14,6 +14,7 @@ mod control;
 mod events;
 mod generate;
 mod lookup;
+mod markers;
 mod request;
 mod routes;
 mod session;

@@ -218,9 +218,12 @@ impl ToolConfig {
                     spec.name
                 )));
             }
-            if spec.strict == Some(true) {
-                return Err(WireError::unsupported(format!(
-                    "toolConfig.tools.{index}.toolSpec.strict"
+            // The local model's arguments follow the schema anyway; an endpoint's are as good as its model.
+            if spec.strict == Some(true)
+                && let Some(path) = open_object(&spec.input_schema.json)
+            {
+                return Err(WireError::validation(format!(
+                    "toolConfig.tools.{index}.toolSpec.inputSchema.json{path}: for a strict tool, additionalProperties must be false."
                 )));
             }
             if spec.input_schema.json.get("type").and_then(Value::as_str) != Some("object") {
@@ -362,4 +365,19 @@ fn constraint(path: &str, rule: &str) -> WireError {
     WireError::validation(format!(
         "1 validation error detected: Value at '{path}' failed to satisfy constraint: Member must {rule}"
     ))
+}
+
+/// Where an object of the schema takes members that it does not name, from the schema's root.
+fn open_object(schema: &Value) -> Option<String> {
+    if schema["type"] == "object" && schema["additionalProperties"] != false {
+        return Some(String::new());
+    }
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    let inside = properties.map(|(name, inner)| (format!(".properties.{name}"), inner));
+    let items = schema
+        .get("items")
+        .map(|items| (".items".to_owned(), items));
+    inside
+        .chain(items)
+        .find_map(|(path, inner)| open_object(inner).map(|rest| path + &rest))
 }

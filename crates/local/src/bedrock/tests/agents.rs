@@ -21,6 +21,15 @@ pub(super) fn emulator(
     folder: &std::path::Path,
     reply: fn(&Value) -> Result<Vec<u8>, Vec<u8>>,
 ) -> (Router, Events) {
+    emulator_with(super::settings(), folder, reply)
+}
+
+/// As [`emulator`], with other settings.
+pub(super) fn emulator_with(
+    settings: Settings,
+    folder: &std::path::Path,
+    reply: fn(&Value) -> Result<Vec<u8>, Vec<u8>>,
+) -> (Router, Events) {
     let events: Events = Arc::default();
     let seen = events.clone();
     let services = AgentServices {
@@ -53,7 +62,7 @@ pub(super) fn emulator(
             async move { Ok(reply) }.boxed()
         })),
     };
-    let bedrock = Bedrock::open(super::settings())
+    let bedrock = Bedrock::open(settings)
         .expect("an emulator")
         .with_agents(folder, services)
         .expect("a folder");
@@ -133,7 +142,7 @@ pub(super) async fn with_group(app: &Router, id: &str, group: Value) {
     .await;
 }
 
-async fn with_handbook(app: &Router, id: &str) {
+pub(super) async fn with_handbook(app: &Router, id: &str) {
     let body =
         json!({"knowledgeBaseId": "HANDBOOK01", "description": "Handbook of the lighthouse"});
     ok(
@@ -174,7 +183,7 @@ pub(super) async fn invoke(app: &Router, id: &str, session: &str, body: Value) -
     decode(&reply.body)
 }
 
-async fn ask(app: &Router, id: &str, text: &str) -> Frames {
+pub(super) async fn ask(app: &Router, id: &str, text: &str) -> Frames {
     invoke(
         app,
         id,

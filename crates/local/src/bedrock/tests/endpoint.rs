@@ -12,6 +12,8 @@ struct Stub {
     status: u16,
     /// Sent as they are, then silence for `hang`.
     pieces: Vec<String>,
+    /// What later requests are answered with, if with something else.
+    then: Option<Vec<String>>,
     hang: Duration,
     asked: Mutex<Vec<Value>>,
     alive: AtomicUsize,
@@ -26,18 +28,23 @@ impl Drop for Alive {
 }
 
 async fn respond(State(stub): State<Arc<Stub>>, body: Bytes) -> Response<Body> {
-    stub.asked
-        .lock()
-        .await
-        .push(serde_json::from_slice(&body).expect("JSON"));
+    let first = {
+        let mut asked = stub.asked.lock().await;
+        asked.push(serde_json::from_slice(&body).expect("JSON"));
+        asked.len() == 1
+    };
     stub.alive.fetch_add(1, Ordering::SeqCst);
     let alive = Alive(stub.clone());
-    let pieces = futures_util::stream::unfold((0, alive), |(at, alive)| async move {
-        if at == alive.0.pieces.len() {
+    let said = match &stub.then {
+        Some(then) if !first => then.clone(),
+        _ => stub.pieces.clone(),
+    };
+    let pieces = futures_util::stream::unfold((0, alive, said), |(at, alive, said)| async move {
+        if at == said.len() {
             tokio::time::sleep(alive.0.hang).await;
         }
-        let piece = alive.0.pieces.get(at)?.clone();
-        Some((Ok::<_, std::io::Error>(piece), (at + 1, alive)))
+        let piece = said.get(at)?.clone();
+        Some((Ok::<_, std::io::Error>(piece), (at + 1, alive, said)))
     });
     Response::builder()
         .status(stub.status)
@@ -46,6 +53,12 @@ async fn respond(State(stub): State<Arc<Stub>>, body: Bytes) -> Response<Body> {
 }
 
 async fn behind(stub: Stub) -> (Router, Arc<Stub>) {
+    let (settings, stub) = listening(stub).await;
+    (router(Bedrock::open(settings).expect("an emulator")), stub)
+}
+
+/// Settings that name the stub's address.
+async fn listening(stub: Stub) -> (Settings, Arc<Stub>) {
     let stub = Arc::new(stub);
     let app = Router::new()
         .route("/v1/chat/completions", on_post(respond))
@@ -63,7 +76,7 @@ async fn behind(stub: Stub) -> (Router, Arc<Stub>) {
         model_timeout: Some(Duration::from_millis(300)),
         ..Settings::default()
     };
-    (router(Bedrock::open(settings).expect("an emulator")), stub)
+    (settings, stub)
 }
 
 fn says(events: &[Value]) -> Stub {
@@ -299,4 +312,41 @@ async fn the_endpoints_embeddings_are_checked() {
             .expect("a message")
             .contains("100 dimensions; 256")
     );
+}
+
+#[tokio::test]
+async fn an_agents_answer_cites_what_the_model_numbers() {
+    let call = json!({"tool_calls": [{"index": 0, "id": "call_1", "function": {
+        "name": "x_amz_knowledgebase_HANDBOOK01__Search", "arguments": "{\"query\":\"stairs\"}"}}]});
+    let mut stub = says(&[delta(call, None), delta(json!({}), Some("tool_calls"))]);
+    let text = "I looked. The keeper climbs one hundred stairs [1]. Ask again.";
+    stub.then = Some(
+        says(&[
+            delta(json!({"content": text}), None),
+            delta(json!({}), Some("stop")),
+        ])
+        .pieces,
+    );
+    let (settings, stub) = listening(stub).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (app, _) = agents::emulator_with(settings, folder.path(), agents::shipped);
+    let id = agents::create(&app, "keeper", json!({})).await;
+    agents::with_handbook(&app, &id).await;
+    agents::prepare(&app, &id).await;
+    let frames = agents::ask(&app, &id, "How many stairs are there?").await;
+    let asked = stub.asked.lock().await;
+    assert_eq!(asked.len(), 2, "{frames:?}");
+    let handed = asked[1]["messages"].as_array().expect("messages").last();
+    assert!(
+        handed.expect("a message")["content"]
+            .as_str()
+            .expect("text")
+            .starts_with("[1] ")
+    );
+    let (answer, citations) = agents::answer(&frames);
+    assert_eq!(
+        answer,
+        "I looked. The keeper climbs one hundred stairs. Ask again."
+    );
+    insta::assert_json_snapshot!(citations);
 }

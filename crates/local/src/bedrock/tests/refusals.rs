@@ -26,8 +26,21 @@ async fn bad_conversations_are_named() {
         body
     };
     let tool = |name: &str| json!({"tools": [{"toolSpec": {"name": name, "inputSchema": {"json": {"type": "object"}}}}]});
+    let strict = |schema: Value| json!({"tools": [{"toolSpec": {"name": "a", "strict": true, "inputSchema": {"json": schema}}}]});
+    let closed = |tags: Value| {
+        json!({"type": "object", "additionalProperties": false,
+        "properties": {"tags": {"type": "array", "items": tags}}})
+    };
     let result = json!([{"toolResult": {"toolUseId": "x", "content": [{"text": "a"}]}}]);
     for (body, message) in [
+        (
+            with("toolConfig", strict(json!({"type": "object"}))),
+            "inputSchema.json: for a strict tool, additionalProperties must be false",
+        ),
+        (
+            with("toolConfig", strict(closed(json!({"type": "object"})))),
+            "inputSchema.json.properties.tags.items: for a strict tool",
+        ),
         (json!({}), "at least one message"),
         (
             json!({"messages": [turn("assistant")]}),
