@@ -13,6 +13,10 @@ use tantivy::{Directory, HasLen};
 
 use crate::segment::Source;
 
+/// tantivy reads a footer's length and magic number from the last bytes of a file, and does not look whether there are so
+/// many.
+const FOOTER_BYTES: usize = 8;
+
 /// One of tantivy's files within a segment's file.
 #[derive(Debug, Clone)]
 pub(crate) struct SectionFile {
@@ -59,10 +63,15 @@ impl Sections {
         let name = path.to_string_lossy();
         let file = self.files.iter().find(|file| file.name == name);
         let file = file.ok_or_else(|| OpenReadError::FileDoesNotExist(path.to_owned()))?;
-        Ok(Handle {
+        let handle = Handle {
             source: self.source.clone(),
             range: file.range.clone(),
-        })
+        };
+        if handle.len() < FOOTER_BYTES {
+            let error = io::ErrorKind::UnexpectedEof.into();
+            return Err(OpenReadError::wrap_io_error(error, path.to_owned()));
+        }
+        Ok(handle)
     }
 }
 
@@ -120,5 +129,30 @@ impl Directory for Sections {
 
     fn watch(&self, _: WatchCallback) -> tantivy::Result<WatchHandle> {
         Ok(WatchHandle::empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_room_for_its_footer_is_refused() {
+        let bytes = OwnedBytes::new(vec![0; 64]);
+        let check = |length: u64, good: bool| {
+            let file = SectionFile {
+                name: "a.term".to_owned(),
+                range: 40..40 + length,
+            };
+            let sections = Sections {
+                source: Source::new(bytes.clone(), None),
+                files: Arc::new(vec![file]),
+            };
+            let opened = sections.open_read(Path::new("a.term"));
+            assert_eq!(opened.is_ok(), good, "{length}");
+        };
+        check(0, false);
+        check(7, false);
+        check(8, true);
     }
 }
