@@ -68,6 +68,12 @@ async fn prepared() -> Place {
         let text = format!("A lighthouse has a keeper: {name}.");
         place.store(name, &text, readers, json!({})).await;
     }
+    place
+        .store("long.txt", &rows::long_text(), &[rows::TIDY], json!({}))
+        .await;
+    for (name, text) in rows::COPIES {
+        place.store(name, text, &[rows::TIDY], json!({})).await;
+    }
     place.sync().await;
     place
 }
@@ -102,6 +108,7 @@ async fn every_retriever_passes_every_row() {
         rows::pages(&place, retriever, number, &mut table).await;
         rows::limits(&place, retriever, number, &mut table).await;
         rows::ties(&place, retriever, number, &mut table).await;
+        rows::tidying(&place, retriever, number, &mut table).await;
     }
     changes(&place, &mut table).await;
     table.print();
@@ -275,6 +282,16 @@ async fn a_bound_that_was_hit_is_told() {
             .unwrap()
             .contains("narrow the filter")
     );
+    // Neighbours are one result over HTTP too.
+    let text_of = async |merge: bool| {
+        let body = json!({"query": "lighthouse oil", "space": "bulk", "merge_neighbours": merge});
+        let reply = place.instance.post("/v1/search", &body).await;
+        let best = reply.body["results"][0].clone();
+        let length = best["end"].as_u64().unwrap() - best["start"].as_u64().unwrap();
+        assert_eq!(best["text"].as_str().unwrap().len() as u64, length);
+        length
+    };
+    assert!(text_of(true).await > text_of(false).await);
     // What the index can compare it finds among any number.
     place.set("dynamodb:size").await;
     place.sync().await;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use knowledge::retriever::{Chosen, Retriever as _, Wanted};
+use knowledge::retriever::{Chosen, Retriever as _, Tidying, Wanted};
+use retrieval::chunk::{FixedSize, fixed_size};
 use retrieval::{Filter, Hit, Mask, Mode};
 
 use super::place::Place;
@@ -18,6 +19,7 @@ pub struct Asked<'a> {
     pub mode: Mode,
     pub limit: usize,
     pub skip: usize,
+    pub tidying: Tidying,
 }
 
 impl<'a> Asked<'a> {
@@ -29,6 +31,7 @@ impl<'a> Asked<'a> {
             mode: Mode::Hybrid,
             limit: 50,
             skip: 0,
+            tidying: Tidying::default(),
         }
     }
 
@@ -44,6 +47,7 @@ impl<'a> Asked<'a> {
             mask,
             limit: self.limit,
             skip: self.skip,
+            tidying: self.tidying,
         }
     }
 }
@@ -173,4 +177,82 @@ pub async fn ties(place: &Place, retriever: &Chosen, number: usize, table: &mut 
         &["true"],
         &[ordered.to_string()],
     );
+}
+
+/// Who reads the documents of [`tidying`].
+pub const TIDY: &str = "group:tidy";
+
+/// A document of several passages, no two of which say the same.
+pub fn long_text() -> String {
+    let sentence = |number| {
+        let other = number * 7 + 1;
+        format!("Lighthouse number {number} burns oil of kind {other}. ")
+    };
+    (0..150).map(sentence).collect()
+}
+
+/// Two documents that say the same but for a comma.
+pub const COPIES: [(&str, &str); 2] = [
+    (
+        "copy-a.txt",
+        "Every evening the keeper climbs the stairs of the lighthouse and fills its lamp with oil.",
+    ),
+    (
+        "copy-b.txt",
+        "Every evening, the keeper climbs the stairs of the lighthouse and fills its lamp with oil.",
+    ),
+];
+
+/// Near duplicates and neighbours, as they are and tidied.
+pub async fn tidying(place: &Place, retriever: &Chosen, number: usize, table: &mut Table) {
+    let long = long_text();
+    let passages = fixed_size(&long, &[], &FixedSize::default());
+    assert!(passages.len() > 2, "{} passages", passages.len());
+    let cut: Vec<String> = passages
+        .iter()
+        .map(|passage| format!("long {}-{}", passage.start, passage.end))
+        .collect();
+    let whole = vec![format!("long 0-{}", long.trim_end().len())];
+    for (says, drop_near_duplicates, merge_neighbours, copies, parts) in [
+        ("nothing", false, false, 2, &cut),
+        ("near duplicates go", true, false, 1, &cut),
+        ("neighbours are one", false, true, 2, &whole),
+        ("both", true, true, 1, &whole),
+    ] {
+        let asked = Asked {
+            tidying: Tidying {
+                drop_near_duplicates,
+                merge_neighbours,
+            },
+            ..Asked::all(&[TIDY])
+        };
+        let (found, more) = hits(place, retriever, &asked).await;
+        let mut shown: Vec<String> = found.iter().map(shown).collect();
+        shown.sort();
+        let mut expected = vec!["copy".to_owned(); copies];
+        let mut parts = parts.clone();
+        parts.sort();
+        expected.extend(parts);
+        table.note(&format!("tidying: {says}"), number, &expected, &shown);
+        let asked = Asked {
+            limit: 1,
+            skip: found.len() - 1,
+            ..asked
+        };
+        let (last, after) = hits(place, retriever, &asked).await;
+        assert!(!more && !after);
+        table.note(
+            &format!("tidying: {says}, pages are the whole, cut"),
+            number,
+            &ids(&found[found.len() - 1..]),
+            &ids(&last),
+        );
+    }
+}
+
+fn shown(hit: &Hit) -> String {
+    match hit.title.starts_with("copy") {
+        true => "copy".to_owned(),
+        false => format!("long {}-{}", hit.start, hit.end),
+    }
 }

@@ -19,6 +19,7 @@ use crate::guard::gate::{Gate, GuardReport, Released};
 use crate::guard::verdict::{self, Checked, Finding, Verdict};
 use crate::models::{self, capabilities};
 use crate::prompt;
+use crate::retriever::Tidying;
 use crate::search::Stored;
 use crate::search::{self, SearchCost, SearchMode, Wanted, milliseconds};
 use crate::snapshot::Snapshots;
@@ -202,6 +203,7 @@ pub async fn ask(
         limit: request.limit.unwrap_or(SOURCES).clamp(1, SOURCES_LIMIT),
         filter: filter.as_ref(),
         skip: 0,
+        tidying: Tidying::default(),
     };
     let found = search::find(aws, snapshots, caller, space, &wanted).await?;
     draft.sources = found.hits.iter().map(source).collect();

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::KnowledgeError;
 use crate::access::Caller;
 use crate::cite::Library;
-use crate::retriever::{self, Bound, Retriever as _, Texts, choose};
+use crate::retriever::{self, Bound, Retriever as _, Texts, Tidying, choose};
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::spaces;
 use crate::sync::embedder_identity;
@@ -51,6 +51,12 @@ pub struct SearchRequest {
     /// The `next_cursor` of the page before.
     #[serde(default)]
     pub cursor: Option<String>,
+    /// Passages that say again what a better one says go.
+    #[serde(default)]
+    pub drop_near_duplicates: bool,
+    /// Passages of one document that touch or overlap become one.
+    #[serde(default)]
+    pub merge_neighbours: bool,
 }
 
 /// One passage that was found.
@@ -156,6 +162,10 @@ pub async fn search(
         limit,
         filter: filter.as_ref(),
         skip: skip(request.cursor.as_deref())?,
+        tidying: Tidying {
+            drop_near_duplicates: request.drop_near_duplicates,
+            merge_neighbours: request.merge_neighbours,
+        },
     };
     let found = find(aws, snapshots, caller, space, &wanted).await?;
     let notice = found.bound.map(|bound| {
@@ -181,6 +191,7 @@ pub(crate) struct Wanted<'a> {
     pub filter: Option<&'a Filter>,
     /// Hits of the pages before.
     pub skip: usize,
+    pub tidying: Tidying,
 }
 
 /// The hits of the pages before, from the cursor that the page before gave.
@@ -247,6 +258,7 @@ pub(crate) async fn find(
         mask: &mask,
         limit: wanted.limit,
         skip: wanted.skip,
+        tidying: wanted.tidying,
     };
     let found = chosen.retrieve(&asked).await?;
     cost.search_ms = milliseconds(begun);

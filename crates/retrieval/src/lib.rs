@@ -4,20 +4,24 @@
 
 mod bits;
 pub mod chunk;
+mod duplicates;
 pub mod filter;
 mod fusion;
 mod index;
 mod lexical;
 pub mod measure;
+mod neighbours;
 pub mod part;
 mod passage;
 pub mod segment;
 mod vector;
 pub mod wordpiece;
 
+pub use duplicates::drop_near_duplicates;
 pub use filter::{Filter, FilterError};
 pub use fusion::RECIPROCAL_RANK_K;
 pub use index::{Hit, Index, LiveSegment, Mask, Mode, Query, SearchError};
+pub use neighbours::merge_neighbours;
 pub use passage::{
     EmbeddedPassage, Heading, Passage, SegmentDocument, embedded_text, parse_passage_id, passage_id,
 };

@@ -95,6 +95,8 @@ impl Action for SearchKnowledge {
             limit: Some(wanted),
             filter: input.filter.map(Value::Object),
             cursor: None,
+            drop_near_duplicates: false,
+            merge_neighbours: false,
         };
         let found =
             search::search(context.aws, context.snapshots, context.caller, &request).await?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use aws::{Aws, RetrieverSetting};
 
+use super::tidying::tidied;
 use super::{Embedded, KnowledgeBase, Retrieved, Retriever, VectorTable, Wanted};
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::{KnowledgeError, spaces, vectors};
@@ -43,9 +44,9 @@ impl Chosen {
 impl Retriever for Chosen {
     async fn retrieve(&self, wanted: &Wanted<'_>) -> Result<Retrieved, KnowledgeError> {
         match self {
-            Self::Embedded(retriever) => retriever.retrieve(wanted).await,
-            Self::Table(retriever) => retriever.retrieve(wanted).await,
-            Self::KnowledgeBase(retriever) => retriever.retrieve(wanted).await,
+            Self::Embedded(retriever) => tidied(retriever, wanted).await,
+            Self::Table(retriever) => tidied(retriever, wanted).await,
+            Self::KnowledgeBase(retriever) => tidied(retriever, wanted).await,
         }
     }
 }

@@ -9,6 +9,7 @@ mod embedded;
 mod knowledge_base;
 mod table;
 mod texts;
+mod tidying;
 
 use std::future::Future;
 
@@ -21,6 +22,7 @@ pub use embedded::Embedded;
 pub use knowledge_base::KnowledgeBase;
 pub use table::VectorTable;
 pub use texts::Texts;
+pub use tidying::{TIDIED, Tidying};
 
 /// What is asked for: the best passages for a text, a vector, or both.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +37,7 @@ pub struct Wanted<'a> {
     pub limit: usize,
     /// Hits of the pages before.
     pub skip: usize,
+    pub tidying: Tidying,
 }
 
 /// One page of what was found, best first.

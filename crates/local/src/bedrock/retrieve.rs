@@ -9,7 +9,7 @@ use std::sync::Arc;
 use aws::Aws;
 use aws::bedrock::EmbedPurpose;
 use knowledge::KnowledgeError;
-use knowledge::retriever::{Embedded, Retriever as _, Wanted};
+use knowledge::retriever::{Embedded, Retriever as _, Tidying, Wanted};
 use knowledge::snapshot::Snapshots;
 use retrieval::{DocumentRecord, Filter, Hit, Mask, Mode};
 use serde::Deserialize;
@@ -382,6 +382,7 @@ impl KnowledgeBases {
             mask: &Mask::Everything,
             limit: usize::try_from(live.index.passage_count()).unwrap_or(usize::MAX),
             skip: 0,
+            tidying: Tidying::default(),
         };
         let found = ranking.retrieve(&wanted).await?;
         let described = |hit: Hit| {

@@ -1,0 +1,158 @@
+//! Neighbouring passages of a document as one result: passages overlap, and an answer that spans two of them reads better whole.
+
+use crate::Hit;
+
+/// The longest text that results are merged to, in bytes: about eight passages of 512 tokens.
+const MERGED_BYTES: u64 = 16 << 10;
+
+/// Takes results, best first, and merges those of one version of one document whose byte ranges touch or overlap. The
+/// better one stays where it is, with its id, ranks and score, and covers both ranges; so no merging changes the order of
+/// what is left. A result that would become longer than 16 KiB is left as it is.
+pub fn merge_neighbours(hits: Vec<Hit>) -> Vec<Hit> {
+    let mut left: Vec<Option<Hit>> = hits.into_iter().map(Some).collect();
+    let mut merged = Vec::new();
+    for at in 0..left.len() {
+        let Some(mut best) = left[at].take() else {
+            continue;
+        };
+        // What was taken in may touch what did not touch before.
+        while let Some(joined) = left[at + 1..].iter_mut().find_map(|place| {
+            let joined = joined(&best, place.as_ref()?)?;
+            place.take();
+            Some(joined)
+        }) {
+            best = joined;
+        }
+        merged.push(best);
+    }
+    merged
+}
+
+/// The better result over both ranges; `None` when they are no neighbours.
+fn joined(best: &Hit, other: &Hit) -> Option<Hit> {
+    let same = (&best.document_id, &best.content_hash) == (&other.document_id, &other.content_hash);
+    let touch = best.start <= other.end && other.start <= best.end;
+    let (start, end) = (best.start.min(other.start), best.end.max(other.end));
+    if !same || !touch || end - start > MERGED_BYTES {
+        return None;
+    }
+    let (first, second) = match best.start <= other.start {
+        true => (best, other),
+        false => (other, best),
+    };
+    // The second may lie within the first.
+    let repeated = usize::try_from(first.end - second.start).ok()?;
+    let more = second.text.get(repeated..).unwrap_or_default();
+    Some(Hit {
+        text: format!("{}{more}", first.text),
+        start,
+        end,
+        ..best.clone()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEXT: &str = "Granite – hard. Basalt – dark. Chalk – soft. Slate – flat. Marble – white.";
+
+    pub(crate) fn hit(document: &str, start: usize, end: usize, score: f32) -> Hit {
+        Hit {
+            passage_id: format!("{document}.{start}"),
+            document_id: document.to_owned(),
+            title: String::new(),
+            uri: String::new(),
+            content_hash: String::new(),
+            heading_path: Vec::new(),
+            text: TEXT[start..end].to_owned(),
+            start: start as u64,
+            end: end as u64,
+            score,
+            lexical_rank: None,
+            vector_rank: None,
+        }
+    }
+
+    #[test]
+    fn what_touches_is_one_result() {
+        let check = |hits: &[(&str, usize, usize)], expected: &[(&str, usize, usize)]| {
+            let hit = |(number, (document, start, end)): (usize, &(&str, usize, usize))| {
+                hit(document, *start, *end, -(number as f32))
+            };
+            let merged = merge_neighbours(hits.iter().enumerate().map(hit).collect());
+            let shown: Vec<_> = merged
+                .iter()
+                .map(|hit| {
+                    (
+                        hit.document_id.as_str(),
+                        hit.start as usize,
+                        hit.end as usize,
+                    )
+                })
+                .collect();
+            assert_eq!(shown, expected, "{hits:?}");
+            for hit in merged {
+                assert_eq!(hit.text, TEXT[hit.start as usize..hit.end as usize]);
+            }
+        };
+        check(&[], &[]);
+        check(&[("a", 0, 17)], &[("a", 0, 17)]);
+        check(&[("a", 0, 17), ("a", 11, 32)], &[("a", 0, 32)]);
+        check(
+            &[("a", 11, 32), ("b", 0, 17), ("a", 0, 17)],
+            &[("a", 0, 32), ("b", 0, 17)],
+        );
+        check(&[("a", 0, 17), ("a", 17, 32)], &[("a", 0, 32)]);
+        check(
+            &[("a", 0, 17), ("a", 18, 32)],
+            &[("a", 0, 17), ("a", 18, 32)],
+        );
+        check(&[("a", 0, 17), ("a", 4, 8)], &[("a", 0, 17)]);
+        check(&[("a", 4, 8), ("a", 0, 17)], &[("a", 0, 17)]);
+        // The third makes neighbours of the first and the second.
+        check(&[("a", 0, 8), ("a", 17, 32), ("a", 8, 18)], &[("a", 0, 32)]);
+    }
+
+    #[test]
+    fn other_versions_and_long_texts_stay_apart() {
+        let mut old = hit("a", 0, 17, 1.0);
+        old.content_hash = "old".to_owned();
+        assert_eq!(merge_neighbours(vec![old, hit("a", 0, 17, 0.5)]).len(), 2);
+        let long = |start: u64| Hit {
+            start,
+            end: start + 10_000,
+            text: "x".repeat(10_000),
+            ..hit("a", 0, 0, 1.0)
+        };
+        assert_eq!(merge_neighbours(vec![long(0), long(9_000)]).len(), 2);
+        assert_eq!(merge_neighbours(vec![long(0), long(6_000)]).len(), 1);
+    }
+
+    proptest! {
+        /// Every byte that was found is still there, once, and nothing else.
+        #[test]
+        fn nothing_is_lost_or_twice(ranges in prop::collection::vec((0usize..60, 1usize..14), 0..12)) {
+            let ascii = |at: usize| (b'a' + (at % 26) as u8) as char;
+            let hits: Vec<Hit> = ranges.iter().map(|(start, length)| Hit {
+                start: *start as u64,
+                end: (start + length) as u64,
+                text: (*start..start + length).map(ascii).collect(),
+                ..hit("a", 0, 0, 0.0)
+            }).collect();
+            let mut found = [0; 80];
+            for at in hits.iter().flat_map(|hit| hit.start..hit.end) {
+                found[at as usize] = 1;
+            }
+            let mut shown = [0; 80];
+            for hit in merge_neighbours(hits) {
+                let expected: String = (hit.start as usize..hit.end as usize).map(ascii).collect();
+                prop_assert_eq!(&hit.text, &expected);
+                (hit.start..hit.end).for_each(|at| shown[at as usize] += 1);
+            }
+            prop_assert_eq!(found, shown);
+        }
+    }
+}
