@@ -44,9 +44,11 @@ fn post(tried: &str, path: &str, body: Value) -> Attack {
     }
 }
 
-/// The vault with Bob's document in it, stored by Bob, and one document for everyone.
+/// The vault with Bob's document in it, stored by Bob, and one document for everyone. Bob and Eve are editors.
 struct Vault {
     instance: Instance,
+    /// Eve's, who attacks.
+    token: String,
     host: Host,
     document: String,
     run: String,
@@ -55,12 +57,16 @@ struct Vault {
 impl Vault {
     async fn build() -> Self {
         let instance = Instance::start().await;
+        let gate = json!({
+            "name": "gate.md", "content": "# Gate\n\nThe gate of the vault opens at nine.\n", "readers": ["everyone"],
+        });
+        let stored = instance.post("/v1/documents", &gate).await;
         instance
-            .ingest(
-                "gate.md",
-                "# Gate\n\nThe gate of the vault opens at nine.\n",
-            )
+            .finished(stored.body["run_id"].as_str().unwrap())
             .await;
+        let roles = json!({"roles": {"editor": ["user:bob", "user:eve"]}});
+        let request = instance.request(Method::PUT, "/v1/spaces/default");
+        assert_eq!(instance.send(request.json(&roles)).await.status, 200);
         let host = host(&instance);
         let body =
             json!({"name": "ledger.md", "content": CONTENT, "readers": ["user:bob"]}).to_string();
@@ -78,6 +84,7 @@ impl Vault {
         let vault = Self {
             document: text("document_id"),
             run: text("run_id"),
+            token: instance.token("eve", &[]),
             instance,
             host,
         };
@@ -104,6 +111,13 @@ impl Vault {
             .instance
             .request(attack.method.clone(), &attack.path)
             .timeout(Duration::from_secs(60));
+        if !attack
+            .headers
+            .iter()
+            .any(|(name, _)| name == "authorization")
+        {
+            request = request.bearer_auth(&self.token);
+        }
         for (name, value) in &attack.headers {
             request = request.header(name, value);
         }
@@ -119,7 +133,7 @@ impl Vault {
     }
 }
 
-/// A call of a function with what the authorizer says, past the gateway of the laptop, which knows one caller only.
+/// A call of a function with what the authorizer says, past the gateway of the laptop.
 struct Call<'a> {
     function: &'a str,
     method: &'a str,

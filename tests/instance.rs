@@ -22,6 +22,7 @@ pub struct Instance {
 pub struct Reply {
     pub status: StatusCode,
     pub content_type: String,
+    pub headers: reqwest::header::HeaderMap,
     pub body: Value,
 }
 
@@ -131,13 +132,27 @@ impl Instance {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default()
             .to_owned();
+        let headers = reply.headers().clone();
         let text = reply.text().await.unwrap();
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
         Reply {
             status,
             content_type,
+            headers,
             body,
         }
+    }
+
+    /// A token of this instance, as `outcrop token` prints it.
+    pub fn token(&self, user: &str, groups: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_outcrop"));
+        command.args(["token", user, "--data"]).arg(&self.data);
+        if !groups.is_empty() {
+            command.args(["--groups", &groups.join(",")]);
+        }
+        let made = command.output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        String::from_utf8(made.stdout).unwrap().trim().to_owned()
     }
 
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
+mod access;
 mod agent_calls;
 mod agent_converse;
 mod agent_forms;

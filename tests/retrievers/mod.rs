@@ -314,8 +314,10 @@ async fn a_setting_is_set_and_refused_over_http() {
     let get = async || place.instance.get("/v1/spaces/legal").await;
     assert_eq!(get().await.body["name"], "UnknownSpace");
     let set = place.set("embedded").await;
-    let expected =
-        json!({"space": "legal", "retriever": "embedded", "inherited": false, "ready": true});
+    let expected = json!({
+        "space": "legal", "role": "admin", "retriever": "embedded", "inherited": false, "ready": true,
+        "roles": {"reader": ["everyone"], "editor": [], "admin": []},
+    });
     assert_eq!(set, expected);
     let put = async |body: Value| {
         let request = place

@@ -13,7 +13,7 @@
 
 use agent_envelopes::{Call, Form};
 use aws::dynamo::keys;
-use knowledge::access::{Caller, EVERYONE};
+use knowledge::access::Caller;
 use knowledge::actions::Actor;
 use knowledge::spaces;
 
@@ -40,7 +40,7 @@ pub(crate) fn of(call: &Call) -> Result<(Caller, String, Actor), String> {
     let caller = match call.attribute(USER) {
         Some(user) => Caller::user(user, &groups),
         // Groups without a user: nobody is vouched for.
-        None => anybody(),
+        None => Caller::anybody(),
     };
     let agent = call.agent.clone().unwrap_or_else(|| "unnamed".to_owned());
     let session = match (&call.session, call.form) {
@@ -54,12 +54,6 @@ pub(crate) fn of(call: &Call) -> Result<(Caller, String, Actor), String> {
         session,
     };
     Ok((caller, space.to_owned(), actor))
-}
-
-pub(crate) fn anybody() -> Caller {
-    Caller {
-        principals: vec![EVERYONE.to_owned()],
-    }
 }
 
 #[cfg(test)]
@@ -135,7 +129,7 @@ mod tests {
         )
         .unwrap();
         let (caller, _, actor) = of(&call).unwrap();
-        assert_eq!(caller, anybody());
+        assert_eq!(caller, Caller::anybody());
         assert_eq!(actor.session, "gateway");
     }
 }

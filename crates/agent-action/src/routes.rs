@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws::lambda::{HttpRequest, Reply};
 use http::StatusCode;
 use knowledge::http::{self as web, Route};
+use knowledge::roles::Role;
 use knowledge::{KnowledgeError, spaces};
 use serde_json::json;
 
@@ -43,9 +44,10 @@ async fn answer(service: Arc<Service>, request: HttpRequest) -> Result<Reply, Kn
         .query
         .get("space")
         .map_or(spaces::DEFAULT, String::as_str);
-    spaces::require(&service.aws, space).await?;
+    let caller = web::caller(&request);
+    spaces::enter(&service.aws, space, &caller, Role::Reader).await?;
     let space = space.to_owned();
-    Ok(mcp::answer(service, request, space).await)
+    Ok(mcp::answer(service, request, caller, space).await)
 }
 
 /// OAuth 2.0 Protected Resource Metadata, RFC 9728: where a client of MCP gets its token.

@@ -18,6 +18,9 @@ use crate::bedrock::GuardrailRef;
 /// certificates instead of the system's 140 saves about 4 ms of CPU at start.
 const AMAZON_ROOTS: &[u8] = include_bytes!("roots/amazon.pem");
 
+/// The name by which the IAM callers of the account stand among [`Settings::admins`].
+pub const ACCOUNT: &str = "account";
+
 /// A variable that is missing or cannot be what it says. The message names the variable and an example.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("{variable} {problem}; set it, for example {variable}={example}")]
@@ -59,6 +62,8 @@ pub struct Settings {
     pub guardrail: Option<GuardrailRef>,
     /// How answers are guarded.
     pub guard_mode: GuardMode,
+    /// Principals that administer every space; `account` stands for the IAM callers of the account.
+    pub admins: Vec<String>,
     /// SDK attempts after the first. 0 inside ingestion steps, where the state machine retries.
     pub sdk_retries: u32,
     /// Bounds of the index files.
@@ -176,6 +181,8 @@ impl Settings {
             retriever: retriever(lookup("OUTCROP_RETRIEVER"))?,
             guardrail: guardrail(&lookup)?,
             guard_mode: guard_mode(lookup("OUTCROP_GUARD_MODE"))?,
+            // Set and empty: nobody but whom the spaces name.
+            admins: listed(lookup("OUTCROP_ADMINS").or_else(|| Some(ACCOUNT.to_owned()))),
             sdk_retries: 2,
             index: index_settings(&lookup)?,
             agents: AgentSettings {
@@ -442,6 +449,18 @@ mod tests {
             ("AWS_ACCESS_KEY_ID", "k"),
             ("AWS_SECRET_ACCESS_KEY", "s"),
         ])
+    }
+
+    #[test]
+    fn the_account_administers_unless_others_are_named() {
+        let check = |value: Option<&'static str>, expected: &[&str]| {
+            let mut variables = complete();
+            variables.extend(value.map(|value| ("OUTCROP_ADMINS", value)));
+            assert_eq!(read(&variables).unwrap().admins, expected, "{value:?}");
+        };
+        check(None, &["account"]);
+        check(Some(""), &[]);
+        check(Some("group:ops, user:ada"), &["group:ops", "user:ada"]);
     }
 
     #[test]

@@ -56,7 +56,7 @@ async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeErro
         return Err(KnowledgeError::PayloadTooLarge { bytes, limit });
     }
     let wanted: GuardCheckRequest = parse_json(&request.body)?;
-    let found = guard::check(aws, &wanted).await?;
+    let found = guard::check(aws, &web::caller(request), &wanted).await?;
     Ok(web::json(StatusCode::OK, &found))
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use knowledge::KnowledgeError;
 use knowledge::documents::NewDocument;
 use knowledge::orders::NewOrder;
+use knowledge::roles::{self, RolesChange};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -63,8 +64,11 @@ pub(crate) struct RunForm {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SpaceForm {
-    /// `None`: what the environment says.
-    pub retriever: Option<String>,
+    /// Left out: as it is. Null: what the environment says.
+    #[serde(default, deserialize_with = "roles::present")]
+    pub retriever: Option<Option<String>>,
+    #[serde(default)]
+    pub roles: RolesChange,
 }
 
 /// `POST /v1/orders`.
@@ -129,6 +133,7 @@ pub(crate) async fn multipart_upload(
                 readers = text(&content)?
                     .split(',')
                     .map(|name| name.trim().to_owned())
+                    .filter(|name| !name.is_empty())
                     .collect();
             }
             (None, "metadata") => metadata = knowledge::problem::parse_json(&content)?,

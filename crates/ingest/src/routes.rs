@@ -7,6 +7,8 @@ use knowledge::access::Caller;
 use knowledge::documents::{self, NewDocument};
 use knowledge::http::{self as web, BODY_BYTES, Route};
 use knowledge::problem::parse_json;
+use knowledge::roles::Role;
+use knowledge::spaces::SpaceChange;
 use knowledge::{KnowledgeError, orders, runs, spaces, uploads};
 use serde_json::{Value, json};
 
@@ -71,14 +73,14 @@ async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeErro
         ("POST", "/v1/documents") => upload(aws, &caller, request).await,
         ("DELETE", _) => delete(aws, &caller, web::parameter(request, "document_id")).await,
         ("POST", "/v1/uploads") => announce(aws, &caller, request).await,
-        ("POST", "/v1/orders") => import_orders(aws, request).await,
+        ("POST", "/v1/orders") => import_orders(aws, &caller, request).await,
         ("POST", "/v1/runs") => start(aws, &caller, request).await,
         ("GET", "/v1/runs/{run_id}") => Ok(web::json(
             StatusCode::OK,
             &runs::get(aws, web::parameter(request, "run_id"), &caller).await?,
         )),
         ("GET", "/v1/spaces/{space}") => {
-            let space = spaces::get(aws, web::parameter(request, "space")).await?;
+            let space = spaces::get(aws, web::parameter(request, "space"), &caller).await?;
             Ok(web::json(StatusCode::OK, &space))
         }
         ("PUT", _) => set_space(aws, &caller, request).await,
@@ -87,7 +89,6 @@ async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeErro
                 .query
                 .get("space")
                 .map_or(spaces::DEFAULT, String::as_str);
-            spaces::require(aws, space).await?;
             let limit = web::limit(request, 20, 100)?;
             let cursor = request.query.get("cursor").map(String::as_str);
             let page = runs::list(aws, space, &caller, limit, cursor).await?;
@@ -96,7 +97,7 @@ async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeErro
     }
 }
 
-/// Sets the retriever. A vector index that does not hold the documents yet is filled by a run over the whole source.
+/// Sets what the form names. A vector index that does not hold the documents yet is filled by a run over the whole source.
 async fn set_space(
     aws: &Aws,
     caller: &Caller,
@@ -104,10 +105,18 @@ async fn set_space(
 ) -> Result<Reply, KnowledgeError> {
     web::require_json(request)?;
     let form: SpaceForm = parse_json(&request.body)?;
-    let retriever = form.retriever.map(|text| text.parse()).transpose()?;
+    let retriever = match form.retriever {
+        Some(own) => Some(own.map(|text| text.parse()).transpose()?),
+        None => None,
+    };
+    let change = SpaceChange {
+        roles: form.roles,
+        retriever,
+    };
+    let fills = change.retriever.is_some();
     let name = web::parameter(request, "space");
-    let mut space = spaces::set_retriever(aws, name, retriever).await?;
-    if !space.ready {
+    let mut space = spaces::change(aws, name, caller, change).await?;
+    if fills && !space.ready {
         space.run_id = Some(runs::start(aws, name, caller, None).await?);
     }
     Ok(web::json(StatusCode::OK, &space))
@@ -187,7 +196,13 @@ async fn start(aws: &Aws, caller: &Caller, request: &HttpRequest) -> Result<Repl
     web::require_json(request)?;
     let form: RunForm = parse_json(&request.body)?;
     let space = form.space.as_deref().unwrap_or(spaces::DEFAULT);
-    spaces::require(aws, space).await?;
+    // A new model for a whole space costs as much as the space did.
+    let needed = if form.re_embed {
+        Role::Admin
+    } else {
+        Role::Editor
+    };
+    spaces::enter(aws, space, caller, needed).await?;
     if let Some(foreign) = form
         .documents
         .iter()
@@ -214,10 +229,14 @@ async fn start(aws: &Aws, caller: &Caller, request: &HttpRequest) -> Result<Repl
     Ok(accepted(&json!({ "run_id": run_id })))
 }
 
-async fn import_orders(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeError> {
+async fn import_orders(
+    aws: &Aws,
+    caller: &Caller,
+    request: &HttpRequest,
+) -> Result<Reply, KnowledgeError> {
     web::require_json(request)?;
     let form: OrdersForm = parse_json(&request.body)?;
     let space = form.space.as_deref().unwrap_or(spaces::DEFAULT);
-    let stored = orders::import(aws, space, form.orders).await?;
+    let stored = orders::import(aws, space, caller, form.orders).await?;
     Ok(web::json(StatusCode::OK, &json!({ "stored": stored })))
 }

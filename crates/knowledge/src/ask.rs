@@ -20,6 +20,7 @@ use crate::guard::verdict::{self, Checked, Finding, Verdict};
 use crate::models::{self, capabilities};
 use crate::prompt;
 use crate::retriever::Tidying;
+use crate::roles::Role;
 use crate::search::Stored;
 use crate::search::{self, SearchCost, SearchMode, Wanted, milliseconds};
 use crate::snapshot::Snapshots;
@@ -181,6 +182,7 @@ pub async fn ask(
     let model = models::allowed(&aws.settings, request.model.as_deref())?;
     let filter = search::parse_filter(request.filter.as_ref())?;
     let space = request.space.as_deref().unwrap_or(spaces::DEFAULT);
+    let entered = spaces::enter(aws, space, caller, Role::Reader).await?;
     let guard = Guard::of(aws, space);
     let question = guard_question(&guard, &request.question).await?;
     let mut draft = Draft {
@@ -194,7 +196,6 @@ pub async fn ask(
     };
     let listener = Listener(events);
     if question.verdict == Verdict::Block {
-        // A space that is not there is no secret that a blocked question could learn.
         return Ok(refuse(draft, question, &listener).await.ok());
     }
     let wanted = Wanted {
@@ -205,7 +206,7 @@ pub async fn ask(
         skip: 0,
         tidying: Tidying::default(),
     };
-    let found = search::find(aws, snapshots, caller, space, &wanted).await?;
+    let found = search::find(aws, snapshots, caller, &entered, &wanted).await?;
     draft.sources = found.hits.iter().map(source).collect();
     draft.cost = found.cost;
     let told = async {

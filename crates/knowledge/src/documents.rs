@@ -1,4 +1,5 @@
-//! Documents: store, list, read, delete. A document that the caller may not read looks like a missing one.
+//! Documents: store, list, read, delete. A document that the caller may not read looks like a missing one; so does
+//! every document of a space that they have no role in.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +11,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::KnowledgeError;
-use crate::access::Caller;
+use crate::access::{self, Caller};
 use crate::names::{self, Sidecar};
 use crate::paging::{self, Visible};
+use crate::release::{may_read, seen};
+use crate::roles::Role;
 use crate::spaces;
 use crate::sync::rows::{DocumentRow, DocumentStatus, Screening};
 use crate::uploads::{ANNOUNCED_SECONDS, UploadRow};
@@ -97,8 +100,9 @@ impl From<DocumentRow> for Document {
 /// Stores a document's bytes in the source; a run then ingests it. Answers the document's id.
 ///
 /// # Errors
-/// [`KnowledgeError::InvalidDocumentName`], [`KnowledgeError::DocumentNotFound`] when the name is another's
-/// document, or the services' errors.
+/// [`KnowledgeError::InvalidDocumentName`], [`KnowledgeError::InvalidPrincipal`], [`KnowledgeError::RoleRequired`] for
+/// who is no editor, [`KnowledgeError::DocumentNameTaken`] when the name is that of a document which they may not read,
+/// or the services' errors.
 pub async fn store(
     aws: &Aws,
     space: &str,
@@ -127,12 +131,13 @@ pub(crate) async fn admit(
         let name = document.name.clone();
         return Err(KnowledgeError::InvalidDocumentName { name, problem });
     }
-    spaces::ensure(aws, space).await?;
+    access::check_principals(&document.readers)?;
+    spaces::enter_or_make(aws, space, caller, Role::Editor).await?;
     let id = names::document_id(space, &document.name);
     let stored: Option<DocumentRow> = aws.table.get(&keys::document(&id)).await?;
     if let Some(row) = &stored
         && row.status != DocumentStatus::Deleted
-        && !caller.may_read(&row.readers)
+        && !may_read(row, caller)
     {
         return Err(KnowledgeError::DocumentNameTaken {
             name: document.name.clone(),
@@ -203,7 +208,7 @@ pub async fn require_known(
     let rows: Vec<DocumentRow> = aws.table.get_many(&document_keys).await?;
     let known: BTreeSet<&String> = rows
         .iter()
-        .filter(|row| row.status != DocumentStatus::Deleted && caller.may_read(&row.readers))
+        .filter(|row| may_read(row, caller))
         .map(|row| &row.document_id)
         .collect();
     unknown.retain(|id| !known.contains(id));
@@ -225,9 +230,9 @@ pub async fn require_known(
 /// Takes a document out of the source; a run then takes it out of the index.
 ///
 /// # Errors
-/// [`KnowledgeError::DocumentNotFound`].
+/// [`KnowledgeError::DocumentNotFound`]; [`KnowledgeError::RoleRequired`] for who is no editor.
 pub async fn remove(aws: &Aws, document_id: &str, caller: &Caller) -> Result<(), KnowledgeError> {
-    let row = readable_row(aws, document_id, caller).await?;
+    let row = readable_row(aws, document_id, caller, Role::Editor).await?;
     let space = keys::space_of(document_id).unwrap_or_default();
     let key = names::source_key(space, &row.name);
     aws.bucket.delete(&key).await?;
@@ -246,7 +251,8 @@ pub async fn get(
     document_id: &str,
     caller: &Caller,
 ) -> Result<Document, KnowledgeError> {
-    Ok(readable_row(aws, document_id, caller).await?.into())
+    let row = readable_row(aws, document_id, caller, Role::Reader).await?;
+    Ok(row.into())
 }
 
 /// The extracted text of a document's live version.
@@ -258,7 +264,7 @@ pub async fn text(
     document_id: &str,
     caller: &Caller,
 ) -> Result<DocumentText, KnowledgeError> {
-    let row = readable_row(aws, document_id, caller).await?;
+    let row = readable_row(aws, document_id, caller, Role::Reader).await?;
     let Some(live) = row.published else {
         return Err(KnowledgeError::DocumentNotFound {
             document_id: document_id.to_owned(),
@@ -291,7 +297,7 @@ pub async fn list(
     limit: usize,
     cursor: Option<&str>,
 ) -> Result<DocumentPage, KnowledgeError> {
-    spaces::require(aws, space).await?;
+    spaces::enter(aws, space, caller, Role::Reader).await?;
     let partition = keys::space_partition(space);
     let mut after = paging::after(cursor, space)?.map(|id| format!("{DOCUMENT_PREFIX}{id}"));
     let mut visible = Visible::new(limit);
@@ -304,33 +310,40 @@ pub async fn list(
             newest_first: false,
         };
         let page = aws.table.query::<DocumentRow>(range).await?;
-        visible.take(page.items, |row| {
-            row.status != DocumentStatus::Deleted && caller.may_read(&row.readers)
-        });
+        visible.take(page.items, |row| may_read(row, caller));
         after = page.next;
         if after.is_none() {
             break;
         }
     }
     let (rows, next_cursor) = visible.finish(|row| row.document_id.clone());
+    let seen = rows.into_iter().filter_map(|row| seen(row, caller));
     Ok(DocumentPage {
-        documents: rows.into_iter().map(Document::from).collect(),
+        documents: seen.map(Document::from).collect(),
         next_cursor,
     })
 }
 
+/// The row of a document that the caller may read, if their role in its space is enough for `needed`. The role is
+/// looked at first: what it refuses, it refuses for every id alike.
 async fn readable_row(
     aws: &Aws,
     document_id: &str,
     caller: &Caller,
+    needed: Role,
 ) -> Result<DocumentRow, KnowledgeError> {
     let missing = || KnowledgeError::DocumentNotFound {
         document_id: document_id.to_owned(),
     };
-    if keys::space_of(document_id).is_none() {
-        return Err(missing());
+    let space = keys::space_of(document_id).ok_or_else(missing)?;
+    let key = keys::document(document_id);
+    let (entered, row) = tokio::join!(
+        spaces::enter(aws, space, caller, needed),
+        aws.table.get::<DocumentRow>(&key)
+    );
+    match entered {
+        Ok(_) => row?.and_then(|row| seen(row, caller)).ok_or_else(missing),
+        Err(KnowledgeError::UnknownSpace { .. }) => Err(missing()),
+        Err(error) => Err(error),
     }
-    let row: Option<DocumentRow> = aws.table.get(&keys::document(document_id)).await?;
-    row.filter(|row| row.status != DocumentStatus::Deleted && caller.may_read(&row.readers))
-        .ok_or_else(missing)
 }

@@ -59,10 +59,11 @@ pub fn parameter<'a>(request: &'a HttpRequest, name: &str) -> &'a str {
 pub fn caller(request: &HttpRequest) -> Caller {
     let groups: Vec<&str> = request.groups.iter().map(String::as_str).collect();
     match &request.user {
-        Some(user) => Caller::user(user, &groups),
-        None => Caller {
-            principals: vec![crate::access::EVERYONE.to_owned()],
+        Some(user) => Caller {
+            of_account: request.of_account,
+            ..Caller::user(user, &groups)
         },
+        None => Caller::anybody(),
     }
 }
 

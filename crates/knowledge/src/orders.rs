@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::KnowledgeError;
-use crate::access::Caller;
+use crate::access::{self, Caller};
+use crate::roles::Role;
 use crate::spaces;
 
 /// Orders that one request may bring.
@@ -74,10 +75,12 @@ pub struct OrderRow {
 /// Stores orders, each over the one of its number. Answers how many.
 ///
 /// # Errors
-/// [`KnowledgeError::InvalidRequest`] naming the first order that cannot be stored; none is stored then.
+/// [`KnowledgeError::RoleRequired`] for who is no admin; [`KnowledgeError::InvalidRequest`] or
+/// [`KnowledgeError::InvalidPrincipal`] naming the first order that cannot be stored; none is stored then.
 pub async fn import(
     aws: &Aws,
     space: &str,
+    caller: &Caller,
     orders: Vec<NewOrder>,
 ) -> Result<usize, KnowledgeError> {
     if orders.len() > IMPORT_ORDERS {
@@ -101,7 +104,8 @@ pub async fn import(
         let detail = format!("order {:?} {problem}", order.number);
         return Err(KnowledgeError::InvalidRequest { detail });
     }
-    spaces::ensure(aws, space).await?;
+    access::check_principals(orders.iter().flat_map(|order| &order.readers))?;
+    spaces::enter_or_make(aws, space, caller, Role::Admin).await?;
     let now_ms = clock::now_ms();
     let stored = orders.len();
     let rows: Vec<_> = orders

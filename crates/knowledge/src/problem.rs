@@ -112,6 +112,16 @@ pub enum KnowledgeError {
         mode: &'static str,
         retriever: String,
     },
+    #[error(
+        "this takes the role {needed} in space {space:?}, and you are {role} there; ask an admin of the space for it"
+    )]
+    RoleRequired {
+        space: String,
+        needed: &'static str,
+        role: &'static str,
+    },
+    #[error("{principal:?} names no principal; write user:ID, group:NAME or everyone")]
+    InvalidPrincipal { principal: String },
     #[error(transparent)]
     Aws(#[from] AwsError),
 }
@@ -152,6 +162,8 @@ impl KnowledgeError {
             Self::RetrieverUnusable { .. } => "RetrieverUnusable",
             Self::InvalidRetriever(_) => "InvalidRetriever",
             Self::ModeUnsupported { .. } => "ModeUnsupported",
+            Self::RoleRequired { .. } => "RoleRequired",
+            Self::InvalidPrincipal { .. } => "InvalidPrincipal",
             Self::Aws(error) => error.name(),
         }
     }
@@ -159,6 +171,7 @@ impl KnowledgeError {
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         match self {
+            Self::RoleRequired { .. } => 403,
             Self::UnknownSpace { .. }
             | Self::DocumentNotFound { .. }
             | Self::RunNotFound { .. }
@@ -433,9 +446,17 @@ mod tests {
                 problem: detail.clone(),
             }),
             E::ModeUnsupported {
-                space,
+                space: space.clone(),
                 mode: "lexical",
                 retriever: "bedrock:ABCDEFGHIJ".into(),
+            },
+            E::RoleRequired {
+                space,
+                needed: "editor",
+                role: "reader",
+            },
+            E::InvalidPrincipal {
+                principal: "ada".into(),
             },
             AwsError::Busy {
                 service: "S3",

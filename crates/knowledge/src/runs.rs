@@ -11,7 +11,9 @@ use serde_json::json;
 use crate::KnowledgeError;
 use crate::access::Caller;
 use crate::paging::{self, Visible};
-use crate::sync::rows::{BatchDocument, BatchRow, DocumentStatus, RunRow, RunStatus};
+use crate::roles::Role;
+use crate::spaces;
+use crate::sync::rows::{BatchDocument, BatchRow, DocumentRow, DocumentStatus, RunRow, RunStatus};
 
 /// Documents that one run may name. Keeps the run's row far below DynamoDB's 400 KB.
 pub const RUN_DOCUMENTS: usize = 1_000;
@@ -63,10 +65,17 @@ pub struct Run {
     /// Whether there are more failures than shown; `GET /v1/documents` has them all.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub more_failures: bool,
+    /// Failures of documents that the caller may not read.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub hidden_failures: usize,
     pub embedding_tokens: u64,
     pub started_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// One page of runs, newest first, without their counts.
@@ -160,34 +169,45 @@ async fn begin(
 /// A run with its counts and failures, for a caller who may see it.
 ///
 /// # Errors
-/// [`KnowledgeError::RunNotFound`] when there is none, or it is another's.
+/// [`KnowledgeError::RunNotFound`] when there is none, or it is another's and the caller is no admin.
 pub async fn get(aws: &Aws, run_id: &str, caller: &Caller) -> Result<Run, KnowledgeError> {
     let missing = || KnowledgeError::RunNotFound {
         run_id: run_id.to_owned(),
     };
-    if keys::space_of(run_id).is_none() {
-        return Err(missing());
-    }
-    let row: Option<RunRow> = aws.table.get(&keys::run(run_id)).await?;
-    let row = row.filter(|row| may_see(row, caller)).ok_or_else(missing)?;
-    let row = settle_dead_execution(aws, row).await?;
+    let space = keys::space_of(run_id).ok_or_else(missing)?;
+    let key = keys::run(run_id);
+    let (entered, row) = tokio::join!(
+        spaces::enter(aws, space, caller, Role::Reader),
+        aws.table.get::<RunRow>(&key)
+    );
+    let role = match entered {
+        Ok(entered) => entered.role,
+        Err(KnowledgeError::UnknownSpace { .. }) => return Err(missing()),
+        Err(error) => return Err(error),
+    };
+    let row = row?.filter(|row| may_see(row, caller, role));
+    let row = settle_dead_execution(aws, row.ok_or_else(missing)?).await?;
     let (counts, documents) = books(aws, &row).await?;
-    let mut failures: Vec<Failure> = documents.0.into_iter().filter_map(failure).collect();
+    let failed: Vec<Failure> = documents.0.into_iter().filter_map(failure).collect();
+    let all = failed.len();
+    let mut failures = readable_failures(aws, &row, caller, role, failed).await?;
+    let hidden_failures = all - failures.len();
     let more_failures = failures.len() > SHOWN_FAILURES;
     failures.truncate(SHOWN_FAILURES);
     Ok(Run {
         counts: Some(counts),
         failures,
         more_failures,
+        hidden_failures,
         embedding_tokens: documents.1,
         ..view(row)
     })
 }
 
-/// Runs of a space, newest first.
+/// Runs of a space, newest first: the caller's own, and to its admins all.
 ///
 /// # Errors
-/// [`KnowledgeError::InvalidCursor`], or the table's error.
+/// [`KnowledgeError::UnknownSpace`], [`KnowledgeError::InvalidCursor`], or the table's error.
 pub async fn list(
     aws: &Aws,
     space: &str,
@@ -195,6 +215,7 @@ pub async fn list(
     limit: usize,
     cursor: Option<&str>,
 ) -> Result<RunPage, KnowledgeError> {
+    let role = spaces::enter(aws, space, caller, Role::Reader).await?.role;
     let partition = keys::runs_partition(space);
     let mut after = paging::after(cursor, space)?.map(str::to_owned);
     let mut visible = Visible::new(limit);
@@ -207,7 +228,7 @@ pub async fn list(
             newest_first: true,
         };
         let page = aws.table.query_by_space::<RunRow>(range).await?;
-        visible.take(page.items, |row| may_see(row, caller));
+        visible.take(page.items, |row| may_see(row, caller, role));
         after = page.next;
         if after.is_none() {
             break;
@@ -221,10 +242,42 @@ pub async fn list(
     Ok(RunPage { runs, next_cursor })
 }
 
-fn may_see(row: &RunRow, caller: &Caller) -> bool {
+/// Who started a run sees it, and the admins of its space.
+fn may_see(row: &RunRow, caller: &Caller, role: Role) -> bool {
+    role == Role::Admin || is_owner(row, caller)
+}
+
+fn is_owner(row: &RunRow, caller: &Caller) -> bool {
     row.owner
         .as_ref()
         .is_some_and(|owner| caller.principals.contains(owner))
+}
+
+/// The failures of documents that the caller may read: a name or a reason of another's document tells about it. What
+/// nobody may read is for the admins to mend, and what has no row yet is known to who named it.
+async fn readable_failures(
+    aws: &Aws,
+    run: &RunRow,
+    caller: &Caller,
+    role: Role,
+    mut failures: Vec<Failure>,
+) -> Result<Vec<Failure>, AwsError> {
+    let wanted: Vec<_> = failures
+        .iter()
+        .map(|failure| keys::document(&failure.document_id))
+        .collect();
+    let rows: Vec<DocumentRow> = aws.table.get_many(&wanted).await?;
+    let rows: BTreeMap<String, DocumentRow> = rows
+        .into_iter()
+        .map(|row| (row.document_id.clone(), row))
+        .collect();
+    let named = run.documents.is_some() && is_owner(run, caller);
+    failures.retain(|failure| match rows.get(&failure.document_id) {
+        Some(row) if row.readers.is_empty() => role == Role::Admin,
+        Some(row) => caller.may_read(&row.readers),
+        None => named,
+    });
+    Ok(failures)
 }
 
 fn view(row: RunRow) -> Run {
@@ -237,6 +290,7 @@ fn view(row: RunRow) -> Run {
         reason: row.reason,
         failures: Vec::new(),
         more_failures: false,
+        hidden_failures: 0,
         embedding_tokens: 0,
         started_at: clock::rfc3339(row.started_at_ms),
         finished_at: row.finished_at_ms.map(clock::rfc3339),

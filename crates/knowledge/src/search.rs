@@ -12,9 +12,11 @@ use serde_json::Value;
 use crate::KnowledgeError;
 use crate::access::Caller;
 use crate::cite::Library;
-use crate::retriever::{self, Bound, Retriever as _, Texts, Tidying, choose};
+use crate::release;
+use crate::retriever::{self, Bound, Retriever as _, Texts, Tidying, choose_set};
+use crate::roles::Role;
 use crate::snapshot::{Snapshot, Snapshots};
-use crate::spaces;
+use crate::spaces::{self, Entered};
 use crate::sync::embedder_identity;
 
 /// The most results of one search. Bedrock's Retrieve has the same bound.
@@ -155,19 +157,21 @@ pub async fn search(
         return Err(KnowledgeError::EmptyQuery);
     }
     check_question(&request.query)?;
+    let skip = skip(request.cursor.as_deref())?;
     let space = request.space.as_deref().unwrap_or(spaces::DEFAULT);
+    let entered = spaces::enter(aws, space, caller, Role::Reader).await?;
     let wanted = Wanted {
         text: &request.query,
         mode: request.mode,
         limit,
         filter: filter.as_ref(),
-        skip: skip(request.cursor.as_deref())?,
+        skip,
         tidying: Tidying {
             drop_near_duplicates: request.drop_near_duplicates,
             merge_neighbours: request.merge_neighbours,
         },
     };
-    let found = find(aws, snapshots, caller, space, &wanted).await?;
+    let found = find(aws, snapshots, caller, &entered, &wanted).await?;
     let notice = found.bound.map(|bound| {
         format!(
             "the retriever {} gave {} candidates of at most {}, and too few of them pass; narrow the filter, or set the \
@@ -207,20 +211,22 @@ fn skip(cursor: Option<&str>) -> Result<usize, KnowledgeError> {
     })
 }
 
+/// Finds what `caller` may read: the retriever ranks only that, and what it gives is checked once more.
 pub(crate) async fn find(
     aws: &Aws,
     snapshots: &Snapshots,
     caller: &Caller,
-    space: &str,
+    entered: &Entered,
     wanted: &Wanted<'_>,
 ) -> Result<Found, KnowledgeError> {
     let mut cost = SearchCost::default();
+    let space = entered.space.as_str();
+    let choosing = choose_set(aws, snapshots, space, entered.retriever.clone());
     // The retriever is brought up to date while the model embeds; a knowledge base embeds for itself.
-    let (chosen, vector) = match spaces::retriever(aws, space).await? {
-        RetrieverSetting::KnowledgeBase { .. } => (choose(aws, snapshots, space).await?, Ok(None)),
+    let (chosen, vector) = match entered.retriever {
+        RetrieverSetting::KnowledgeBase { .. } => (choosing.await?, Ok(None)),
         _ => {
-            let (chosen, vector) =
-                tokio::join!(choose(aws, snapshots, space), embed(aws, wanted, &mut cost));
+            let (chosen, vector) = tokio::join!(choosing, embed(aws, wanted, &mut cost));
             (chosen?, vector)
         }
     };
@@ -261,9 +267,10 @@ pub(crate) async fn find(
         tidying: wanted.tidying,
     };
     let found = chosen.retrieve(&asked).await?;
+    let hits = release::readable_hits(aws, caller, found.hits).await?;
     cost.search_ms = milliseconds(begun);
     Ok(Found {
-        hits: found.hits,
+        hits,
         stored: Some(match snapshot {
             Some(snapshot) => Stored::Index(snapshot),
             None => Stored::Texts(found.texts),

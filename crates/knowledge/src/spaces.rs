@@ -1,39 +1,163 @@
-//! Spaces: the first ingestion into a name makes the space; asking one that was never made is an error.
+//! Spaces: the first ingestion into a name makes the space; asking one that was never made is an error, and so is
+//! asking one that the caller has no role in. The two look the same.
 
 use aws::dynamo::keys;
 use aws::{Aws, AwsError, RetrieverSetting, clock};
 use serde::{Deserialize, Serialize};
 
+use crate::access::Caller;
+use crate::roles::{Role, Roles, RolesChange};
 use crate::{KnowledgeError, vectors};
 
 /// The space of requests that name none. It always exists.
 pub const DEFAULT: &str = "default";
 
+/// Attempts at a change that meets other changes.
+const CHANGE_ATTEMPTS: u32 = 5;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct SettingsRow {
     space: String,
+    /// Rises with each change; rows of earlier releases have none.
+    #[serde(default)]
+    version: u64,
     created_at_ms: u64,
     /// `None`: what the environment says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retriever: Option<RetrieverSetting>,
+    #[serde(default)]
+    roles: Roles,
+}
+
+impl SettingsRow {
+    fn new(space: &str) -> Self {
+        Self {
+            space: space.to_owned(),
+            version: 1,
+            created_at_ms: clock::now_ms(),
+            retriever: None,
+            roles: Roles::default(),
+        }
+    }
 }
 
 /// A space as callers see it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Space {
     pub space: String,
+    /// What the caller may do in it.
+    pub role: Role,
     /// Who finds its passages.
     pub retriever: RetrieverSetting,
     /// Whether that is the environment's default, not the space's own setting.
     pub inherited: bool,
     /// Whether that retriever holds all documents. Until it does, the embedded index answers.
     pub ready: bool,
+    /// Who has which role; only admins see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Roles>,
     /// The run that fills the retriever, where one was started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
 }
 
-/// Refuses a space that was never made.
+/// What is to change of a space: what is left out stays.
+#[derive(Debug, Clone, Default)]
+pub struct SpaceChange {
+    /// `Some(None)` goes back to the environment's.
+    pub retriever: Option<Option<RetrieverSetting>>,
+    pub roles: RolesChange,
+}
+
+/// A space that a caller has been let into.
+#[derive(Debug, Clone)]
+pub struct Entered {
+    pub space: String,
+    pub role: Role,
+    /// The setting of its retriever: its own, else the environment's.
+    pub retriever: RetrieverSetting,
+}
+
+/// Lets a caller into a space, in the role that their request needs.
+///
+/// # Errors
+/// [`KnowledgeError::UnknownSpace`] where there is none, where the name could not be a space's, and to a caller who has
+/// no role there; [`KnowledgeError::RoleRequired`] to one whose role is not enough.
+pub async fn enter(
+    aws: &Aws,
+    space: &str,
+    caller: &Caller,
+    needed: Role,
+) -> Result<Entered, KnowledgeError> {
+    let row = known(aws, space).await?;
+    let (entered, _) = admit(aws, space, row, caller, needed)?;
+    Ok(entered)
+}
+
+/// The same for requests that make the space where there is none, which only who administers the deployment may.
+///
+/// # Errors
+/// As [`enter`]; [`KnowledgeError::InvalidSpaceName`].
+pub async fn enter_or_make(
+    aws: &Aws,
+    space: &str,
+    caller: &Caller,
+    needed: Role,
+) -> Result<Entered, KnowledgeError> {
+    if !keys::is_space_name(space) {
+        return Err(KnowledgeError::InvalidSpaceName {
+            space: space.to_owned(),
+        });
+    }
+    match enter(aws, space, caller, needed).await {
+        Err(KnowledgeError::UnknownSpace { .. })
+            if caller.administers_all(&aws.settings.admins) =>
+        {
+            ensure(aws, space).await?;
+            enter(aws, space, caller, needed).await
+        }
+        entered => entered,
+    }
+}
+
+fn admit(
+    aws: &Aws,
+    space: &str,
+    row: Option<SettingsRow>,
+    caller: &Caller,
+    needed: Role,
+) -> Result<(Entered, SettingsRow), KnowledgeError> {
+    let row = row.unwrap_or_else(|| SettingsRow {
+        version: 0,
+        ..SettingsRow::new(space)
+    });
+    let role = if caller.administers_all(&aws.settings.admins) {
+        Some(Role::Admin)
+    } else {
+        row.roles.of(caller)
+    };
+    let space = space.to_owned();
+    match role {
+        None => Err(KnowledgeError::UnknownSpace { space }),
+        Some(role) if role < needed => Err(KnowledgeError::RoleRequired {
+            space,
+            needed: needed.name(),
+            role: role.name(),
+        }),
+        Some(role) => {
+            let own = row.retriever.clone();
+            let retriever = own.unwrap_or_else(|| aws.settings.retriever.clone());
+            let entered = Entered {
+                space,
+                role,
+                retriever,
+            };
+            Ok((entered, row))
+        }
+    }
+}
+
+/// Refuses a space that was never made, whoever asks: for the parts that act for no caller.
 ///
 /// # Errors
 /// [`KnowledgeError::UnknownSpace`], also for a name that could not be a space's.
@@ -75,69 +199,69 @@ pub(crate) async fn setting(aws: &Aws, space: &str) -> Result<RetrieverSetting, 
     Ok(own.unwrap_or_else(|| aws.settings.retriever.clone()))
 }
 
-/// A space with its retriever.
+/// A space with its retriever, and to its admins its roles.
 ///
 /// # Errors
 /// [`KnowledgeError::UnknownSpace`].
-pub async fn get(aws: &Aws, space: &str) -> Result<Space, KnowledgeError> {
-    let own = known(aws, space).await?.and_then(|row| row.retriever);
-    let inherited = own.is_none();
-    let retriever = own.unwrap_or_else(|| aws.settings.retriever.clone());
-    let ready = match &retriever {
-        RetrieverSetting::Dynamodb { .. } => {
+pub async fn get(aws: &Aws, space: &str, caller: &Caller) -> Result<Space, KnowledgeError> {
+    let row = known(aws, space).await?;
+    let (entered, row) = admit(aws, space, row, caller, Role::Reader)?;
+    let ready = match &entered.retriever {
+        setting @ RetrieverSetting::Dynamodb { .. } => {
             let state = vectors::state(aws, space).await?;
-            state.is_some_and(|state| state.complete && state.setting == retriever)
+            state.is_some_and(|state| state.complete && state.setting == *setting)
         }
         _ => true,
     };
     Ok(Space {
-        space: space.to_owned(),
-        retriever,
-        inherited,
+        space: entered.space,
+        role: entered.role,
+        retriever: entered.retriever,
+        inherited: row.retriever.is_none(),
         ready,
+        roles: (entered.role == Role::Admin).then_some(row.roles),
         run_id: None,
     })
 }
 
-/// Sets the retriever of a space; `None` goes back to the environment's. Makes the space where there is none.
+/// Changes a space. Makes it where there is none.
 ///
 /// # Errors
-/// [`KnowledgeError::InvalidSpaceName`].
-pub async fn set_retriever(
+/// As [`enter_or_make`]; [`KnowledgeError::InvalidPrincipal`].
+pub async fn change(
     aws: &Aws,
     space: &str,
-    retriever: Option<RetrieverSetting>,
+    caller: &Caller,
+    change: SpaceChange,
 ) -> Result<Space, KnowledgeError> {
-    ensure(aws, space).await?;
-    let stored: Option<SettingsRow> = aws.table.get(&keys::settings(space)).await?;
-    let created_at_ms = stored.map_or_else(clock::now_ms, |row| row.created_at_ms);
-    let row = SettingsRow {
-        space: space.to_owned(),
-        created_at_ms,
-        retriever,
-    };
-    aws.table.put(&keys::settings(space), &row).await?;
-    get(aws, space).await
+    enter_or_make(aws, space, caller, Role::Admin).await?;
+    let mut attempt = 1;
+    loop {
+        // Read again each time: between two attempts the caller may have lost the role.
+        let row = known(aws, space).await?;
+        let (_, row) = admit(aws, space, row, caller, Role::Admin)?;
+        let expected = row.version;
+        let changed = SettingsRow {
+            version: expected + 1,
+            roles: row.roles.clone().changed(change.roles.clone())?,
+            retriever: change.retriever.clone().unwrap_or(row.retriever),
+            ..row
+        };
+        let key = keys::settings(space);
+        match aws.table.replace(&key, expected, &changed).await {
+            Ok(()) => return get(aws, space, caller).await,
+            Err(AwsError::Conflict { .. }) if attempt < CHANGE_ATTEMPTS => attempt += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
-/// Makes a space where there is none.
+/// Makes a space where there is none, whoever asks. The default space needs no row.
 ///
 /// # Errors
-/// [`KnowledgeError::InvalidSpaceName`] for a name that cannot be a space's.
+/// The table's error.
 pub async fn ensure(aws: &Aws, space: &str) -> Result<(), KnowledgeError> {
-    if !keys::is_space_name(space) {
-        return Err(KnowledgeError::InvalidSpaceName {
-            space: space.to_owned(),
-        });
-    }
-    if space == DEFAULT {
-        return Ok(());
-    }
-    let row = SettingsRow {
-        space: space.to_owned(),
-        created_at_ms: clock::now_ms(),
-        retriever: None,
-    };
+    let row = SettingsRow::new(space);
     match aws.table.create(&keys::settings(space), &row).await {
         Ok(()) | Err(AwsError::Conflict { .. }) => Ok(()),
         Err(error) => Err(error.into()),

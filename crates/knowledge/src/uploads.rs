@@ -25,6 +25,9 @@ pub(crate) struct UploadRow {
     /// What the object must measure.
     pub bytes: u64,
     pub sidecar: Sidecar,
+    /// Who announced it: one of them must be able to read what the upload replaces, when it does.
+    #[serde(default)]
+    pub announced_by: Vec<String>,
     /// DynamoDB's time to live, seconds.
     pub expires_at: u64,
 }
@@ -34,6 +37,8 @@ pub(crate) struct UploadRow {
 pub(crate) enum Taken {
     /// The document has the new bytes and sidecar.
     Over,
+    /// The document is one that who announced the upload may not read: nothing of it changes, and no run fails for it.
+    Dropped,
     /// The bytes are not there, or not those announced: (name, words).
     Refused(&'static str, String),
 }
@@ -66,6 +71,7 @@ pub async fn announce(
         upload_id,
         bytes,
         sidecar,
+        announced_by: caller.principals.clone(),
         expires_at: now_ms / 1000 + ANNOUNCED_SECONDS,
     };
     aws.table.put(&keys::upload(&document_id), &row).await?;
@@ -105,13 +111,28 @@ pub(crate) async fn take_over(aws: &Aws, upload: &UploadRow) -> Result<Taken, Aw
     }
     let key = keys::document(&upload.document_id);
     let now_ms = clock::now_ms();
-    let row = aws
-        .table
-        .get::<DocumentRow>(&key)
-        .await?
-        .unwrap_or_else(|| {
-            DocumentRow::new(upload.document_id.clone(), upload.name.clone(), now_ms)
-        });
+    let stored = aws.table.get::<DocumentRow>(&key).await?;
+    // The document may have become another's since the link was signed.
+    if let Some(row) = &stored
+        && row.status != DocumentStatus::Deleted
+        && !row
+            .readers
+            .iter()
+            .any(|reader| upload.announced_by.contains(reader))
+    {
+        tracing::warn!(
+            document_id = upload.document_id,
+            "an upload was dropped: its document is another's now"
+        );
+        aws.table
+            .delete_many(&[keys::upload(&upload.document_id)])
+            .await?;
+        aws.bucket.delete(&staged).await?;
+        return Ok(Taken::Dropped);
+    }
+    let row = stored.unwrap_or_else(|| {
+        DocumentRow::new(upload.document_id.clone(), upload.name.clone(), now_ms)
+    });
     let row = DocumentRow {
         readers: upload.sidecar.effective_readers(),
         bytes: upload.bytes,

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::bedrock::{self, AgentServices, Bedrock, KnowledgeBases};
 use crate::dynamo::Dynamo;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Tokens};
 use crate::lambda::{FunctionConfig, Host, Invocation};
 use crate::s3::{KEY, S3};
 use crate::states::{Services, StateMachines, TaskError};
@@ -390,7 +390,11 @@ fn open_gateway(
             .find(|function| function.logical_id == id);
         found.map(|function| function.name.clone())
     };
-    Gateway::new(config.openapi, &function_name, host.clone())
+    let tokens = Tokens::open(&config.data).map_err(|error| CloudError::StoreDamaged {
+        path: config.data.clone(),
+        detail: error.to_string(),
+    })?;
+    Gateway::new(config.openapi, &function_name, tokens, host.clone())
         .map_err(|error| CloudError::Template(error.to_string()))
 }
 

@@ -35,9 +35,12 @@ pub enum Command {
     /// List documents, or show one
     #[command(after_help = "Example: outcrop documents --json")]
     Documents(DocumentsArguments),
-    /// Show a space, or set who finds its passages
-    #[command(after_help = "Example: outcrop space --space legal --retriever dynamodb:team,year")]
+    /// Show a space, or set who may do what in it and who finds its passages
+    #[command(after_help = SPACES)]
     Space(SpaceArguments),
+    /// Make a token that stands for a user of this machine's instance, to try what others may do
+    #[command(after_help = TOKENS)]
+    Token(TokenArguments),
     /// Import the orders that agents look up
     #[command(after_help = "Example: outcrop orders import orders.csv --readers group:support")]
     Orders(OrdersArguments),
@@ -105,6 +108,9 @@ pub struct Connection {
     /// The space to work in
     #[arg(long, default_value = "default")]
     pub space: String,
+    /// Act as whom this token stands for (`outcrop token`) instead of as the laptop's owner
+    #[arg(long)]
+    pub token: Option<String>,
     /// Print JSON for programs
     #[arg(long)]
     pub json: bool,
@@ -227,9 +233,45 @@ pub struct SpaceArguments {
     /// embedded, dynamodb, dynamodb:KEY,KEY, bedrock:KNOWLEDGEBASEID, bedrock-managed:KNOWLEDGEBASEID, or default
     #[arg(long)]
     pub retriever: Option<String>,
+    /// Who may ask and read, separated by commas: everyone, user:NAME, group:NAME; or nobody, or default
+    #[arg(long, value_delimiter = ',')]
+    pub reader: Option<Vec<String>>,
+    /// Who may also add, replace and delete documents
+    #[arg(long, value_delimiter = ',')]
+    pub editor: Option<Vec<String>>,
+    /// Who may also set the space up, import orders and see the runs of others
+    #[arg(long, value_delimiter = ',')]
+    pub admin: Option<Vec<String>>,
     #[command(flatten)]
     pub connection: Connection,
 }
+
+const SPACES: &str = "\
+A role that is named is set as a whole; the others stay. Whoever has no role finds no such space.
+
+Example: outcrop space --space legal --reader group:legal --editor group:writers
+Example: outcrop space --space legal --retriever dynamodb:team,year";
+
+#[derive(Debug, Args)]
+pub struct TokenArguments {
+    /// The user's name
+    pub user: String,
+    /// The groups that the user is in, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    pub groups: Vec<String>,
+    /// Hours until it ends, 1 to 720
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..=720))]
+    pub hours: u64,
+    /// Folder of the instance: its key signs the token
+    #[arg(long, default_value = ".outcrop")]
+    pub data: PathBuf,
+}
+
+const TOKENS: &str = "\
+Send it as `Authorization: Bearer TOKEN`, or give it to a command with --token. Without a token a request is the laptop
+owner's, who administers every space.
+
+Example: outcrop ask \"What is new?\" --token \"$(outcrop token ada --groups engineers)\"";
 
 #[derive(Debug, Args)]
 pub struct OrdersArguments {
@@ -305,6 +347,16 @@ mod tests {
         check("outcrop documents --json", None);
         check("outcrop space", None);
         check("outcrop space --space s --retriever dynamodb", None);
+        check(
+            "outcrop space --reader everyone --editor group:a,user:b --admin nobody",
+            None,
+        );
+        check("outcrop token ada --groups a,b --hours 1 --data d", None);
+        check("outcrop token", Some(ErrorKind::MissingRequiredArgument));
+        check(
+            "outcrop token ada --hours 0",
+            Some(ErrorKind::ValueValidation),
+        );
         check(
             "outcrop orders import a.csv --readers everyone --json",
             None,

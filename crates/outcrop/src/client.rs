@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::header::CONTENT_LENGTH;
-use reqwest::{Body, Client, Response, StatusCode};
+use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
@@ -56,6 +56,7 @@ impl From<reqwest::Error> for Failure {
 #[derive(Debug, Clone)]
 pub struct Api {
     http: Client,
+    token: Option<String>,
     pub base: String,
     pub space: String,
 }
@@ -77,28 +78,44 @@ impl Api {
             .build()?;
         Ok(Self {
             http,
+            token: None,
             base: base.trim_end_matches('/').to_owned(),
             space: space.to_owned(),
         })
     }
 
-    /// Whether an instance of Outcrop answers here.
+    /// The same, acting as whom a token stands for.
+    pub fn with_token(mut self, token: Option<&str>) -> Self {
+        self.token = token.map(str::to_owned);
+        self
+    }
+
+    /// A request to the API. Links that take bytes bring their own permission, so they do not come from here.
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// Whether an instance of Outcrop answers here; also one that turns the token away, which the command then tells.
     pub async fn is_running(&self) -> bool {
         let request = self
-            .http
-            .get(format!("{}/v1/health", self.base))
+            .request(Method::GET, "/v1/health")
             .timeout(Duration::from_secs(10));
         match request.send().await {
-            Ok(reply) => reply
-                .json::<Value>()
-                .await
-                .is_ok_and(|body| body["status"] == "ok"),
+            Ok(reply) => reply.json::<Value>().await.is_ok_and(|body| {
+                body["status"] == "ok"
+                    || body["name"] == "InvalidToken"
+                    || body["name"] == "UnknownSpace"
+            }),
             Err(_) => false,
         }
     }
 
     pub async fn get(&self, path: &str) -> Result<Value, Failure> {
-        let request = self.http.get(format!("{}{path}", self.base));
+        let request = self.request(Method::GET, path);
         let joined = if path.contains('?') {
             request
         } else {
@@ -108,26 +125,19 @@ impl Api {
     }
 
     pub async fn change(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let request = self.http.put(format!("{}{path}", self.base)).json(body);
+        let request = self.request(Method::PUT, path).json(body);
         json_of(request.send().await?).await
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        json_of(
-            self.http
-                .post(format!("{}{path}", self.base))
-                .json(body)
-                .send()
-                .await?,
-        )
-        .await
+        let request = self.request(Method::POST, path).json(body);
+        json_of(request.send().await?).await
     }
 
     /// Begins an answer as server-sent events.
     pub async fn ask(&self, question: &str) -> Result<Response, Failure> {
         let reply = self
-            .http
-            .post(format!("{}/v1/ask", self.base))
+            .request(Method::POST, "/v1/ask")
             .header("accept", "text/event-stream")
             .json(&json!({ "question": question, "space": self.space }))
             .send()
@@ -179,7 +189,7 @@ impl Api {
         readers: &[String],
     ) -> Result<(String, String), Unsent> {
         let body = json!({ "name": name, "bytes": bytes, "space": self.space, "readers": readers });
-        let request = self.http.post(format!("{}/v1/uploads", self.base));
+        let request = self.request(Method::POST, "/v1/uploads");
         let reply = request.json(&body).send().await?;
         let refused = is_about_the_file(reply.status());
         if !reply.status().is_success() {

@@ -1,11 +1,14 @@
 //! The commands: each speaks HTTP to an instance, a running one or one of its own.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
+use local::gateway::{TokenError, Tokens};
 use serde_json::{Value, json};
 
 use crate::arguments::{
     AskArguments, Cli, Command, Connection, DevArguments, DocumentsArguments, RunsArguments,
-    SearchArguments, SpaceArguments,
+    SearchArguments, TokenArguments,
 };
 use crate::client::{Api, Failure, problem_line};
 use crate::dev::{self, Embedded};
@@ -13,7 +16,7 @@ use crate::intake::{self, run_report};
 use crate::orders;
 use crate::output::{self, DONE, FAILED, INCOMPLETE};
 use crate::sse;
-use crate::{eval, models};
+use crate::{eval, models, space};
 
 const DEFAULT_URL: &str = "http://127.0.0.1:8787";
 
@@ -26,7 +29,8 @@ pub async fn run(cli: Cli) -> u8 {
         Command::Search(arguments) => search(arguments).await,
         Command::Runs(arguments) => runs(arguments).await,
         Command::Documents(arguments) => documents(arguments).await,
-        Command::Space(arguments) => space(arguments).await,
+        Command::Space(arguments) => space::run(arguments).await,
+        Command::Token(arguments) => token(&arguments),
         Command::Orders(arguments) => orders::run(arguments).await,
         Command::Models(arguments) => models::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
@@ -46,7 +50,8 @@ pub struct Session {
 impl Session {
     pub async fn open(connection: &Connection) -> Result<Self, Failure> {
         let url = connection.url.as_deref();
-        let api = Api::new(url.unwrap_or(DEFAULT_URL), &connection.space)?;
+        let token = connection.token.as_deref();
+        let api = Api::new(url.unwrap_or(DEFAULT_URL), &connection.space)?.with_token(token);
         if api.is_running().await {
             return Ok(Self {
                 api,
@@ -58,7 +63,7 @@ impl Session {
             return Err(Failure(format!("{url}: {words}")));
         }
         let embedded = dev::embedded().await?;
-        let api = Api::new(&embedded.api, &connection.space)?;
+        let api = Api::new(&embedded.api, &connection.space)?.with_token(token);
         Ok(Self {
             api,
             embedded: Some(embedded),
@@ -171,45 +176,16 @@ async fn search(arguments: SearchArguments) -> Result<u8, Failure> {
     Ok(DONE)
 }
 
-async fn space(arguments: SpaceArguments) -> Result<u8, Failure> {
-    let session = Session::open(&arguments.connection).await?;
-    let path = format!("/v1/spaces/{}", encoded(&arguments.connection.space));
-    let found = match arguments.retriever.as_deref() {
-        None => session.api.get(&path).await,
-        Some(retriever) => {
-            let own = (retriever != "default").then_some(retriever);
-            session
-                .api
-                .change(&path, &json!({ "retriever": own }))
-                .await
-        }
-    };
-    session.close().await;
-    let found = found?;
-    if arguments.connection.json {
-        output::json(&found);
-        return Ok(DONE);
-    }
-    let inherited = if found["inherited"] == true {
-        " (the default)"
-    } else {
-        ""
-    };
-    output::line(&format!(
-        "{}: retriever {}{inherited}",
-        text(&found, "space"),
-        text(&found, "retriever")
-    ));
-    if found["ready"] == false {
-        output::note(
-            "it does not hold all documents yet; until it does, the embedded index answers",
-        );
-    }
-    if let Some(run_id) = found["run_id"].as_str() {
-        output::note(&format!(
-            "the run {run_id} fills it; see `outcrop runs {run_id}`"
-        ));
-    }
+/// Prints a token; nothing else goes to the output, so that a shell can take it.
+fn token(arguments: &TokenArguments) -> Result<u8, Failure> {
+    let failed = |error: TokenError| Failure(error.to_string());
+    let tokens = Tokens::open(&arguments.data).map_err(failed)?;
+    let lifetime = Duration::from_secs(arguments.hours * 3600);
+    let now_ms = aws::clock::now_ms();
+    let token = tokens
+        .issue(&arguments.user, &arguments.groups, lifetime, now_ms)
+        .map_err(failed)?;
+    output::line(&token);
     Ok(DONE)
 }
 
@@ -273,7 +249,7 @@ async fn all_documents(api: &Api) -> Result<Value, Failure> {
     }
 }
 
-fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 

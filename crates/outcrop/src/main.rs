@@ -9,6 +9,7 @@ mod intake;
 mod models;
 mod orders;
 mod output;
+mod space;
 mod sse;
 mod walk;
 

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use aws::lambda::{HttpRequest, Reply};
 use http::StatusCode;
+use knowledge::access::Caller;
 use knowledge::http::{self as web, Route};
 use knowledge::problem::parse_json;
+use knowledge::roles::Role;
 use knowledge::search::SearchRequest;
 use knowledge::{KnowledgeError, documents, manifest, search, spaces};
 use serde_json::{Value, json};
@@ -93,7 +95,7 @@ async fn answer(service: &Service, request: &HttpRequest) -> Result<Reply, Knowl
         )),
         _ => Ok(web::json(
             StatusCode::OK,
-            &health(service, space(request)).await?,
+            &health(service, &caller, space(request)).await?,
         )),
     }
 }
@@ -105,8 +107,8 @@ fn space(request: &HttpRequest) -> &str {
         .map_or(spaces::DEFAULT, String::as_str)
 }
 
-async fn health(service: &Service, space: &str) -> Result<Value, KnowledgeError> {
-    spaces::require(&service.aws, space).await?;
+async fn health(service: &Service, caller: &Caller, space: &str) -> Result<Value, KnowledgeError> {
+    spaces::enter(&service.aws, space, caller, Role::Reader).await?;
     let live = manifest::current(&service.aws, space).await?;
     Ok(json!({
         "status": "ok",

@@ -13,6 +13,7 @@ use knowledge::cite::Citation;
 use knowledge::documents::{Document, DocumentPage, DocumentText};
 use knowledge::guard::{Finding, GuardCheckReply, GuardReport, Verdict};
 use knowledge::http::Route;
+use knowledge::roles::{Role, Roles};
 use knowledge::runs::{Counts, Failure, Run, RunPage};
 use knowledge::search::{SearchReply, SearchResult};
 use knowledge::spaces::Space;
@@ -252,14 +253,20 @@ fn answers_and_searches_have_the_fields_described() {
         took_ms: 1.0,
     };
     check(&api, "SearchReply", &reply(Some(text())), &reply(None));
-    let space = |run_id| Space {
+    let space = |run_id: Option<String>| Space {
         space: text(),
+        role: Role::Admin,
+        roles: run_id.is_some().then(Roles::default),
         retriever: RetrieverSetting::Embedded,
         inherited: true,
         ready: true,
         run_id,
     };
     check(&api, "Space", &space(Some(text())), &space(None));
+    check(&api, "Roles", &Roles::default(), &Roles::default());
+    let roles = json!([Role::Reader, Role::Editor, Role::Admin]);
+    let described = &api["components"]["schemas"]["Space"]["properties"]["role"]["enum"];
+    assert_eq!(*described, roles);
     check(&api, "Usage", &answer.usage, &answer.usage);
     check(&api, "Timings", &answer.timings_ms, &answer.timings_ms);
     check(&api, "Answer", &answer, &answer);
@@ -376,6 +383,7 @@ fn runs_have_the_fields_described() {
         reason: None,
         failures: Vec::new(),
         more_failures: false,
+        hidden_failures: 0,
         embedding_tokens: 0,
         started_at: text(),
         finished_at: None,
@@ -386,6 +394,7 @@ fn runs_have_the_fields_described() {
         reason: Some(text()),
         failures: vec![failure.clone()],
         more_failures: true,
+        hidden_failures: 1,
         finished_at: Some(text()),
         ..least.clone()
     };

@@ -13,7 +13,7 @@ use aws::lambda::{Head, HttpRequest, Reply};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use knowledge::http as web;
+use knowledge::access::Caller;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 
@@ -23,10 +23,15 @@ use server::McpServer;
 /// Headers that the protocol answers with.
 const ANSWERED: [&str; 3] = ["content-type", "allow", "mcp-protocol-version"];
 
-pub(crate) async fn answer(service: Arc<Service>, request: HttpRequest, space: String) -> Reply {
+pub(crate) async fn answer(
+    service: Arc<Service>,
+    request: HttpRequest,
+    caller: Caller,
+    space: String,
+) -> Reply {
     let server = McpServer {
         service,
-        caller: web::caller(&request),
+        caller,
         space,
     };
     let config = StreamableHttpServerConfig::default()

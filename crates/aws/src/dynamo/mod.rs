@@ -114,7 +114,7 @@ impl Table {
         Ok(())
     }
 
-    /// Replaces an item only while its `version` is `expected` (0: while there is none).
+    /// Replaces an item only while its `version` is `expected` (0: while there is none, or one without a version).
     ///
     /// # Errors
     /// [`AwsError::Conflict`] when another writer was first.
@@ -124,13 +124,14 @@ impl Table {
         expected: u64,
         item: &T,
     ) -> Result<(), AwsError> {
-        let request = self.put_request(key, item)?;
+        let request = self
+            .put_request(key, item)?
+            .expression_attribute_names("#version", "version");
         let request = if expected == 0 {
-            request.condition_expression("attribute_not_exists(pk)")
+            request.condition_expression("attribute_not_exists(#version)")
         } else {
             request
                 .condition_expression("#version = :expected")
-                .expression_attribute_names("#version", "version")
                 .expression_attribute_values(":expected", AttributeValue::N(expected.to_string()))
         };
         request

@@ -29,6 +29,8 @@ pub struct HttpRequest {
     pub user: Option<String>,
     /// The user's groups, from the same source.
     pub groups: Vec<String>,
+    /// Whether the caller signs with IAM as a member of the account that the API belongs to.
+    pub of_account: bool,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +57,8 @@ struct ProxyEvent {
 #[serde(rename_all = "camelCase")]
 struct RequestContext {
     #[serde(default)]
+    account_id: Option<String>,
+    #[serde(default)]
     authorizer: Option<Map<String, Value>>,
     #[serde(default)]
     identity: Option<Identity>,
@@ -65,6 +69,12 @@ struct RequestContext {
 struct Identity {
     #[serde(default)]
     user_arn: Option<String>,
+    #[serde(default)]
+    account_id: Option<String>,
+    #[serde(default)]
+    cognito_identity_id: Option<String>,
+    #[serde(default)]
+    cognito_authentication_type: Option<String>,
 }
 
 /// A proxy event becomes a request; whatever is none is a step's payload.
@@ -87,7 +97,7 @@ impl From<ProxyEvent> for HttpRequest {
         } else {
             Bytes::from(body)
         };
-        let (user, groups) = caller(event.request_context);
+        let vouched = caller(event.request_context);
         Self {
             method: event.http_method,
             path: event.path,
@@ -109,26 +119,74 @@ impl From<ProxyEvent> for HttpRequest {
                 .map(|(name, value)| (name.to_ascii_lowercase(), value))
                 .collect(),
             body,
-            user,
-            groups,
+            user: vouched.user,
+            groups: vouched.groups,
+            of_account: vouched.of_account,
         }
     }
 }
 
-/// A JWT's subject and groups, else the IAM caller's ARN.
-fn caller(context: RequestContext) -> (Option<String>, Vec<String>) {
+/// What the gateway vouches for.
+#[derive(Default)]
+struct Vouched {
+    user: Option<String>,
+    groups: Vec<String>,
+    of_account: bool,
+}
+
+/// A JWT's subject and groups, else the IAM caller.
+fn caller(context: RequestContext) -> Vouched {
     let claims = context
         .authorizer
         .as_ref()
         .and_then(|authorizer| authorizer.get("claims"));
     let claim = |name: &str| claims.and_then(|claims| claims.get(name));
     if let Some(subject) = claim("sub").and_then(Value::as_str) {
-        return (Some(subject.to_owned()), groups(claim("cognito:groups")));
+        return token(subject, groups(claim("cognito:groups")));
     }
-    (
-        context.identity.and_then(|identity| identity.user_arn),
-        Vec::new(),
-    )
+    let account = context.account_id;
+    context
+        .identity
+        .map(|identity| iam(identity, account.as_deref()))
+        .unwrap_or_default()
+}
+
+/// ARNs name callers of IAM; a token that calls its user or a group so vouches for nobody of that name.
+fn token(subject: &str, mut groups: Vec<String>) -> Vouched {
+    let is_arn = |name: &str| name.starts_with("arn:");
+    if subject.is_empty() || is_arn(subject) {
+        return Vouched::default();
+    }
+    groups.retain(|group| !is_arn(group));
+    Vouched {
+        user: Some(subject.to_owned()),
+        groups,
+        of_account: false,
+    }
+}
+
+/// A user by the ARN; a role's session also as a member of its role. All users of a Cognito identity pool share the
+/// ARN of the pool's role, so they are told apart by their identity, and its guests are nobody.
+fn iam(identity: Identity, account: Option<&str>) -> Vouched {
+    if let Some(id) = identity.cognito_identity_id {
+        let guest = identity.cognito_authentication_type.as_deref() != Some("authenticated");
+        return Vouched {
+            user: Some(id).filter(|_| !guest),
+            ..Vouched::default()
+        };
+    }
+    let Some(arn) = identity.user_arn.filter(|arn| arn.starts_with("arn:")) else {
+        return Vouched::default();
+    };
+    let role = arn
+        .rsplit_once('/')
+        .map(|(role, _session)| role)
+        .filter(|role| role.contains(":assumed-role/"));
+    Vouched {
+        groups: role.map(str::to_owned).into_iter().collect(),
+        of_account: account.is_some() && identity.account_id.as_deref() == account,
+        user: Some(arn),
+    }
 }
 
 /// REST APIs hand a list claim over as text, `[a b]` or `a,b`.
@@ -198,6 +256,56 @@ mod tests {
             Some("arn:aws:iam::000000000000:user/ada"),
             &[],
         );
+        let role = "arn:aws:sts::000000000000:assumed-role/Support";
+        let session = format!("{role}/ada");
+        check(
+            json!({"identity": {"userArn": session}}),
+            Some(&session),
+            &[role],
+        );
+        let forged =
+            json!({"sub": "arn:aws:iam::000000000000:user/ada", "cognito:groups": "staff"});
+        check(json!({"authorizer": {"claims": forged}}), None, &[]);
+        let claims = json!({"sub": "ada", "cognito:groups": [role, "staff"]});
+        check(
+            json!({"authorizer": {"claims": claims}}),
+            Some("ada"),
+            &["staff"],
+        );
+        let pool = |kind: &str| json!({"identity": {"userArn": session, "cognitoIdentityId": "eu-west-1:1", "cognitoAuthenticationType": kind}});
+        check(pool("authenticated"), Some("eu-west-1:1"), &[]);
+        check(pool("unauthenticated"), None, &[]);
+        check(json!({"authorizer": {"claims": {"sub": ""}}}), None, &[]);
+        check(json!({"authorizer": {"principalId": "ada"}}), None, &[]);
+        check(json!({"identity": {"userArn": "ada"}}), None, &[]);
+    }
+
+    #[test]
+    fn only_iam_callers_of_the_account_are_of_the_account() {
+        let check = |context: Value, expected: bool| {
+            let event = json!({
+                "httpMethod": "GET", "path": "/", "resource": "/", "requestContext": context,
+            });
+            assert_eq!(request(event).of_account, expected, "{context}");
+        };
+        let arn = "arn:aws:iam::000000000000:user/ada";
+        let of = |account: &str| json!({"userArn": arn, "accountId": account});
+        let own = "000000000000";
+        check(json!({"accountId": own, "identity": of(own)}), true);
+        check(json!({"accountId": own, "identity": of("1")}), false);
+        check(
+            json!({"accountId": own, "identity": {"userArn": arn}}),
+            false,
+        );
+        check(json!({"identity": {"userArn": arn}}), false);
+        check(json!({"accountId": own}), false);
+        let claims = json!({"claims": {"sub": "ada"}});
+        let both = json!({"accountId": own, "authorizer": claims, "identity": of(own)});
+        check(both, false);
+        let mut pool = of(own);
+        pool["cognitoIdentityId"] = json!("eu-west-1:1");
+        pool["cognitoAuthenticationType"] = json!("authenticated");
+        check(json!({"accountId": own, "identity": pool}), false);
     }
 
     #[test]

@@ -26,7 +26,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::access::Caller;
+use crate::roles::Role;
 use crate::snapshot::Snapshots;
+use crate::spaces;
 
 pub use problem::ActionError;
 pub use rows::{AuditRow, Made, NoteRow, TicketRow};
@@ -220,6 +222,7 @@ pub async fn invoke(context: &Context<'_>, call: &impl Called) -> Outcome {
 async fn run(context: &Context<'_>, call: &impl Called) -> Result<Value, ActionError> {
     let action = find(call.tool())?;
     let arguments = call.arguments(action.input())?;
+    spaces::enter(context.aws, context.space, context.caller, Role::Reader).await?;
     let mut output = (action.run)(context, arguments).await?;
     tracing::info!(
         via = context.actor.via,

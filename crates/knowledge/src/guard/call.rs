@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::rules::{Rules, rules};
 use super::verdict::{self, Checked, Finding, Verdict};
 use crate::KnowledgeError;
+use crate::access::Caller;
+use crate::roles::Role;
 use crate::search::milliseconds;
 use crate::spaces;
 
@@ -160,9 +162,10 @@ impl<'a> Guard<'a> {
 /// Checks one text for a caller.
 ///
 /// # Errors
-/// An empty or too long text, an unusable space name, and [`KnowledgeError::GuardUnavailable`].
+/// An empty or too long text, [`KnowledgeError::UnknownSpace`], and [`KnowledgeError::GuardUnavailable`].
 pub async fn check(
     aws: &Aws,
+    caller: &Caller,
     request: &GuardCheckRequest,
 ) -> Result<GuardCheckReply, KnowledgeError> {
     let begun = Instant::now();
@@ -172,7 +175,7 @@ pub async fn check(
         return Err(KnowledgeError::InvalidRequest { detail });
     }
     let space = request.space.as_deref().unwrap_or(spaces::DEFAULT);
-    spaces::require(aws, space).await?;
+    spaces::enter(aws, space, caller, Role::Reader).await?;
     let guard = Guard::of(aws, space);
     let beside = [
         (&request.grounding_source, GuardRole::GroundingSource),

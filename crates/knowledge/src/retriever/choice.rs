@@ -62,6 +62,16 @@ pub async fn choose(
     space: &str,
 ) -> Result<Chosen, KnowledgeError> {
     let setting = spaces::retriever(aws, space).await?;
+    choose_set(aws, snapshots, space, setting).await
+}
+
+/// The retriever of a setting that was read already.
+pub(crate) async fn choose_set(
+    aws: &Aws,
+    snapshots: &Snapshots,
+    space: &str,
+    setting: RetrieverSetting,
+) -> Result<Chosen, KnowledgeError> {
     if let RetrieverSetting::KnowledgeBase { id, managed } = setting {
         return Ok(Chosen::KnowledgeBase(KnowledgeBase {
             aws: aws.clone(),

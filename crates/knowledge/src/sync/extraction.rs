@@ -106,6 +106,7 @@ fn accepted(item: &PlannedDocument, document: &SegmentDocument) -> BatchDocument
             title: document.title.clone(),
             uri: document.uri.clone(),
             passages: document.passages.len() as u32,
+            readers: Some(document.readers.clone()),
             vectors: None,
         }),
     }

@@ -303,6 +303,7 @@ mod tests {
             title: name.into(),
             uri: String::new(),
             passages: 1,
+            readers: None,
             vectors: None,
         });
         row

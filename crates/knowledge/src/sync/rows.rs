@@ -115,6 +115,9 @@ pub struct PublishedVersion {
     pub title: String,
     pub uri: String,
     pub passages: u32,
+    /// Who may read this version; none where an earlier release published it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readers: Option<Vec<String>>,
     /// The retriever's setting that its vectors stand in the table for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vectors: Option<RetrieverSetting>,

@@ -1,22 +1,26 @@
 //! API Gateway on the laptop: the routes of `infra/openapi.yaml`, as REST proxy events to the functions, buffered or
 //! streamed as each route's integration says.
 //!
-//! The authorizer vouches for one caller, `local`: whoever can reach loopback owns the laptop.
+//! The authorizer vouches for the laptop's owner, `local`, and for whom a token of the laptop stands for.
 
+mod authorizer;
 pub(crate) mod caller;
 mod event;
 mod reply;
 mod routes;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Request, Response, StatusCode};
+use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::{HeaderValue, Request, Response, StatusCode};
 use serde_json::json;
 
 use crate::lambda::{Host, Invocation};
 use routes::{Matched, Routes};
+pub use tokens::{TokenError, Tokens};
 
 /// API Gateway's largest request. Source: Amazon API Gateway quotas, payload size.
 const REQUEST_BYTES: usize = 10 << 20;
@@ -32,6 +36,7 @@ pub struct GatewayError(pub String);
 #[derive(Clone)]
 pub struct Gateway {
     routes: Arc<Routes>,
+    tokens: Arc<Tokens>,
     host: Host,
 }
 
@@ -43,10 +48,12 @@ impl Gateway {
     pub fn new(
         openapi: &str,
         functions: &dyn Fn(&str) -> Option<String>,
+        tokens: Tokens,
         host: Host,
     ) -> Result<Self, GatewayError> {
         Ok(Self {
             routes: Arc::new(Routes::read(openapi, functions)?),
+            tokens: Arc::new(tokens),
             host,
         })
     }
@@ -62,6 +69,9 @@ impl Gateway {
             Ok(matched) => matched,
             Err(refusal) => return refusal.into_reply(parts.method.as_str(), parts.uri.path()),
         };
+        let Ok(claims) = authorizer::claims(&parts.headers, &self.tokens) else {
+            return unauthorized();
+        };
         let Ok(body) = axum::body::to_bytes(body, REQUEST_BYTES).await else {
             let words =
                 "the request is over the gateway's 10 MB; use POST /v1/uploads for large files";
@@ -72,7 +82,7 @@ impl Gateway {
                 false,
             );
         };
-        let event = event::proxy(&parts, &body, &matched);
+        let event = event::proxy(&parts, &body, &matched, &claims);
         self.answer(matched, event).await
     }
 
@@ -112,6 +122,15 @@ impl Gateway {
             Ok(Ok(Invocation::Stream(pieces))) => reply::streamed(pieces).await,
         }
     }
+}
+
+fn unauthorized() -> Response<Body> {
+    let words = "the Authorization header holds no token of this instance, or one that has ended; `outcrop token` makes \
+                 one, and without the header the request is the laptop owner's";
+    let mut reply = problem(StatusCode::UNAUTHORIZED, "InvalidToken", words, false);
+    let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+    reply.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    reply
 }
 
 fn function_failed(detail: &str) -> Response<Body> {

@@ -1,0 +1,127 @@
+//! `outcrop space`: shows a space, or sets its retriever and its roles.
+
+use serde_json::{Map, Value, json};
+
+use crate::arguments::SpaceArguments;
+use crate::client::Failure;
+use crate::commands::{Session, encoded, text};
+use crate::output::{self, DONE};
+
+/// What gives a role its default back.
+const DEFAULT: &str = "default";
+/// What takes a role from everyone.
+const NOBODY: &str = "nobody";
+
+pub async fn run(arguments: SpaceArguments) -> Result<u8, Failure> {
+    let change = change(&arguments);
+    let session = Session::open(&arguments.connection).await?;
+    let path = format!("/v1/spaces/{}", encoded(&arguments.connection.space));
+    let found = match change {
+        None => session.api.get(&path).await,
+        Some(change) => session.api.change(&path, &change).await,
+    };
+    session.close().await;
+    let found = found?;
+    if arguments.connection.json {
+        output::json(&found);
+    } else {
+        show(&found);
+    }
+    Ok(DONE)
+}
+
+/// The body of the change; `None` when nothing is to change.
+fn change(arguments: &SpaceArguments) -> Option<Value> {
+    let mut change = Map::new();
+    if let Some(retriever) = arguments.retriever.as_deref() {
+        let own = (retriever != DEFAULT).then_some(retriever);
+        change.insert("retriever".into(), json!(own));
+    }
+    let roles: Map<String, Value> = [
+        ("reader", &arguments.reader),
+        ("editor", &arguments.editor),
+        ("admin", &arguments.admin),
+    ]
+    .into_iter()
+    .filter_map(|(role, list)| Some((role.to_owned(), principals(list.as_deref()?))))
+    .collect();
+    if !roles.is_empty() {
+        change.insert("roles".into(), Value::Object(roles));
+    }
+    (!change.is_empty()).then_some(Value::Object(change))
+}
+
+fn principals(list: &[String]) -> Value {
+    match list {
+        [one] if one == DEFAULT => Value::Null,
+        [one] if one == NOBODY => json!([]),
+        list => json!(list),
+    }
+}
+
+fn show(found: &Value) {
+    let inherited = if found["inherited"] == true {
+        " (the default)"
+    } else {
+        ""
+    };
+    output::line(&format!(
+        "{}: retriever {}{inherited}; you are {}",
+        text(found, "space"),
+        text(found, "retriever"),
+        text(found, "role"),
+    ));
+    for role in ["reader", "editor", "admin"] {
+        let Some(names) = found["roles"][role].as_array() else {
+            continue;
+        };
+        let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
+        let names = match names.as_slice() {
+            [] => NOBODY.to_owned(),
+            names => names.join(", "),
+        };
+        output::line(&format!("  {role:<7}{names}"));
+    }
+    if found["ready"] == false {
+        output::note(
+            "it does not hold all documents yet; until it does, the embedded index answers",
+        );
+    }
+    if let Some(run_id) = found["run_id"].as_str() {
+        output::note(&format!(
+            "the run {run_id} fills it; see `outcrop runs {run_id}`"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::arguments::{Cli, Command};
+
+    #[test]
+    fn flags_change_what_they_name() {
+        let check = |line: &str, expected: Option<Value>| {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            let Some(Command::Space(arguments)) = cli.command else {
+                panic!("{line}")
+            };
+            assert_eq!(change(&arguments), expected, "{line}");
+        };
+        check("outcrop space", None);
+        check(
+            "outcrop space --retriever default",
+            Some(json!({"retriever": null})),
+        );
+        check(
+            "outcrop space --editor group:writers,user:ada --reader default",
+            Some(json!({"roles": {"reader": null, "editor": ["group:writers", "user:ada"]}})),
+        );
+        check(
+            "outcrop space --retriever dynamodb --admin nobody",
+            Some(json!({"retriever": "dynamodb", "roles": {"admin": []}})),
+        );
+    }
+}
