@@ -52,6 +52,8 @@ struct Vault {
     host: Host,
     document: String,
     run: String,
+    /// Bob's, which says the word.
+    answer: String,
 }
 
 impl Vault {
@@ -81,9 +83,10 @@ impl Vault {
         let (status, stored) = stored.send(&host).await;
         assert_eq!(status, 202, "{stored}");
         let text = |name: &str| stored[name].as_str().unwrap().to_owned();
-        let vault = Self {
+        let mut vault = Self {
             document: text("document_id"),
             run: text("run_id"),
+            answer: String::new(),
             token: instance.token("eve", &[]),
             instance,
             host,
@@ -99,11 +102,28 @@ impl Vault {
             };
             let (_, run) = run.send(&vault.host).await;
             if run["status"] == "SUCCEEDED" {
+                let answer = vault.asked_by_bob().await;
+                vault.answer = answer["answer_id"].as_str().unwrap().to_owned();
                 return vault;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("Bob's run did not end: {}", vault.instance.log());
+    }
+
+    async fn asked_by_bob(&self) -> Value {
+        let body = json!({"question": QUESTION}).to_string();
+        let ask = Call {
+            function: "outcrop-query",
+            method: "POST",
+            resource: "/v1/ask",
+            parameters: Value::Null,
+            body: &body,
+            context: claims(json!({"sub": "bob"})),
+        };
+        let (_, answer) = ask.send(&self.host).await;
+        assert!(answer.to_string().contains("marzipan"), "{answer}");
+        answer
     }
 
     async fn sent(&self, attack: &Attack) -> (u16, String) {
@@ -134,21 +154,21 @@ impl Vault {
 }
 
 /// A call of a function with what the authorizer says, past the gateway of the laptop.
-struct Call<'a> {
-    function: &'a str,
-    method: &'a str,
-    resource: &'a str,
-    parameters: Value,
-    body: &'a str,
-    context: Value,
+pub struct Call<'a> {
+    pub function: &'a str,
+    pub method: &'a str,
+    pub resource: &'a str,
+    pub parameters: Value,
+    pub body: &'a str,
+    pub context: Value,
 }
 
-fn claims(claims: Value) -> Value {
+pub fn claims(claims: Value) -> Value {
     json!({ "authorizer": { "claims": claims }, "stage": "live" })
 }
 
 impl Call<'_> {
-    async fn send(&self, host: &Host) -> (u64, Value) {
+    pub async fn send(&self, host: &Host) -> (u64, Value) {
         let event = json!({
             "resource": self.resource, "path": self.resource, "httpMethod": self.method,
             "headers": {"Content-Type": "application/json", "Accept": "application/json", "X-User": "bob"},
@@ -366,6 +386,8 @@ fn swapped_ids(vault: &Vault) -> Vec<Attack> {
         ("Bob's document", format!("/v1/documents/{id}")),
         ("Bob's text", format!("/v1/documents/{id}/text")),
         ("Bob's run", format!("/v1/runs/{run}")),
+        ("Bob's answer", format!("/v1/answers/{}", vault.answer)),
+        ("Bob's document as an answer", format!("/v1/answers/{id}")),
         ("Bob's run as a document", format!("/v1/documents/{run}")),
         ("Bob's document as a run", format!("/v1/runs/{id}")),
         (
@@ -587,7 +609,8 @@ async fn nothing_of_bobs_comes_back() {
             let tried = attack
                 .tried
                 .replace(&vault.document, "(Bob's document)")
-                .replace(&vault.run, "(Bob's run)");
+                .replace(&vault.run, "(Bob's run)")
+                .replace(&vault.answer, "(Bob's answer)");
             table.push_str(&format!("{tried} -> {}\n", outcome(status.into(), &body)));
         }
     }

@@ -64,6 +64,8 @@ pub struct Settings {
     pub guard_mode: GuardMode,
     /// Principals that administer every space; `account` stands for the IAM callers of the account.
     pub admins: Vec<String>,
+    /// Days that answers and conversations are kept for those who asked; 0: not at all.
+    pub history_days: u64,
     /// SDK attempts after the first. 0 inside ingestion steps, where the state machine retries.
     pub sdk_retries: u32,
     /// Bounds of the index files.
@@ -183,6 +185,7 @@ impl Settings {
             guard_mode: guard_mode(lookup("OUTCROP_GUARD_MODE"))?,
             // Set and empty: nobody but whom the spaces name.
             admins: listed(lookup("OUTCROP_ADMINS").or_else(|| Some(ACCOUNT.to_owned()))),
+            history_days: whole("OUTCROP_HISTORY_DAYS", &lookup, 30, "30")?,
             sdk_retries: 2,
             index: index_settings(&lookup)?,
             agents: AgentSettings {

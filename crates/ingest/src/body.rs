@@ -68,6 +68,8 @@ pub(crate) struct SpaceForm {
     #[serde(default, deserialize_with = "roles::present")]
     pub retriever: Option<Option<String>>,
     #[serde(default)]
+    pub strict: Option<bool>,
+    #[serde(default)]
     pub roles: RolesChange,
 }
 

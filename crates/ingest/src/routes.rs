@@ -111,6 +111,7 @@ async fn set_space(
     };
     let change = SpaceChange {
         roles: form.roles,
+        strict: form.strict,
         retriever,
     };
     let fills = change.retriever.is_some();

@@ -11,6 +11,8 @@ use retrieval::{Hit, Index, Mask};
 use serde::Serialize;
 use unicode_segmentation::UnicodeSegmentation;
 
+use crate::digest::sha256_hex;
+
 /// A citation as callers see it. `quote` is byte for byte what the document's text holds at `start..end`, unless a guard
 /// masked it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,6 +27,9 @@ pub struct Citation {
     pub quote: String,
     /// Whether a guard replaced parts of the quote.
     pub masked: bool,
+    /// SHA-256 of the quote as it stands in the document; kept, not told.
+    #[serde(skip)]
+    pub quote_hash: String,
 }
 
 /// Shorter sentences join the one before: a heading or an abbreviation is no statement of its own.
@@ -211,6 +216,7 @@ impl<'a, L: Library> Citations<'a, L> {
             end: to,
             quote: quote.to_owned(),
             masked: false,
+            quote_hash: sha256_hex(quote.as_bytes()),
         };
         self.placed.push(citation.clone());
         Some((citation, true))

@@ -2,10 +2,12 @@
 
 pub mod access;
 pub mod actions;
+pub mod answers;
 pub mod ask;
 pub mod cite;
 pub mod digest;
 pub mod documents;
+pub mod grounding;
 pub mod guard;
 pub mod http;
 pub mod manifest;

@@ -42,6 +42,10 @@ pub enum KnowledgeError {
     UnknownSpace { space: String },
     #[error("there is no document {document_id:?} that you may read")]
     DocumentNotFound { document_id: String },
+    #[error(
+        "there is no answer {answer_id:?} of yours; answers are kept for a time, and only for who asked"
+    )]
+    AnswerNotFound { answer_id: String },
     #[error("there is no run {run_id:?} that you may see")]
     RunNotFound { run_id: String },
     #[error("there is nothing at {path}; the routes are listed in the API's description{hint}")]
@@ -144,6 +148,7 @@ impl KnowledgeError {
             Self::InvalidSpaceName { .. } => "InvalidSpaceName",
             Self::UnknownSpace { .. } => "UnknownSpace",
             Self::DocumentNotFound { .. } => "DocumentNotFound",
+            Self::AnswerNotFound { .. } => "AnswerNotFound",
             Self::RunNotFound { .. } => "RunNotFound",
             Self::UnknownRoute { .. } => "UnknownRoute",
             Self::MethodNotAllowed { .. } => "MethodNotAllowed",
@@ -174,6 +179,7 @@ impl KnowledgeError {
             Self::RoleRequired { .. } => 403,
             Self::UnknownSpace { .. }
             | Self::DocumentNotFound { .. }
+            | Self::AnswerNotFound { .. }
             | Self::RunNotFound { .. }
             | Self::UnknownRoute { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
@@ -360,6 +366,9 @@ mod tests {
             },
             E::DocumentNotFound {
                 document_id: "legal.1".into(),
+            },
+            E::AnswerNotFound {
+                answer_id: "legal.3".into(),
             },
             E::RunNotFound {
                 run_id: "legal.2".into(),

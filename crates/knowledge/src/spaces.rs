@@ -27,6 +27,9 @@ struct SettingsRow {
     retriever: Option<RetrieverSetting>,
     #[serde(default)]
     roles: Roles,
+    /// Whether answers with unsupported sentences are refused.
+    #[serde(default)]
+    strict: bool,
 }
 
 impl SettingsRow {
@@ -37,6 +40,7 @@ impl SettingsRow {
             created_at_ms: clock::now_ms(),
             retriever: None,
             roles: Roles::default(),
+            strict: false,
         }
     }
 }
@@ -53,6 +57,8 @@ pub struct Space {
     pub inherited: bool,
     /// Whether that retriever holds all documents. Until it does, the embedded index answers.
     pub ready: bool,
+    /// Whether answers with unsupported sentences are refused.
+    pub strict: bool,
     /// Who has which role; only admins see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Roles>,
@@ -66,6 +72,7 @@ pub struct Space {
 pub struct SpaceChange {
     /// `Some(None)` goes back to the environment's.
     pub retriever: Option<Option<RetrieverSetting>>,
+    pub strict: Option<bool>,
     pub roles: RolesChange,
 }
 
@@ -76,6 +83,8 @@ pub struct Entered {
     pub role: Role,
     /// The setting of its retriever: its own, else the environment's.
     pub retriever: RetrieverSetting,
+    /// Whether answers with unsupported sentences are refused.
+    pub strict: bool,
 }
 
 /// Lets a caller into a space, in the role that their request needs.
@@ -151,6 +160,7 @@ fn admit(
                 space,
                 role,
                 retriever,
+                strict: row.strict,
             };
             Ok((entered, row))
         }
@@ -219,6 +229,7 @@ pub async fn get(aws: &Aws, space: &str, caller: &Caller) -> Result<Space, Knowl
         retriever: entered.retriever,
         inherited: row.retriever.is_none(),
         ready,
+        strict: entered.strict,
         roles: (entered.role == Role::Admin).then_some(row.roles),
         run_id: None,
     })
@@ -245,6 +256,7 @@ pub async fn change(
             version: expected + 1,
             roles: row.roles.clone().changed(change.roles.clone())?,
             retriever: change.retriever.clone().unwrap_or(row.retriever),
+            strict: change.strict.unwrap_or(row.strict),
             ..row
         };
         let key = keys::settings(space);

@@ -26,6 +26,9 @@ pub enum Command {
     /// Ask a question and read the answer as it is made
     #[command(after_help = "Example: outcrop ask \"How many ingestion jobs may run at a time?\"")]
     Ask(AskArguments),
+    /// Read an answer back, against the documents as they are now
+    #[command(after_help = "Example: outcrop answers default.01k9zq6v3x8e4m2n7p5r1s0t9w")]
+    Answers(AnswersArguments),
     /// Search passages
     #[command(after_help = "Example: outcrop search \"ingestion quota\" --mode lexical --limit 5")]
     Search(SearchArguments),
@@ -200,6 +203,14 @@ pub struct AskArguments {
 }
 
 #[derive(Debug, Args)]
+pub struct AnswersArguments {
+    /// The answer's id, as `outcrop ask --json` tells it
+    pub answer_id: String,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+#[derive(Debug, Args)]
 pub struct SearchArguments {
     pub query: String,
     /// hybrid, lexical or vector
@@ -233,6 +244,9 @@ pub struct SpaceArguments {
     /// embedded, dynamodb, dynamodb:KEY,KEY, bedrock:KNOWLEDGEBASEID, bedrock-managed:KNOWLEDGEBASEID, or default
     #[arg(long)]
     pub retriever: Option<String>,
+    /// Whether answers with sentences that no passage supports are refused: on or off
+    #[arg(long, value_parser = ["on", "off"])]
+    pub strict: Option<String>,
     /// Who may ask and read, separated by commas: everyone, user:NAME, group:NAME; or nobody, or default
     #[arg(long, value_delimiter = ',')]
     pub reader: Option<Vec<String>>,

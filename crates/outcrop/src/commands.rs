@@ -16,7 +16,7 @@ use crate::intake::{self, run_report};
 use crate::orders;
 use crate::output::{self, DONE, FAILED, INCOMPLETE};
 use crate::sse;
-use crate::{eval, models, space};
+use crate::{answers, eval, models, space};
 
 const DEFAULT_URL: &str = "http://127.0.0.1:8787";
 
@@ -26,6 +26,7 @@ pub async fn run(cli: Cli) -> u8 {
         Command::Dev(arguments) => dev::run(arguments).await,
         Command::Ingest(arguments) => intake::ingest(arguments).await,
         Command::Ask(arguments) => ask(arguments).await,
+        Command::Answers(arguments) => answers::show(arguments).await,
         Command::Search(arguments) => search(arguments).await,
         Command::Runs(arguments) => runs(arguments).await,
         Command::Documents(arguments) => documents(arguments).await,
@@ -113,6 +114,9 @@ async fn answer(api: &Api, arguments: &AskArguments) -> Result<u8, Failure> {
     } else {
         output::line("");
         output::piece(&citations(api, &whole));
+        if let Some(words) = answers::unsupported(&whole) {
+            output::note(&words);
+        }
     }
     Ok(if whole["answered"] == true {
         DONE

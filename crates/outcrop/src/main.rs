@@ -1,5 +1,6 @@
 //! The `outcrop` command: the laptop cloud and its command line.
 
+mod answers;
 mod arguments;
 mod client;
 mod commands;

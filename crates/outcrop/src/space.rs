@@ -37,6 +37,9 @@ fn change(arguments: &SpaceArguments) -> Option<Value> {
         let own = (retriever != DEFAULT).then_some(retriever);
         change.insert("retriever".into(), json!(own));
     }
+    if let Some(strict) = arguments.strict.as_deref() {
+        change.insert("strict".into(), json!(strict == "on"));
+    }
     let roles: Map<String, Value> = [
         ("reader", &arguments.reader),
         ("editor", &arguments.editor),
@@ -65,8 +68,12 @@ fn show(found: &Value) {
     } else {
         ""
     };
+    let strict = match found["strict"] == true {
+        true => "; strict: answers with unsupported sentences are refused",
+        false => "",
+    };
     output::line(&format!(
-        "{}: retriever {}{inherited}; you are {}",
+        "{}: retriever {}{inherited}{strict}; you are {}",
         text(found, "space"),
         text(found, "retriever"),
         text(found, "role"),
@@ -115,6 +122,7 @@ mod tests {
             "outcrop space --retriever default",
             Some(json!({"retriever": null})),
         );
+        check("outcrop space --strict on", Some(json!({"strict": true})));
         check(
             "outcrop space --editor group:writers,user:ada --reader default",
             Some(json!({"roles": {"reader": null, "editor": ["group:writers", "user:ada"]}})),

@@ -9,7 +9,7 @@ use knowledge::http::{self as web, Route};
 use knowledge::problem::parse_json;
 use knowledge::roles::Role;
 use knowledge::search::SearchRequest;
-use knowledge::{KnowledgeError, documents, manifest, search, spaces};
+use knowledge::{KnowledgeError, answers, documents, manifest, search, spaces};
 use serde_json::{Value, json};
 
 use crate::{Service, page, stream};
@@ -47,6 +47,10 @@ pub const ROUTES: &[Route] = &[
     Route {
         method: "GET",
         path: "/v1/documents/{document_id}/text",
+    },
+    Route {
+        method: "GET",
+        path: "/v1/answers/{answer_id}",
     },
     Route {
         method: "GET",
@@ -88,6 +92,10 @@ async fn answer(service: &Service, request: &HttpRequest) -> Result<Reply, Knowl
         "/v1/documents/{document_id}/text" => Ok(web::json(
             StatusCode::OK,
             &documents::text(aws, web::parameter(request, "document_id"), &caller).await?,
+        )),
+        "/v1/answers/{answer_id}" => Ok(web::json(
+            StatusCode::OK,
+            &answers::get(aws, web::parameter(request, "answer_id"), &caller).await?,
         )),
         "/v1/documents/{document_id}" => Ok(web::json(
             StatusCode::OK,

@@ -8,9 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws::RetrieverSetting;
+use knowledge::answers::{
+    CitedPlace, PassageRow, PassageState, ReplayedAnswer, ReplayedCitation, ReplayedPassage,
+};
 use knowledge::ask::{Answer, AnswerSource, Timings, Usage};
 use knowledge::cite::Citation;
 use knowledge::documents::{Document, DocumentPage, DocumentText};
+use knowledge::grounding::Support;
 use knowledge::guard::{Finding, GuardCheckReply, GuardReport, Verdict};
 use knowledge::http::Route;
 use knowledge::roles::{Role, Roles};
@@ -208,6 +212,13 @@ fn answers_and_searches_have_the_fields_described() {
         end: 1,
         quote: text(),
         masked: false,
+        quote_hash: text(),
+    };
+    let support = Support {
+        start: 0,
+        end: 1,
+        supported: true,
+        passage_ids: Vec::new(),
     };
     let source = AnswerSource {
         document_id: text(),
@@ -236,12 +247,18 @@ fn answers_and_searches_have_the_fields_described() {
         answer: text(),
         answered: true,
         citations: vec![citation.clone()],
+        support: vec![support.clone()],
+        strict: false,
         sources: vec![source.clone()],
         usage: Usage::default(),
         timings_ms: Timings::default(),
         guard: GuardReport::default(),
         stop_reason: text(),
+        prompt_version: 1,
+        manifest_version: None,
+        replayable: true,
     };
+    check(&api, "Support", &support, &support);
     check(&api, "Citation", &citation, &citation);
     check(&api, "AnswerSource", &source, &source);
     check(&api, "SearchResult", &result, &result);
@@ -260,6 +277,7 @@ fn answers_and_searches_have_the_fields_described() {
         retriever: RetrieverSetting::Embedded,
         inherited: true,
         ready: true,
+        strict: false,
         run_id,
     };
     check(&api, "Space", &space(Some(text())), &space(None));
@@ -269,8 +287,73 @@ fn answers_and_searches_have_the_fields_described() {
     assert_eq!(*described, roles);
     check(&api, "Usage", &answer.usage, &answer.usage);
     check(&api, "Timings", &answer.timings_ms, &answer.timings_ms);
-    check(&api, "Answer", &answer, &answer);
+    let full = Answer {
+        manifest_version: Some(1),
+        ..answer.clone()
+    };
+    check(&api, "Answer", &full, &answer);
     check(&api, "GuardReport", &answer.guard, &answer.guard);
+}
+
+#[test]
+fn answers_read_back_have_the_fields_described() {
+    let api = description();
+    let state = PassageState::Unavailable;
+    let states = json!([PassageState::Verified, PassageState::Changed, state]);
+    assert_eq!(api["components"]["schemas"]["PassageState"]["enum"], states);
+    let citation = |place, quote| ReplayedCitation {
+        marker: text(),
+        state,
+        place,
+        quote,
+    };
+    let place = CitedPlace {
+        document_id: text(),
+        title: text(),
+        uri: text(),
+        passage_id: text(),
+        start: 0,
+        end: 1,
+        masked: false,
+    };
+    let full = citation(Some(place), Some(text()));
+    check(&api, "ReplayedCitation", &full, &citation(None, None));
+    let passage = |passage| ReplayedPassage { state, passage };
+    let row = PassageRow {
+        passage_id: text(),
+        document_id: text(),
+        content_hash: text(),
+        start: 0,
+        end: 1,
+        text_hash: text(),
+    };
+    check(&api, "ReplayedPassage", &passage(Some(row)), &passage(None));
+    let least = ReplayedAnswer {
+        answer_id: text(),
+        created_at: text(),
+        expires_at: text(),
+        question: text(),
+        standalone_question: None,
+        answer: text(),
+        answered: true,
+        withheld: 0,
+        citations: Vec::new(),
+        passages: Vec::new(),
+        support: Vec::new(),
+        model: text(),
+        prompt_version: 1,
+        manifest_version: None,
+        retriever: text(),
+        guard: Value::Null,
+        usage: Value::Null,
+        stop_reason: text(),
+    };
+    let full = ReplayedAnswer {
+        standalone_question: Some(text()),
+        manifest_version: Some(1),
+        ..least.clone()
+    };
+    check(&api, "ReplayedAnswer", &full, &least);
 }
 
 #[test]

@@ -17,6 +17,9 @@
 //! | a write that an agent made | `WRITE#<digest of session, action and arguments>` | `WRITE` |
 //! | count of an agent's writes | `WRITES#<digest of session or principal>` | `DAY#<yyyy-mm-dd>` |
 //! | audit entry | `AUDIT#<space>#<yyyy-mm-dd>` | `ENTRY#<entry id>` |
+//! | answer | `ANSWER#<answer id>` | `ANSWER` |
+//! | conversation | `CONVERSATION#<conversation id>` | `CONVERSATION` |
+//! | a conversation's turn | `CONVERSATION#<conversation id>` | `TURN#<turn id>` |
 //!
 //! Ids carry their space: `<space>.<id>`, so that an id alone finds its partition.
 
@@ -77,6 +80,16 @@ pub enum Named {
         day: String,
         entry_id: String,
     },
+    Answer {
+        answer_id: String,
+    },
+    Conversation {
+        conversation_id: String,
+    },
+    Turn {
+        conversation_id: String,
+        turn_id: String,
+    },
     VectorState {
         space: String,
     },
@@ -102,6 +115,7 @@ const VECTOR_PREFIX: &str = "VECTOR#";
 pub const NOTE_PREFIX: &str = "NOTE#";
 pub const FLAG_PREFIX: &str = "FLAG#";
 pub const ENTRY_PREFIX: &str = "ENTRY#";
+pub const TURN_PREFIX: &str = "TURN#";
 
 /// The longest name of a space, in bytes.
 pub const SPACE_NAME_BYTES: usize = 40;
@@ -280,6 +294,49 @@ pub fn audit(space: &str, day: &str, entry_id: &str) -> Key {
     )
 }
 
+/// `answer_id` must carry its space; see [`space_of`].
+pub fn answer(answer_id: &str) -> Key {
+    plain(format!("ANSWER#{answer_id}"), "ANSWER".into())
+}
+
+pub fn conversation_partition(conversation_id: &str) -> String {
+    format!("CONVERSATION#{conversation_id}")
+}
+
+/// `conversation_id` must carry its space; see [`space_of`].
+pub fn conversation(conversation_id: &str) -> Key {
+    plain(
+        conversation_partition(conversation_id),
+        "CONVERSATION".into(),
+    )
+}
+
+/// `turn_id` is of lowercase letters and digits.
+pub fn turn(conversation_id: &str, turn_id: &str) -> Key {
+    plain(
+        conversation_partition(conversation_id),
+        format!("{TURN_PREFIX}{turn_id}"),
+    )
+}
+
+/// Reads a key of what was asked and answered.
+fn parse_answers(partition: &str, sort: &str) -> Option<Named> {
+    let (kind, id) = partition.split_once('#')?;
+    space_of(id)?;
+    let id = id.to_owned();
+    match (kind, sort) {
+        ("ANSWER", "ANSWER") => Some(Named::Answer { answer_id: id }),
+        ("CONVERSATION", "CONVERSATION") => Some(Named::Conversation {
+            conversation_id: id,
+        }),
+        ("CONVERSATION", _) => id_after(sort, TURN_PREFIX).map(|turn_id| Named::Turn {
+            conversation_id: id,
+            turn_id,
+        }),
+        _ => None,
+    }
+}
+
 /// Lowercase letters and digits, as ids and digests are made of.
 fn is_plain_id(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -353,7 +410,7 @@ fn parse_actions(partition: &str, sort: &str) -> Option<Named> {
 
 /// Reads a key back; `None` for a key that this grammar does not write.
 pub fn parse(partition: &str, sort: &str) -> Option<Named> {
-    if let Some(named) = parse_actions(partition, sort) {
+    if let Some(named) = parse_actions(partition, sort).or_else(|| parse_answers(partition, sort)) {
         return Some(named);
     }
     if let Some(run_id) = partition.strip_prefix("RUN#") {
@@ -417,6 +474,9 @@ mod tests {
             check(run(&id), Named::Run { run_id: id.clone() });
             check(batch(&id, &batch_id), Named::Batch { run_id: id.clone(), batch_id: batch_id.clone() });
             check(vector_state(&space), Named::VectorState { space: space.clone() });
+            check(answer(&id), Named::Answer { answer_id: id.clone() });
+            check(conversation(&id), Named::Conversation { conversation_id: id.clone() });
+            check(turn(&id, &plain), Named::Turn { conversation_id: id.clone(), turn_id: plain.clone() });
             let name = VectorName { document_id: id.clone(), version: batch_id, ordinal, reader };
             check(vector(&name), Named::Vector(name));
             check(ticket(&id), Named::Ticket { ticket_id: id.clone() });

@@ -3,15 +3,16 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use aws::bedrock::GuardSource;
+use aws::bedrock::{GuardRole, GuardSource, GuardText};
 use aws::config::GuardMode;
 use serde::Serialize;
 
 use super::call::{BLOCKED, Guard};
-use super::verdict::{self, Finding, Verdict};
+use super::verdict::{self, Checked, Finding, Verdict};
 use super::window::{Piece, Probe, Sizes, Window};
 use crate::KnowledgeError;
 use crate::cite::Citation;
+use crate::grounding;
 use crate::search::milliseconds;
 
 /// What the guard did with a question and its answer.
@@ -66,9 +67,9 @@ pub(crate) struct Gate<'a> {
 }
 
 impl<'a> Gate<'a> {
-    pub(crate) fn new(guard: Guard<'a>) -> Self {
+    pub(crate) fn new(guard: Guard<'a>, mode: GuardMode) -> Self {
         Self {
-            mode: guard.answer_mode(),
+            mode,
             guard,
             window: Window::new(Sizes::default()),
             waiting: VecDeque::new(),
@@ -179,9 +180,7 @@ impl<'a> Gate<'a> {
             .guard
             .check(GuardSource::Output, &slots, &[], wait)
             .await?;
-        self.waited_ms += milliseconds(begun);
-        self.checks += 1;
-        self.text_units += checked.text_units;
+        self.count(begun, &checked);
         if checked.verdict == Verdict::Block {
             self.block(&checked.findings, checked.message, released);
             return Ok(());
@@ -268,27 +267,84 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// The end: what was found, without places, which would count in a text that nobody will see, and the guard's words.
+    /// Asks the guardrail whether the whole answer rests on its sources, where the space's rules want to know. An answer
+    /// that cites nothing claims nothing.
+    ///
+    /// # Errors
+    /// [`KnowledgeError::GuardUnavailable`].
+    pub(crate) async fn ground(
+        &mut self,
+        question: &str,
+        sources: &[&str],
+        strict: bool,
+        released: &mut Vec<Released>,
+    ) -> Result<(), KnowledgeError> {
+        let wanted = self.guard.is_on() && self.guard.rules.answer.is_grounded(strict);
+        if !wanted || self.citations.is_empty() {
+            return Ok(());
+        }
+        let context = [
+            (GuardRole::GroundingSource, sources.join("\n\n")),
+            (GuardRole::Query, question.to_owned()),
+        ];
+        let context = context.map(|(role, text)| GuardText { text, role });
+        let (answer, _) = grounding::without_markers(&self.text);
+        let (begun, wait) = (Instant::now(), self.guard.rules.answer.wait());
+        let checked = self
+            .guard
+            .check(GuardSource::Output, &[&answer], &context, wait)
+            .await?;
+        self.count(begun, &checked);
+        if checked.verdict == Verdict::Block {
+            let message = checked.message.unwrap_or_else(|| BLOCKED.to_owned());
+            self.reject(blocking(&checked.findings), &message, released);
+            return Ok(());
+        }
+        let scores = checked.findings.into_iter().map(|(_, finding)| finding);
+        let scores = scores.filter(|finding| finding.policy == "grounding");
+        self.findings.extend(scores);
+        Ok(())
+    }
+
+    fn count(&mut self, begun: Instant, checked: &Checked) {
+        if self.guard.is_on() {
+            self.waited_ms += milliseconds(begun);
+            self.checks += 1;
+            self.text_units += checked.text_units;
+        }
+    }
+
+    /// The end: what was found and the guard's words.
     fn block(
         &mut self,
         found: &[(Option<usize>, Finding)],
         message: Option<String>,
         released: &mut Vec<Released>,
     ) {
-        self.verdict = Verdict::Block;
-        let findings = found.iter().map(|(_, finding)| finding);
-        let findings: Vec<Finding> = findings
-            .filter(|finding| finding.action == "block")
-            .map(|finding| Finding {
-                start: None,
-                end: None,
-                ..finding.clone()
-            })
-            .collect();
-        self.findings.extend(findings.clone());
         self.waiting.clear();
-        released.push(Released::Verdict(Verdict::Block, findings));
         let message = message.unwrap_or_else(|| BLOCKED.to_owned());
+        self.stop(blocking(found), &message, released);
+    }
+
+    /// Ends an answer that is about to be shown whole: `message` stands instead of what nobody has seen yet.
+    pub(crate) fn reject(
+        &mut self,
+        findings: Vec<Finding>,
+        message: &str,
+        released: &mut Vec<Released>,
+    ) {
+        if self.mode == GuardMode::Sync {
+            released.clear();
+            self.citations.clear();
+            self.text.clear();
+        }
+        self.stop(findings, message, released);
+    }
+
+    fn stop(&mut self, findings: Vec<Finding>, message: &str, released: &mut Vec<Released>) {
+        self.verdict = Verdict::Block;
+        self.findings.extend(findings.clone());
+        released.push(Released::Verdict(Verdict::Block, findings));
         let apart = if self.text.is_empty() || self.mode == GuardMode::Sync {
             ""
         } else {
@@ -296,6 +352,20 @@ impl<'a> Gate<'a> {
         };
         self.show_text(format!("{apart}{message}"), released);
     }
+}
+
+/// What blocks, without places, which would count in a text that nobody sees.
+fn blocking(found: &[(Option<usize>, Finding)]) -> Vec<Finding> {
+    found
+        .iter()
+        .map(|(_, finding)| finding)
+        .filter(|finding| finding.action == "block")
+        .map(|finding| Finding {
+            start: None,
+            end: None,
+            ..finding.clone()
+        })
+        .collect()
 }
 
 fn text_of(item: &Released) -> Option<&str> {

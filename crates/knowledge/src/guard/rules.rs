@@ -33,6 +33,19 @@ pub struct AnswerRules {
     mode: Option<ModeName>,
     /// How long one check may take before the answer breaks off.
     wait_ms: u64,
+    /// Whether the guardrail's contextual grounding looks at the whole answer. It is billed by the size of the passages.
+    #[serde(default)]
+    grounding: Grounding,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Grounding {
+    Always,
+    /// In spaces that are strict.
+    Strict,
+    #[default]
+    Never,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -77,6 +90,15 @@ impl QuestionRules {
 impl AnswerRules {
     pub fn wait(&self) -> Duration {
         Duration::from_millis(self.wait_ms)
+    }
+
+    /// Whether the guardrail is asked if an answer rests on its passages.
+    pub fn is_grounded(&self, strict: bool) -> bool {
+        match self.grounding {
+            Grounding::Always => true,
+            Grounding::Strict => strict,
+            Grounding::Never => false,
+        }
     }
 
     /// The mode in this space, where the settings say `usual`.
@@ -124,6 +146,7 @@ static STRICTEST: LazyLock<Rules> = LazyLock::new(|| Rules {
     answer: AnswerRules {
         mode: None,
         wait_ms: 3_000,
+        grounding: Grounding::Always,
     },
     documents: DocumentRules {
         personal_data: OnFinding::Quarantine,
@@ -150,6 +173,7 @@ mod tests {
         assert_eq!(rules.documents.personal_data, OnFinding::Mask);
         assert_eq!(rules.answer.mode(GuardMode::Window), GuardMode::Window);
         assert_eq!(rules.question.wait(), Duration::from_secs(3));
+        assert!(rules.answer.is_grounded(true) && !rules.answer.is_grounded(false));
     }
 
     #[test]

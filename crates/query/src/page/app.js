@@ -175,10 +175,29 @@ function upgradeMarker(link) {
   return link;
 }
 
-function appendAnswer(text) {
+function appendAnswer(text, into = $("answer")) {
   for (const part of text.split(/(\[\d+\])/)) {
-    if (part) $("answer").append(/^\[\d+\]$/.test(part) ? markerNode(part) : part);
+    if (part) into.append(/^\[\d+\]$/.test(part) ? markerNode(part) : part);
   }
+}
+
+/** Marks the sentences whose words no passage holds. Their places are bytes of the answer. */
+function showSupport(answer, support) {
+  const without = support.filter((sentence) => !sentence.supported);
+  if (without.length === 0) return;
+  const bytes = encoder.encode(answer);
+  $("answer").replaceChildren();
+  let at = 0;
+  for (const { start, end } of without) {
+    appendAnswer(slice(bytes, at, start));
+    const span = el("span", { className: "unsupported", title: "No passage holds the words of this sentence" });
+    appendAnswer(slice(bytes, start, end), span);
+    $("answer").append(span);
+    at = end;
+  }
+  appendAnswer(slice(bytes, at, bytes.length));
+  const all = support.length === 1 ? "the answer's one sentence" : `${number(without.length)} of ${number(support.length)} sentences`;
+  notice(`No passage holds the words of ${all}.`, "They are underlined. Check them in the documents before you rely on them.", { calm: true });
 }
 
 /** Shows streamed text; the start of a marker waits for its other half. */
@@ -209,6 +228,7 @@ function receiveReply(reply) {
     appendAnswer(state.tail);
   }
   state.tail = "";
+  if (reply.answered) showSupport(reply.answer ?? "", reply.support ?? []);
   showUsage(reply.usage, reply.timings_ms);
   if (reply.answered === false) {
     const closest = state.sources.length ? " The closest passages are listed below." : " Add documents that cover it, or ask in other words.";

@@ -1,0 +1,184 @@
+//! From what is known before the model writes to the whole answer, and to what is kept of it.
+
+use std::time::Instant;
+
+use aws::clock;
+use retrieval::Hit;
+use serde_json::json;
+
+use super::events::{Answer, AnswerSource, AskEvent, Timings, Usage};
+use super::writer::Written;
+use crate::access::Caller;
+use crate::answers::{AnswerRow, CitationRow, PassageRow};
+use crate::cite::Citation;
+use crate::digest::sha256_hex;
+use crate::guard::gate::GuardReport;
+use crate::guard::verdict::Verdict;
+use crate::prompt;
+use crate::search::{Found, SearchCost, Stored, milliseconds};
+
+/// What is known before the model writes.
+pub(super) struct Draft {
+    pub answer_id: String,
+    pub model: String,
+    /// As the guard let it through; empty where it was blocked.
+    pub question: String,
+    /// Milliseconds that the guard took over the question.
+    pub question_ms: f64,
+    strict: bool,
+    report: GuardReport,
+    begun: Instant,
+    sources: Vec<AnswerSource>,
+    passages: Vec<PassageRow>,
+    retriever: &'static str,
+    manifest_version: Option<u64>,
+    cost: SearchCost,
+}
+
+impl Draft {
+    pub fn new(
+        answer_id: String,
+        model: String,
+        begun: Instant,
+        strict: bool,
+        report: GuardReport,
+    ) -> Self {
+        Self {
+            answer_id,
+            model,
+            question: String::new(),
+            question_ms: 0.0,
+            strict,
+            report,
+            begun,
+            sources: Vec::new(),
+            passages: Vec::new(),
+            retriever: "",
+            manifest_version: None,
+            cost: SearchCost::default(),
+        }
+    }
+
+    /// Takes over what was found.
+    pub fn found(&mut self, found: &Found) {
+        self.sources = found.hits.iter().map(source).collect();
+        self.passages = found.hits.iter().map(passage).collect();
+        self.retriever = found.retriever;
+        self.manifest_version = match &found.stored {
+            Some(Stored::Index(snapshot)) => Some(snapshot.version),
+            _ => None,
+        };
+        self.cost = found.cost.clone();
+    }
+
+    pub fn sources_event(&self) -> AskEvent {
+        AskEvent::Sources {
+            answer_id: self.answer_id.clone(),
+            sources: self.sources.clone(),
+        }
+    }
+
+    /// The answer, and the row that keeps it for `caller`.
+    pub fn finish(self, written: Written, caller: &Caller) -> (Answer, AnswerRow) {
+        let passage = written.guard;
+        let blocked = Verdict::Block == passage.verdict.max(self.report.question);
+        if written.unresolved > 0 {
+            tracing::warn!(
+                answer_id = self.answer_id,
+                unresolved = written.unresolved,
+                "citations did not resolve"
+            );
+        }
+        let answer = Answer {
+            answer_id: self.answer_id,
+            answered: !written.citations.is_empty() && !blocked,
+            answer: written.text,
+            citations: written.citations,
+            support: written.support,
+            strict: self.strict,
+            sources: self.sources,
+            usage: Usage {
+                model: self.model,
+                input_tokens: written.input_tokens,
+                output_tokens: written.output_tokens,
+                embedding_tokens: self.cost.embedding_tokens,
+            },
+            timings_ms: Timings {
+                embed: self.cost.embed_ms,
+                search: self.cost.search_ms,
+                first_token: written.first_token_ms,
+                model: written.model_ms,
+                guard: self.question_ms + passage.waited_ms,
+                total: milliseconds(self.begun),
+            },
+            guard: GuardReport {
+                answer: passage.verdict,
+                answer_findings: passage.findings,
+                text_units: self.report.text_units + passage.text_units,
+                checks: self.report.checks + passage.checks,
+                ..self.report
+            },
+            stop_reason: written.stop_reason,
+            prompt_version: prompt::VERSION,
+            manifest_version: self.manifest_version,
+            replayable: false,
+        };
+        let row = AnswerRow {
+            answer_id: answer.answer_id.clone(),
+            owner: caller.owner().unwrap_or_default().to_owned(),
+            created_at_ms: clock::now_ms(),
+            expires_at: 0,
+            question: self.question,
+            standalone_question: None,
+            answer: answer.answer.clone(),
+            answered: answer.answered,
+            passages: self.passages,
+            citations: answer.citations.iter().map(citation).collect(),
+            support: answer.support.clone(),
+            model: answer.usage.model.clone(),
+            prompt_version: answer.prompt_version,
+            manifest_version: answer.manifest_version,
+            retriever: self.retriever.to_owned(),
+            guard: json!(answer.guard),
+            usage: json!(answer.usage),
+            stop_reason: answer.stop_reason.clone(),
+        };
+        (answer, row)
+    }
+}
+
+fn source(hit: &Hit) -> AnswerSource {
+    AnswerSource {
+        document_id: hit.document_id.clone(),
+        title: hit.title.clone(),
+        uri: hit.uri.clone(),
+        passage_id: hit.passage_id.clone(),
+        heading_path: hit.heading_path.clone(),
+        start: hit.start,
+        end: hit.end,
+        score: hit.score,
+        text: hit.text.clone(),
+    }
+}
+
+fn passage(hit: &Hit) -> PassageRow {
+    PassageRow {
+        passage_id: hit.passage_id.clone(),
+        document_id: hit.document_id.clone(),
+        content_hash: hit.content_hash.clone(),
+        start: hit.start,
+        end: hit.end,
+        text_hash: sha256_hex(hit.text.as_bytes()),
+    }
+}
+
+fn citation(citation: &Citation) -> CitationRow {
+    CitationRow {
+        marker: citation.marker.clone(),
+        passage_id: citation.passage_id.clone(),
+        start: citation.start,
+        end: citation.end,
+        quote_hash: citation.quote_hash.clone(),
+        masked_quote: citation.masked.then(|| citation.quote.clone()),
+    }
+}
