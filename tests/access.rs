@@ -7,27 +7,27 @@ use serde_json::{Value, json};
 use crate::instance::{Instance, Reply};
 
 /// A caller with a token, or the laptop's owner.
-struct Caller<'a> {
+pub struct Caller<'a> {
     instance: &'a Instance,
     token: Option<String>,
 }
 
 impl<'a> Caller<'a> {
-    fn owner(instance: &'a Instance) -> Self {
+    pub fn owner(instance: &'a Instance) -> Self {
         Self {
             instance,
             token: None,
         }
     }
 
-    fn user(instance: &'a Instance, user: &str, groups: &[&str]) -> Self {
+    pub fn user(instance: &'a Instance, user: &str, groups: &[&str]) -> Self {
         Self {
             instance,
             token: Some(instance.token(user, groups)),
         }
     }
 
-    async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Reply {
+    pub async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Reply {
         let method: Method = method.parse().unwrap();
         let mut request = self.instance.request(method, path);
         if let Some(token) = &self.token {
@@ -43,7 +43,7 @@ impl<'a> Caller<'a> {
         self.send("POST", path, Some(&body)).await
     }
 
-    async fn set_roles(&self, space: &str, roles: Value) {
+    pub async fn set_roles(&self, space: &str, roles: Value) {
         let path = format!("/v1/spaces/{space}");
         let reply = self
             .send("PUT", &path, Some(&json!({ "roles": roles })))

@@ -7,6 +7,7 @@ mod agent_calls;
 mod agent_converse;
 mod agent_forms;
 mod agent_refusals;
+mod agent_tickets;
 mod agent_writes;
 mod attack_table;
 mod bad_input;

@@ -2,6 +2,7 @@
 
 mod body;
 mod routes;
+mod tickets;
 
 use std::sync::Arc;
 

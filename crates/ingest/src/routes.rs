@@ -1,4 +1,4 @@
-//! The routes of this function: uploads and runs.
+//! The routes of this function: uploads, runs, spaces, and what agents leave to people.
 
 use aws::Aws;
 use aws::lambda::{HttpRequest, Reply};
@@ -13,6 +13,7 @@ use knowledge::{KnowledgeError, orders, runs, spaces, uploads};
 use serde_json::{Value, json};
 
 use crate::body::{self, LinkForm, OrdersForm, RunForm, SpaceForm, Uploads};
+use crate::tickets;
 
 /// What this function serves; `infra/openapi.yaml` says the same, and a test holds the two together.
 pub const ROUTES: &[Route] = &[
@@ -52,6 +53,30 @@ pub const ROUTES: &[Route] = &[
         method: "POST",
         path: "/v1/orders",
     },
+    Route {
+        method: "GET",
+        path: "/v1/tickets",
+    },
+    Route {
+        method: "GET",
+        path: "/v1/tickets/{ticket_id}",
+    },
+    Route {
+        method: "PUT",
+        path: "/v1/tickets/{ticket_id}",
+    },
+    Route {
+        method: "POST",
+        path: "/v1/tickets/{ticket_id}/notes",
+    },
+    Route {
+        method: "GET",
+        path: "/v1/flags",
+    },
+    Route {
+        method: "GET",
+        path: "/v1/audit",
+    },
 ];
 
 pub(crate) async fn route(aws: &Aws, request: &HttpRequest) -> Reply {
@@ -69,6 +94,12 @@ async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeErro
     }
     let caller = web::caller(request);
     let Route { method, path } = ROUTES[number];
+    if ["/v1/tickets", "/v1/flags", "/v1/audit"]
+        .iter()
+        .any(|begin| path.starts_with(begin))
+    {
+        return tickets::answer(aws, &caller, request, (method, path)).await;
+    }
     match (method, path) {
         ("POST", "/v1/documents") => upload(aws, &caller, request).await,
         ("DELETE", _) => delete(aws, &caller, web::parameter(request, "document_id")).await,

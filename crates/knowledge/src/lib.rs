@@ -25,6 +25,7 @@ pub mod search;
 pub mod snapshot;
 pub mod spaces;
 pub mod sync;
+pub mod tickets;
 pub mod uploads;
 mod vectors;
 

@@ -48,6 +48,10 @@ pub enum KnowledgeError {
     AnswerNotFound { answer_id: String },
     #[error("there is no run {run_id:?} that you may see")]
     RunNotFound { run_id: String },
+    #[error("there is no ticket {ticket_id:?} that you may see")]
+    TicketNotFound { ticket_id: String },
+    #[error("somebody else changed the ticket {ticket_id:?}; read it again and decide anew")]
+    TicketChanged { ticket_id: String },
     #[error("there is nothing at {path}; the routes are listed in the API's description{hint}")]
     UnknownRoute { path: String, hint: String },
     #[error("{method} is not served at {path}; use {allowed}")]
@@ -150,6 +154,8 @@ impl KnowledgeError {
             Self::DocumentNotFound { .. } => "DocumentNotFound",
             Self::AnswerNotFound { .. } => "AnswerNotFound",
             Self::RunNotFound { .. } => "RunNotFound",
+            Self::TicketNotFound { .. } => "TicketNotFound",
+            Self::TicketChanged { .. } => "TicketChanged",
             Self::UnknownRoute { .. } => "UnknownRoute",
             Self::MethodNotAllowed { .. } => "MethodNotAllowed",
             Self::UnsupportedMediaType { .. } => "UnsupportedMediaType",
@@ -181,9 +187,10 @@ impl KnowledgeError {
             | Self::DocumentNotFound { .. }
             | Self::AnswerNotFound { .. }
             | Self::RunNotFound { .. }
+            | Self::TicketNotFound { .. }
             | Self::UnknownRoute { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
-            Self::DocumentNameTaken { .. } => 409,
+            Self::DocumentNameTaken { .. } | Self::TicketChanged { .. } => 409,
             Self::PayloadTooLarge { .. } | Self::DocumentTooLarge { .. } => 413,
             Self::UnsupportedMediaType { .. } => 415,
             Self::Model(BedrockError::Throttled { .. }) => 429,
@@ -372,6 +379,12 @@ mod tests {
             },
             E::RunNotFound {
                 run_id: "legal.2".into(),
+            },
+            E::TicketNotFound {
+                ticket_id: "default.t1".into(),
+            },
+            E::TicketChanged {
+                ticket_id: "default.t1".into(),
             },
             E::UnknownRoute {
                 path: "/v2".into(),

@@ -47,6 +47,15 @@ pub enum Command {
     /// Import the orders that agents look up
     #[command(after_help = "Example: outcrop orders import orders.csv --readers group:support")]
     Orders(OrdersArguments),
+    /// List the tickets that agents opened, show one, move it on or add a note
+    #[command(after_help = "Example: outcrop tickets --status open")]
+    Tickets(TicketsArguments),
+    /// List the flags that agents set on documents
+    #[command(after_help = "Example: outcrop flags --json")]
+    Flags(FlagsArguments),
+    /// List what agents wrote on a day
+    #[command(after_help = "Example: outcrop audit --day 2026-11-25")]
+    Audit(AuditArguments),
     /// List the embedding models of this machine, or add one
     #[command(after_help = "Example: outcrop models add minilm")]
     Models(ModelsArguments),
@@ -286,6 +295,39 @@ Send it as `Authorization: Bearer TOKEN`, or give it to a command with --token. 
 owner's, who administers every space.
 
 Example: outcrop ask \"What is new?\" --token \"$(outcrop token ada --groups engineers)\"";
+
+#[derive(Debug, Args)]
+pub struct TicketsArguments {
+    pub ticket_id: Option<String>,
+    /// List only tickets of this status
+    #[arg(long, value_parser = TICKET_STATUSES, conflicts_with = "ticket_id")]
+    pub status: Option<String>,
+    /// Move the ticket to this status
+    #[arg(long, value_parser = TICKET_STATUSES, requires = "ticket_id")]
+    pub set: Option<String>,
+    /// Add this note to the ticket
+    #[arg(long, requires = "ticket_id")]
+    pub note: Option<String>,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+const TICKET_STATUSES: [&str; 3] = ["open", "pending", "closed"];
+
+#[derive(Debug, Args)]
+pub struct FlagsArguments {
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub struct AuditArguments {
+    /// The UTC day, yyyy-mm-dd; today without it
+    #[arg(long)]
+    pub day: Option<String>,
+    #[command(flatten)]
+    pub connection: Connection,
+}
 
 #[derive(Debug, Args)]
 pub struct OrdersArguments {

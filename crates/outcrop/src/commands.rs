@@ -16,7 +16,7 @@ use crate::intake::{self, run_report};
 use crate::orders;
 use crate::output::{self, DONE, FAILED, INCOMPLETE};
 use crate::sse;
-use crate::{answers, eval, models, space};
+use crate::{answers, eval, models, space, tickets};
 
 const DEFAULT_URL: &str = "http://127.0.0.1:8787";
 
@@ -33,6 +33,9 @@ pub async fn run(cli: Cli) -> u8 {
         Command::Space(arguments) => space::run(arguments).await,
         Command::Token(arguments) => token(&arguments),
         Command::Orders(arguments) => orders::run(arguments).await,
+        Command::Tickets(arguments) => tickets::tickets(arguments).await,
+        Command::Flags(arguments) => tickets::flags(arguments).await,
+        Command::Audit(arguments) => tickets::audit(arguments).await,
         Command::Models(arguments) => models::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
     };
@@ -257,7 +260,7 @@ pub fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-fn listing(rows: &Value, columns: &[&str]) -> String {
+pub fn listing(rows: &Value, columns: &[&str]) -> String {
     let cell = |value: &Value| match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

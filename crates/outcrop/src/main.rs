@@ -12,6 +12,7 @@ mod orders;
 mod output;
 mod space;
 mod sse;
+mod tickets;
 mod walk;
 
 use std::process::ExitCode;

@@ -31,7 +31,7 @@ use crate::snapshot::Snapshots;
 use crate::spaces;
 
 pub use problem::ActionError;
-pub use rows::{AuditRow, Made, NoteRow, TicketRow};
+pub use rows::{AuditRow, FlagRow, Made, NoteRow, TicketRow};
 use shorten::Shorten;
 
 /// What an action may do, and who must agree.
