@@ -1,8 +1,8 @@
 //! Who may do what in a space.
 //!
 //! A reader asks, searches and reads what documents let them read. An editor also adds documents, and replaces and
-//! deletes those that they may read. An admin also sets the space up, imports orders and sees the runs of others. No
-//! role opens a document: readers of documents are one list, roles of a space another.
+//! deletes those that they may read. An admin also sets the space up, imports orders, and sees the runs of others and
+//! what agents wrote. No role opens a document: readers of documents are one list, roles of a space another.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
