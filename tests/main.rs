@@ -11,6 +11,7 @@ mod agent_tickets;
 mod agent_writes;
 mod attack_table;
 mod bad_input;
+mod brake;
 mod durability;
 mod evidence;
 mod guard_stream;

@@ -86,6 +86,8 @@ impl Space {
             status: RunStatus::Queued,
             documents: None,
             re_embed: false,
+            dry_run: false,
+            allow_deletions: false,
             error: None,
             reason: None,
             planned: 0,

@@ -64,6 +64,8 @@ pub struct Settings {
     pub guard_mode: GuardMode,
     /// Principals that administer every space; `account` stands for the IAM callers of the account.
     pub admins: Vec<String>,
+    /// The share of a space's documents, in percent, that a run over the whole source deletes without being told to.
+    pub brake_percent: u64,
     /// Days that answers and conversations are kept for those who asked; 0: not at all.
     pub history_days: u64,
     /// SDK attempts after the first. 0 inside ingestion steps, where the state machine retries.
@@ -185,6 +187,7 @@ impl Settings {
             guard_mode: guard_mode(lookup("OUTCROP_GUARD_MODE"))?,
             // Set and empty: nobody but whom the spaces name.
             admins: listed(lookup("OUTCROP_ADMINS").or_else(|| Some(ACCOUNT.to_owned()))),
+            brake_percent: whole("OUTCROP_BRAKE_PERCENT", &lookup, 20, "20")?,
             history_days: whole("OUTCROP_HISTORY_DAYS", &lookup, 30, "30")?,
             sdk_retries: 2,
             index: index_settings(&lookup)?,

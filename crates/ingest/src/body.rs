@@ -58,6 +58,10 @@ pub(crate) struct RunForm {
     pub documents: Option<Vec<String>>,
     #[serde(default)]
     pub re_embed: bool,
+    #[serde(default)]
+    pub dry_run: bool,
+    #[serde(default)]
+    pub allow_deletions: bool,
 }
 
 /// `PUT /v1/spaces/{space}`.

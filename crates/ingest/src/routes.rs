@@ -8,6 +8,7 @@ use knowledge::documents::{self, NewDocument};
 use knowledge::http::{self as web, BODY_BYTES, Route};
 use knowledge::problem::parse_json;
 use knowledge::roles::Role;
+use knowledge::runs::Task;
 use knowledge::spaces::SpaceChange;
 use knowledge::{KnowledgeError, orders, runs, spaces, uploads};
 use serde_json::{Value, json};
@@ -40,6 +41,10 @@ pub const ROUTES: &[Route] = &[
     Route {
         method: "GET",
         path: "/v1/runs/{run_id}",
+    },
+    Route {
+        method: "GET",
+        path: "/v1/runs/{run_id}/changes",
     },
     Route {
         method: "GET",
@@ -110,6 +115,13 @@ async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeErro
             StatusCode::OK,
             &runs::get(aws, web::parameter(request, "run_id"), &caller).await?,
         )),
+        ("GET", "/v1/runs/{run_id}/changes") => {
+            let run_id = web::parameter(request, "run_id");
+            let limit = web::limit(request, 200, 1_000)?;
+            let cursor = request.query.get("cursor").map(String::as_str);
+            let page = runs::changes(aws, run_id, &caller, limit, cursor).await?;
+            Ok(web::json(StatusCode::OK, &page))
+        }
         ("GET", "/v1/spaces/{space}") => {
             let space = spaces::get(aws, web::parameter(request, "space"), &caller).await?;
             Ok(web::json(StatusCode::OK, &space))
@@ -149,7 +161,7 @@ async fn set_space(
     let name = web::parameter(request, "space");
     let mut space = spaces::change(aws, name, caller, change).await?;
     if fills && !space.ready {
-        space.run_id = Some(runs::start(aws, name, caller, None).await?);
+        space.run_id = Some(runs::start(aws, name, caller, Task::default()).await?);
     }
     Ok(web::json(StatusCode::OK, &space))
 }
@@ -185,7 +197,7 @@ async fn upload(
         stored.push((id, name));
     }
     let ids = stored.iter().map(|(id, _)| id.clone()).collect();
-    let run_id = runs::start(aws, space, caller, Some(ids)).await?;
+    let run_id = runs::start(aws, space, caller, Task::documents(ids)).await?;
     let listed: Vec<Value> = stored
         .iter()
         .map(|(document_id, name)| json!({ "document_id": document_id, "name": name }))
@@ -199,7 +211,13 @@ async fn upload(
 async fn delete(aws: &Aws, caller: &Caller, document_id: &str) -> Result<Reply, KnowledgeError> {
     documents::remove(aws, document_id, caller).await?;
     let space = aws::dynamo::keys::space_of(document_id).unwrap_or(spaces::DEFAULT);
-    let run_id = runs::start(aws, space, caller, Some(vec![document_id.to_owned()])).await?;
+    let run_id = runs::start(
+        aws,
+        space,
+        caller,
+        Task::documents(vec![document_id.to_owned()]),
+    )
+    .await?;
     Ok(accepted(
         &json!({ "document_id": document_id, "run_id": run_id }),
     ))
@@ -228,8 +246,8 @@ async fn start(aws: &Aws, caller: &Caller, request: &HttpRequest) -> Result<Repl
     web::require_json(request)?;
     let form: RunForm = parse_json(&request.body)?;
     let space = form.space.as_deref().unwrap_or(spaces::DEFAULT);
-    // A new model for a whole space costs as much as the space did.
-    let needed = if form.re_embed {
+    // A new model for a whole space costs as much as the space did; deletions without a brake may cost the space.
+    let needed = if form.re_embed || form.allow_deletions {
         Role::Admin
     } else {
         Role::Editor
@@ -249,15 +267,13 @@ async fn start(aws: &Aws, caller: &Caller, request: &HttpRequest) -> Result<Repl
         runs::check_number(ids)?;
         documents::require_known(aws, caller, ids).await?;
     }
-    let run_id = match (form.documents, form.re_embed) {
-        (documents, false) => runs::start(aws, space, caller, documents).await?,
-        (None, true) => runs::start_re_embedding(aws, space, caller).await?,
-        (Some(_), true) => {
-            return Err(KnowledgeError::InvalidRequest {
-                detail: "re_embed takes the whole space; leave documents out".into(),
-            });
-        }
+    let task = Task {
+        documents: form.documents,
+        re_embed: form.re_embed,
+        dry_run: form.dry_run,
+        allow_deletions: form.allow_deletions,
     };
+    let run_id = runs::start(aws, space, caller, task).await?;
     Ok(accepted(&json!({ "run_id": run_id })))
 }
 

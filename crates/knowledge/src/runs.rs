@@ -13,6 +13,7 @@ use crate::access::Caller;
 use crate::paging::{self, Visible};
 use crate::roles::Role;
 use crate::spaces;
+use crate::sync::changes::{self, PlannedChange};
 use crate::sync::rows::{BatchDocument, BatchRow, DocumentRow, DocumentStatus, RunRow, RunStatus};
 
 /// Documents that one run may name. Keeps the run's row far below DynamoDB's 400 KB.
@@ -100,46 +101,54 @@ pub fn check_number(ids: &[String]) -> Result<(), KnowledgeError> {
     })
 }
 
-/// Starts a run over the documents named, or over the whole source.
+/// What a run is to do.
+#[derive(Debug, Clone, Default)]
+pub struct Task {
+    /// The documents to look at; `None`: the whole source.
+    pub documents: Option<Vec<String>>,
+    /// Embed the whole source with the model of the settings. The space answers from it only when every live document
+    /// has come through.
+    pub re_embed: bool,
+    /// Say what would change, and change nothing.
+    pub dry_run: bool,
+    /// Delete whatever is gone from the source. Without it a run over the whole source stops before it deletes more than
+    /// the configured share of the documents.
+    pub allow_deletions: bool,
+}
+
+impl Task {
+    /// A run over these documents.
+    pub fn documents(ids: Vec<String>) -> Self {
+        Self {
+            documents: Some(ids),
+            ..Self::default()
+        }
+    }
+}
+
+/// Starts a run; answers its id.
 ///
 /// # Errors
-/// [`KnowledgeError::TooManyDocuments`] over [`RUN_DOCUMENTS`]; else the services' errors.
+/// [`KnowledgeError::TooManyDocuments`] over [`RUN_DOCUMENTS`]; [`KnowledgeError::InvalidRequest`] for named documents
+/// together with what takes the whole source; else the services' errors.
 pub async fn start(
     aws: &Aws,
     space: &str,
     caller: &Caller,
-    mut documents: Option<Vec<String>>,
+    mut task: Task,
 ) -> Result<String, KnowledgeError> {
-    if let Some(ids) = &mut documents {
+    if let Some(ids) = &mut task.documents {
+        if task.re_embed || task.dry_run || task.allow_deletions {
+            let detail =
+                "re_embed, dry_run and allow_deletions take the whole space; leave documents out";
+            return Err(KnowledgeError::InvalidRequest {
+                detail: detail.to_owned(),
+            });
+        }
         ids.sort();
         ids.dedup();
-    }
-    if let Some(ids) = &documents {
         check_number(ids)?;
     }
-    begin(aws, space, caller, documents, false).await
-}
-
-/// Starts a run that embeds the whole source with the model of the settings. The space answers from it only when every
-/// live document has come through.
-///
-/// # Errors
-/// The services' errors.
-pub async fn start_re_embedding(
-    aws: &Aws,
-    space: &str,
-    caller: &Caller,
-) -> Result<String, KnowledgeError> {
-    begin(aws, space, caller, None, true).await
-}
-
-async fn begin(
-    aws: &Aws,
-    space: &str,
-    caller: &Caller,
-    documents: Option<Vec<String>>,
-    re_embed: bool,
-) -> Result<String, KnowledgeError> {
     let now_ms = clock::now_ms();
     let run_id = format!("{space}.{}", chance::ulid(now_ms));
     let row = RunRow {
@@ -147,8 +156,10 @@ async fn begin(
         space: space.to_owned(),
         version: 1,
         status: RunStatus::Queued,
-        documents,
-        re_embed,
+        documents: task.documents,
+        re_embed: task.re_embed,
+        dry_run: task.dry_run,
+        allow_deletions: task.allow_deletions,
         error: None,
         reason: None,
         planned: 0,
@@ -164,6 +175,47 @@ async fn begin(
         .start(&run_id, &json!({ "run_id": run_id }))
         .await?;
     Ok(run_id)
+}
+
+/// One page of what a run would change, or has set out to change.
+#[derive(Debug, Serialize)]
+pub struct ChangePage {
+    pub changes: Vec<PlannedChange>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// What a run would change, by kind and name. Names of all documents stand in it, so it is for admins.
+///
+/// # Errors
+/// [`KnowledgeError::RunNotFound`], also before the run has its plan and to whom may not see it;
+/// [`KnowledgeError::RoleRequired`]; [`KnowledgeError::InvalidCursor`].
+pub async fn changes(
+    aws: &Aws,
+    run_id: &str,
+    caller: &Caller,
+    limit: usize,
+    cursor: Option<&str>,
+) -> Result<ChangePage, KnowledgeError> {
+    let missing = || KnowledgeError::RunNotFound {
+        run_id: run_id.chars().take(120).collect(),
+    };
+    let from = cursor.map_or(Ok(0), |cursor| {
+        cursor.parse().map_err(|_| KnowledgeError::InvalidCursor {
+            cursor: cursor.chars().take(120).collect(),
+        })
+    })?;
+    let space = keys::space_of(run_id).ok_or_else(missing)?;
+    match spaces::enter(aws, space, caller, Role::Admin).await {
+        Err(KnowledgeError::UnknownSpace { .. }) => return Err(missing()),
+        entered => entered?,
+    };
+    let found = changes::read(aws, run_id, from, limit).await?;
+    let (changes, next) = found.ok_or_else(missing)?;
+    Ok(ChangePage {
+        changes,
+        next_cursor: next.map(|next| next.to_string()),
+    })
 }
 
 /// A run with its counts and failures, for a caller who may see it.

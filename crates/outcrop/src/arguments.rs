@@ -23,6 +23,9 @@ pub enum Command {
     /// Ingest files and folders, and wait until they can be asked
     #[command(after_help = "Example: outcrop ingest handbook/ notes.md --readers everyone")]
     Ingest(IngestArguments),
+    /// Bring a space to what its source holds: what is new, changed, renamed or gone
+    #[command(after_help = "Example: outcrop sync --dry-run")]
+    Sync(SyncArguments),
     /// Ask a question and read the answer as it is made
     #[command(after_help = "Example: outcrop ask \"How many ingestion jobs may run at a time?\"")]
     Ask(AskArguments),
@@ -150,6 +153,18 @@ pub enum Embedder {
     Hashing,
     /// all-MiniLM-L6-v2, 384 components: knows meaning, in English
     Minilm,
+}
+
+#[derive(Debug, Args)]
+pub struct SyncArguments {
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Delete whatever is gone from the source; without it a run that would delete much stops
+    #[arg(long, conflicts_with = "dry_run")]
+    pub allow_deletions: bool,
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 #[derive(Debug, Args)]

@@ -16,7 +16,7 @@ use crate::intake::{self, run_report};
 use crate::orders;
 use crate::output::{self, DONE, FAILED, INCOMPLETE};
 use crate::sse;
-use crate::{answers, eval, models, space, tickets};
+use crate::{answers, eval, models, space, sync, tickets};
 
 const DEFAULT_URL: &str = "http://127.0.0.1:8787";
 
@@ -25,6 +25,7 @@ pub async fn run(cli: Cli) -> u8 {
     let ended = match cli.command.unwrap_or(Command::Dev(DevArguments::default())) {
         Command::Dev(arguments) => dev::run(arguments).await,
         Command::Ingest(arguments) => intake::ingest(arguments).await,
+        Command::Sync(arguments) => sync::run(arguments).await,
         Command::Ask(arguments) => ask(arguments).await,
         Command::Answers(arguments) => answers::show(arguments).await,
         Command::Search(arguments) => search(arguments).await,

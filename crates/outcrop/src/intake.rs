@@ -66,12 +66,8 @@ pub async fn ingest(arguments: IngestArguments) -> Result<u8, Failure> {
 /// Embeds a whole space anew.
 async fn re_embed(arguments: &IngestArguments) -> Result<u8, Failure> {
     let session = Session::open(&arguments.connection).await?;
-    let waiting_for = RefCell::new(None);
     let body = json!({ "space": session.api.space, "re_embed": true });
-    let ended = tokio::select! {
-        ended = run_to_end(&session.api, &body, &waiting_for) => ended,
-        _ = tokio::signal::ctrl_c() => Err(stopped(&session, waiting_for.borrow().as_deref())),
-    };
+    let ended = run_alone(&session, &body).await;
     session.close().await;
     let run = ended?;
     if arguments.connection.json {
@@ -80,6 +76,15 @@ async fn re_embed(arguments: &IngestArguments) -> Result<u8, Failure> {
         output::piece(&run_report(&run));
     }
     Ok(exit_code(&[run], 0))
+}
+
+/// Starts a run with this body and waits for its end, or for Ctrl-C.
+pub async fn run_alone(session: &Session, body: &Value) -> Result<Value, Failure> {
+    let waiting_for = RefCell::new(None);
+    tokio::select! {
+        ended = run_to_end(&session.api, body, &waiting_for) => ended,
+        _ = tokio::signal::ctrl_c() => Err(stopped(session, waiting_for.borrow().as_deref())),
+    }
 }
 
 /// What Ctrl-C leaves behind, and how to look at it.
@@ -113,7 +118,7 @@ fn as_json(runs: &[Value], refused: &[Refused], walked: &Walk) -> Value {
 }
 
 /// 1 when nothing got in, 3 when some documents did not.
-fn exit_code(runs: &[Value], refused: usize) -> u8 {
+pub fn exit_code(runs: &[Value], refused: usize) -> u8 {
     // A run whose every document was refused is FAILED; beside a run that brought documents in, that is a part.
     let failed = |run: &Value| matches!(text(run, "status"), "FAILED" | "STOPPED");
     if runs.iter().all(failed) {

@@ -12,6 +12,7 @@ mod orders;
 mod output;
 mod space;
 mod sse;
+mod sync;
 mod tickets;
 mod walk;
 

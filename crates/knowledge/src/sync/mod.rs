@@ -1,11 +1,12 @@
 //! Ingestion: one step per invocation, named by the state machine in `infra/ingest.asl.json`.
 //!
 //! ```text
-//! plan → (extract → screen → embed)* → publish → verify → compact → report
+//! plan → brake? → (extract → screen → embed)* → publish → verify → compact → report
 //! ```
 //! Every step may run twice and changes nothing the second time: ids are content hashes, rows are replaced whole,
 //! the manifest remembers which runs it holds. The state carries ids and counts, never documents.
 
+pub(crate) mod changes;
 mod compact;
 mod embedding;
 mod extraction;

@@ -8,6 +8,7 @@ use aws::{Aws, AwsError, RetrieverSetting, clock};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
+use super::changes::{self, Change, PlannedChange, Stop};
 use super::rows::{
     BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, RunRow, RunStatus,
     objects,
@@ -52,6 +53,9 @@ struct Difference {
     delete: Vec<String>,
     unchanged: u64,
     rows: Vec<DocumentRow>,
+    changes: Vec<PlannedChange>,
+    /// Documents that answer before the run.
+    live: usize,
 }
 
 pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
@@ -61,7 +65,11 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     {
         refuse_other_embedder(aws, &run.space, &manifest)?;
     }
-    let refused = take_uploads(aws, &run).await?;
+    let refused = if run.dry_run {
+        Vec::new()
+    } else {
+        take_uploads(aws, &run).await?
+    };
     let (rows, mut sources) = match &run.documents {
         Some(ids) => {
             let mut ids = ids.clone();
@@ -78,7 +86,11 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         vectors: vectors.as_ref(),
         now_ms: clock::now_ms(),
     };
-    let difference = compare(&wanted, rows, &mut sources);
+    let mut difference = compare(&wanted, rows, &mut sources);
+    changes::write(aws, run_id, std::mem::take(&mut difference.changes)).await?;
+    if let Some(stop) = stop(aws, &run, &difference) {
+        return stopped(aws, run, &difference, stop).await;
+    }
 
     let mut lines = String::new();
     for document in &difference.process {
@@ -115,6 +127,49 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         "to_process": difference.process.len(),
         "to_delete": difference.delete.len(),
         "unchanged": difference.unchanged,
+        "stop": "no",
+        "reason": "",
+    }))
+}
+
+/// A run over named documents was asked for each of its deletions.
+fn stop(aws: &Aws, run: &RunRow, difference: &Difference) -> Option<Stop> {
+    if run.dry_run {
+        return Some(Stop::DryRun);
+    }
+    if run.documents.is_some() || run.allow_deletions {
+        return None;
+    }
+    let percent = aws.settings.brake_percent;
+    changes::brake(difference.live, difference.delete.len(), percent)
+}
+
+/// Ends the plan before it has changed anything. What it would have done stays pending in the run's books.
+async fn stopped(
+    aws: &Aws,
+    run: RunRow,
+    difference: &Difference,
+    stop: Stop,
+) -> Result<Value, StepError> {
+    let run_id = run.run_id.clone();
+    let counts = RunRow {
+        status: RunStatus::Running,
+        planned: (difference.process.len() + difference.delete.len()) as u64 + difference.unchanged,
+        unchanged: difference.unchanged,
+        ..run
+    };
+    runs::replace(aws, counts).await?;
+    let (stop, reason) = match stop {
+        Stop::DryRun => ("dry_run", String::new()),
+        Stop::Brake(reason) => ("brake", reason),
+    };
+    Ok(json!({
+        "run_id": run_id,
+        "to_process": difference.process.len(),
+        "to_delete": difference.delete.len(),
+        "unchanged": difference.unchanged,
+        "stop": stop,
+        "reason": reason,
     }))
 }
 
@@ -250,7 +305,11 @@ async fn whole_source(aws: &Aws, space: &str) -> Result<(Vec<DocumentRow>, Sourc
 fn compare(wanted: &Wanted<'_>, mut rows: Vec<DocumentRow>, sources: &mut Sources) -> Difference {
     let Wanted { run_id, now_ms, .. } = *wanted;
     rows.sort_by(|left, right| left.document_id.cmp(&right.document_id));
-    let mut difference = Difference::default();
+    let mut difference = Difference {
+        live: rows.iter().filter(|row| row.published.is_some()).count(),
+        ..Difference::default()
+    };
+    let mut gone = Vec::new();
     for row in rows {
         match sources.remove(&row.document_id) {
             Some(source)
@@ -264,6 +323,15 @@ fn compare(wanted: &Wanted<'_>, mut rows: Vec<DocumentRow>, sources: &mut Source
                     name: row.name.clone(),
                     source_version: source.version(),
                 });
+                difference.changes.push(PlannedChange {
+                    change: match row.published {
+                        Some(_) => Change::Changed,
+                        None => Change::New,
+                    },
+                    document_id: row.document_id.clone(),
+                    name: row.name.clone(),
+                    renamed_from: None,
+                });
                 let bytes = source.object.bytes;
                 let row = row.with_status(DocumentStatus::Pending, None, now_ms);
                 difference.rows.push(DocumentRow {
@@ -274,10 +342,53 @@ fn compare(wanted: &Wanted<'_>, mut rows: Vec<DocumentRow>, sources: &mut Source
                 });
             }
             None if row.status == DocumentStatus::Deleted => {}
-            None => difference.delete.push(row.document_id),
+            None => {
+                difference.delete.push(row.document_id.clone());
+                gone.push(row);
+            }
         }
     }
+    tell_deletions(&mut difference, gone);
     difference
+}
+
+/// A new document with the very bytes of one that is gone is that one under another name. It is still taken out under
+/// the old name and brought in under the new one.
+fn tell_deletions(difference: &mut Difference, gone: Vec<DocumentRow>) {
+    let versions: BTreeMap<&str, &str> = difference
+        .process
+        .iter()
+        .map(|planned| {
+            (
+                planned.source_version.as_str(),
+                planned.document_id.as_str(),
+            )
+        })
+        .collect();
+    let mut deleted = Vec::new();
+    for row in gone {
+        let version = row
+            .published
+            .as_ref()
+            .map(|live| live.source_version.as_str());
+        let now = version.and_then(|version| versions.get(version));
+        let renamed = now.and_then(|id| {
+            let mut changes = difference.changes.iter_mut();
+            changes.find(|change| change.document_id == *id && change.change == Change::New)
+        });
+        if let Some(renamed) = renamed {
+            renamed.change = Change::Renamed;
+            renamed.renamed_from = Some(row.name);
+        } else {
+            deleted.push(PlannedChange {
+                change: Change::Deleted,
+                document_id: row.document_id,
+                name: row.name,
+                renamed_from: None,
+            });
+        }
+    }
+    difference.changes.append(&mut deleted);
 }
 
 /// A document whose vectors are wanted in the table, and are not there, is done again.
@@ -355,6 +466,53 @@ mod tests {
         sorted(true, Published, Some("e-1-none"), Some("e"), (1, 0, 0));
         sorted(true, Published, Some("e-1-none"), None, (0, 0, 1));
         sorted(true, Deleted, None, None, (0, 0, 0));
+    }
+
+    #[test]
+    fn changes_are_told_by_kind() {
+        let mut sources: Sources = [
+            ("new", "1"),
+            ("changed", "2"),
+            ("moved-to", "3"),
+            ("same", "4"),
+        ]
+        .into_iter()
+        .map(|(name, etag)| (format!("s.{name}"), source(etag)))
+        .collect();
+        let published =
+            |name: &str, version: &str| row(name, DocumentStatus::Published, Some(version));
+        let rows = vec![
+            row("new", DocumentStatus::Pending, None),
+            published("changed", "0-1-none"),
+            row("moved-to", DocumentStatus::Pending, None),
+            published("moved-from", "3-1-none"),
+            published("gone", "5-1-none"),
+            published("same", "4-1-none"),
+        ];
+        let wanted = Wanted {
+            run_id: "s.run",
+            all: false,
+            vectors: None,
+            now_ms: 1,
+        };
+        let plan = compare(&wanted, rows, &mut sources);
+        let mut told: Vec<(Change, &str, Option<&str>)> = plan
+            .changes
+            .iter()
+            .map(|one| (one.change, one.name.as_str(), one.renamed_from.as_deref()))
+            .collect();
+        told.sort();
+        assert_eq!(
+            told,
+            [
+                (Change::New, "new", None),
+                (Change::Changed, "changed", None),
+                (Change::Renamed, "moved-to", Some("moved-from")),
+                (Change::Deleted, "gone", None),
+            ]
+        );
+        // A document that was moved is deleted under its old name all the same.
+        assert_eq!((plan.delete.len(), plan.unchanged, plan.live), (2, 1, 4));
     }
 
     #[test]

@@ -12,6 +12,9 @@ use super::rows::{
 use super::{StepError, batch_id, done};
 use crate::runs::{self, Counts};
 
+/// The error that the state machine gives a run whose plan the brake stopped.
+const BRAKE_PULLED: &str = "BrakePulled";
+
 pub(super) async fn fail_batch(
     aws: &Aws,
     run_id: &str,
@@ -87,7 +90,12 @@ pub(super) async fn report(
 ) -> Result<Value, StepError> {
     let run = runs::row(aws, run_id).await?;
     let (counts, _) = runs::books(aws, &run).await?;
-    let status = final_status(&counts, failure.is_some());
+    let status = match &failure {
+        // Nothing was changed, as was asked for or before harm was done.
+        None if run.dry_run => RunStatus::Succeeded,
+        Some((error, _)) if error == BRAKE_PULLED => RunStatus::Stopped,
+        _ => final_status(&counts, failure.is_some()),
+    };
     let (error, cause) = failure.unzip();
     let closed = RunRow {
         status,

@@ -156,6 +156,12 @@ pub struct RunRow {
     /// Embed the whole source with the model of the settings, whatever the space was embedded with.
     #[serde(default)]
     pub re_embed: bool,
+    /// Say what would change, and change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Delete whatever is gone from the source, however much it is.
+    #[serde(default)]
+    pub allow_deletions: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -213,6 +219,10 @@ pub struct PlannedDocument {
 pub mod objects {
     pub fn plan(run_id: &str) -> String {
         format!("runs/{run_id}/plan.jsonl")
+    }
+
+    pub fn changes(run_id: &str) -> String {
+        format!("runs/{run_id}/changes.jsonl")
     }
 
     pub fn deletions(run_id: &str) -> String {
