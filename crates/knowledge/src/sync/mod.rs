@@ -10,6 +10,8 @@ pub(crate) mod changes;
 mod compact;
 mod embedding;
 mod extraction;
+#[cfg(test)]
+mod machine_tests;
 mod plan;
 mod publish;
 mod report;
