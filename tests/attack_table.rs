@@ -52,8 +52,9 @@ struct Vault {
     host: Host,
     document: String,
     run: String,
-    /// Bob's, which says the word.
+    /// Bob's, which says the word, and the conversation that it belongs to.
     answer: String,
+    conversation: String,
 }
 
 impl Vault {
@@ -87,6 +88,7 @@ impl Vault {
             document: text("document_id"),
             run: text("run_id"),
             answer: String::new(),
+            conversation: String::new(),
             token: instance.token("eve", &[]),
             instance,
             host,
@@ -103,7 +105,8 @@ impl Vault {
             let (_, run) = run.send(&vault.host).await;
             if run["status"] == "SUCCEEDED" {
                 let answer = vault.asked_by_bob().await;
-                vault.answer = answer["answer_id"].as_str().unwrap().to_owned();
+                let id = |name: &str| answer[name].as_str().unwrap().to_owned();
+                (vault.answer, vault.conversation) = (id("answer_id"), id("conversation_id"));
                 return vault;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -112,7 +115,7 @@ impl Vault {
     }
 
     async fn asked_by_bob(&self) -> Value {
-        let body = json!({"question": QUESTION}).to_string();
+        let body = json!({"question": QUESTION, "conversation_id": "new"}).to_string();
         let ask = Call {
             function: "outcrop-query",
             method: "POST",
@@ -387,6 +390,10 @@ fn swapped_ids(vault: &Vault) -> Vec<Attack> {
         ("Bob's text", format!("/v1/documents/{id}/text")),
         ("Bob's run", format!("/v1/runs/{run}")),
         ("Bob's answer", format!("/v1/answers/{}", vault.answer)),
+        (
+            "Bob's conversation as an answer",
+            format!("/v1/answers/{}", vault.conversation),
+        ),
         ("Bob's document as an answer", format!("/v1/answers/{id}")),
         ("Bob's run as a document", format!("/v1/documents/{run}")),
         ("Bob's document as a run", format!("/v1/runs/{id}")),
@@ -431,6 +438,14 @@ fn swapped_ids(vault: &Vault) -> Vec<Attack> {
         method: Method::DELETE,
         ..get("delete Bob's document", &format!("/v1/documents/{id}"))
     });
+    for (what, conversation) in [
+        ("Bob's conversation", &vault.conversation),
+        ("Bob's answer as a conversation", &vault.answer),
+        ("Bob's document as a conversation", id),
+    ] {
+        let body = json!({"question": "And which word is it?", "conversation_id": conversation});
+        attacks.push(post(&format!("go on with {what}"), "/v1/ask", body));
+    }
     attacks.extend([
         post(
             "run over Bob's document",

@@ -12,6 +12,7 @@ mod agent_writes;
 mod attack_table;
 mod bad_input;
 mod brake;
+mod conversation;
 mod durability;
 mod evidence;
 mod guard_stream;

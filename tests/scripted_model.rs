@@ -9,10 +9,11 @@ use axum::routing::post;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-/// What it says next.
+/// What it says next, and what it was asked.
 #[derive(Clone, Default)]
 pub struct ScriptedModel {
     script: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Mutex<String>>,
 }
 
 impl ScriptedModel {
@@ -32,10 +33,22 @@ impl ScriptedModel {
     pub fn says(&self, deltas: impl IntoIterator<Item = impl Into<String>>) {
         *self.script.lock().unwrap() = deltas.into_iter().map(Into::into).collect();
     }
+
+    /// The texts of all messages so far.
+    pub fn asked(&self) -> String {
+        self.asked.lock().unwrap().clone()
+    }
 }
 
 async fn respond(State(model): State<ScriptedModel>, body: Bytes) -> Response<Body> {
     let request: Value = serde_json::from_slice(&body).unwrap();
+    for message in request["messages"].as_array().into_iter().flatten() {
+        let text = match &message["content"] {
+            Value::String(text) => text.clone(),
+            parts => parts.to_string(),
+        };
+        model.asked.lock().unwrap().push_str(&format!("{text}\n"));
+    }
     let script = model.script.lock().unwrap().clone();
     if request["stream"] != true {
         let message = json!({"role": "assistant", "content": script.concat()});

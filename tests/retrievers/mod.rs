@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use place::Place;
+pub use place::settings;
 use rows::{Asked, found};
 use table::Table;
 

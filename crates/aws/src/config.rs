@@ -50,6 +50,8 @@ pub struct Settings {
     pub answer_model: String,
     /// Models that a caller may name instead; comma-separated in `OUTCROP_ALLOWED_MODELS`.
     pub allowed_models: Vec<String>,
+    /// Model that puts follow-ups into words that stand alone; the one that answers where none is named.
+    pub condense_model: Option<String>,
     /// How long a model is waited for.
     pub model_timeouts: ModelTimeouts,
     /// Embedding model id.
@@ -175,6 +177,8 @@ impl Settings {
             )?,
             answer_model: required("OUTCROP_ANSWER_MODEL", "us.amazon.nova-lite-v1:0")?,
             allowed_models: listed(lookup("OUTCROP_ALLOWED_MODELS")),
+            condense_model: lookup("OUTCROP_CONDENSE_MODEL")
+                .filter(|value| !value.trim().is_empty()),
             model_timeouts: ModelTimeouts {
                 read: seconds(&lookup, "OUTCROP_MODEL_READ_TIMEOUT_SECONDS", 60)?,
                 idle: seconds(&lookup, "OUTCROP_MODEL_IDLE_TIMEOUT_SECONDS", 60)?,

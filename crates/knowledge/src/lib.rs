@@ -5,6 +5,7 @@ pub mod actions;
 pub mod answers;
 pub mod ask;
 pub mod cite;
+pub mod conversation;
 pub mod digest;
 pub mod documents;
 pub mod grounding;

@@ -46,6 +46,16 @@ pub enum KnowledgeError {
         "there is no answer {answer_id:?} of yours; answers are kept for a time, and only for who asked"
     )]
     AnswerNotFound { answer_id: String },
+    #[error(
+        "there is no conversation {conversation_id:?} of yours in this space; send \"new\" to begin one"
+    )]
+    ConversationNotFound { conversation_id: String },
+    #[error(
+        "the conversation has {turns} questions, the limit is {limit}; send \"new\" to begin another"
+    )]
+    ConversationTooLong { turns: u64, limit: u64 },
+    #[error("there are no conversations for you: {reason}; leave conversation_id out")]
+    ConversationsOff { reason: &'static str },
     #[error("there is no run {run_id:?} that you may see")]
     RunNotFound { run_id: String },
     #[error("there is no ticket {ticket_id:?} that you may see")]
@@ -153,6 +163,9 @@ impl KnowledgeError {
             Self::UnknownSpace { .. } => "UnknownSpace",
             Self::DocumentNotFound { .. } => "DocumentNotFound",
             Self::AnswerNotFound { .. } => "AnswerNotFound",
+            Self::ConversationNotFound { .. } => "ConversationNotFound",
+            Self::ConversationTooLong { .. } => "ConversationTooLong",
+            Self::ConversationsOff { .. } => "ConversationsOff",
             Self::RunNotFound { .. } => "RunNotFound",
             Self::TicketNotFound { .. } => "TicketNotFound",
             Self::TicketChanged { .. } => "TicketChanged",
@@ -186,11 +199,14 @@ impl KnowledgeError {
             Self::UnknownSpace { .. }
             | Self::DocumentNotFound { .. }
             | Self::AnswerNotFound { .. }
+            | Self::ConversationNotFound { .. }
             | Self::RunNotFound { .. }
             | Self::TicketNotFound { .. }
             | Self::UnknownRoute { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
-            Self::DocumentNameTaken { .. } | Self::TicketChanged { .. } => 409,
+            Self::DocumentNameTaken { .. }
+            | Self::TicketChanged { .. }
+            | Self::ConversationTooLong { .. } => 409,
             Self::PayloadTooLarge { .. } | Self::DocumentTooLarge { .. } => 413,
             Self::UnsupportedMediaType { .. } => 415,
             Self::Model(BedrockError::Throttled { .. }) => 429,
@@ -376,6 +392,16 @@ mod tests {
             },
             E::AnswerNotFound {
                 answer_id: "legal.3".into(),
+            },
+            E::ConversationNotFound {
+                conversation_id: "legal.4".into(),
+            },
+            E::ConversationTooLong {
+                turns: 50,
+                limit: 50,
+            },
+            E::ConversationsOff {
+                reason: "nothing is kept here",
             },
             E::RunNotFound {
                 run_id: "legal.2".into(),

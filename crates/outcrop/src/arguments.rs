@@ -222,6 +222,9 @@ pub struct EvalArguments {
 #[derive(Debug, Args)]
 pub struct AskArguments {
     pub question: String,
+    /// Go on with this conversation, or begin one with new
+    #[arg(long)]
+    pub conversation: Option<String>,
     #[command(flatten)]
     pub connection: Connection,
 }

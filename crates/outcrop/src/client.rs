@@ -135,11 +135,19 @@ impl Api {
     }
 
     /// Begins an answer as server-sent events.
-    pub async fn ask(&self, question: &str) -> Result<Response, Failure> {
+    pub async fn ask(
+        &self,
+        question: &str,
+        conversation: Option<&str>,
+    ) -> Result<Response, Failure> {
+        let mut body = json!({ "question": question, "space": self.space });
+        if let Some(id) = conversation {
+            body["conversation_id"] = json!(id);
+        }
         let reply = self
             .request(Method::POST, "/v1/ask")
             .header("accept", "text/event-stream")
-            .json(&json!({ "question": question, "space": self.space }))
+            .json(&body)
             .send()
             .await?;
         if reply.status().is_success() {

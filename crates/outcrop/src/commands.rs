@@ -94,7 +94,9 @@ async fn ask(arguments: AskArguments) -> Result<u8, Failure> {
 }
 
 async fn answer(api: &Api, arguments: &AskArguments) -> Result<u8, Failure> {
-    let mut body = api.ask(&arguments.question).await?.bytes_stream();
+    let conversation = arguments.conversation.as_deref();
+    let asked = api.ask(&arguments.question, conversation).await?;
+    let mut body = asked.bytes_stream();
     let mut parser = sse::Parser::default();
     let mut whole: Option<Value> = None;
     while let Some(bytes) = body.next().await {
@@ -120,6 +122,9 @@ async fn answer(api: &Api, arguments: &AskArguments) -> Result<u8, Failure> {
         output::piece(&citations(api, &whole));
         if let Some(words) = answers::unsupported(&whole) {
             output::note(&words);
+        }
+        if let Some(id) = whole["conversation_id"].as_str() {
+            output::note(&format!("go on with --conversation {id}"));
         }
     }
     Ok(if whole["answered"] == true {

@@ -244,6 +244,8 @@ fn answers_and_searches_have_the_fields_described() {
     };
     let answer = Answer {
         answer_id: text(),
+        conversation_id: None,
+        standalone_question: None,
         answer: text(),
         answered: true,
         citations: vec![citation.clone()],
@@ -288,6 +290,8 @@ fn answers_and_searches_have_the_fields_described() {
     check(&api, "Usage", &answer.usage, &answer.usage);
     check(&api, "Timings", &answer.timings_ms, &answer.timings_ms);
     let full = Answer {
+        conversation_id: Some(text()),
+        standalone_question: Some(text()),
         manifest_version: Some(1),
         ..answer.clone()
     };

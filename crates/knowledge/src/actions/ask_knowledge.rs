@@ -59,9 +59,7 @@ impl Action for AskKnowledge {
         let request = AskRequest {
             question: input.question,
             space: Some(context.space.to_owned()),
-            filter: None,
-            limit: None,
-            model: None,
+            ..AskRequest::default()
         };
         let answered = ask::ask(
             context.aws,

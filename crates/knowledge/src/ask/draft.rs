@@ -1,5 +1,6 @@
 //! From what is known before the model writes to the whole answer, and to what is kept of it.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use aws::clock;
@@ -7,10 +8,12 @@ use retrieval::Hit;
 use serde_json::json;
 
 use super::events::{Answer, AnswerSource, AskEvent, Timings, Usage};
+use super::question::GuardedQuestion;
 use super::writer::Written;
 use crate::access::Caller;
 use crate::answers::{AnswerRow, CitationRow, PassageRow};
 use crate::cite::Citation;
+use crate::conversation::{Condensed, TurnRow};
 use crate::digest::sha256_hex;
 use crate::guard::gate::GuardReport;
 use crate::guard::verdict::Verdict;
@@ -23,10 +26,14 @@ pub(super) struct Draft {
     pub model: String,
     /// As the guard let it through; empty where it was blocked.
     pub question: String,
-    /// Milliseconds that the guard took over the question.
-    pub question_ms: f64,
+    /// What stands for a follow-up.
+    pub standalone_question: Option<String>,
+    pub conversation_id: Option<String>,
+    condensed: Condensed,
     strict: bool,
     report: GuardReport,
+    /// Milliseconds that the guard took over the question.
+    question_ms: f64,
     begun: Instant,
     sources: Vec<AnswerSource>,
     passages: Vec<PassageRow>,
@@ -41,21 +48,68 @@ impl Draft {
         model: String,
         begun: Instant,
         strict: bool,
-        report: GuardReport,
+        mode: &'static str,
     ) -> Self {
         Self {
             answer_id,
             model,
             question: String::new(),
-            question_ms: 0.0,
+            standalone_question: None,
+            conversation_id: None,
+            condensed: Condensed::default(),
             strict,
-            report,
+            report: GuardReport {
+                mode,
+                ..GuardReport::default()
+            },
+            question_ms: 0.0,
             begun,
             sources: Vec::new(),
             passages: Vec::new(),
             retriever: "",
             manifest_version: None,
             cost: SearchCost::default(),
+        }
+    }
+
+    /// Takes over what the guard did with a question; of a follow-up there are two.
+    pub fn guarded(&mut self, question: &GuardedQuestion) {
+        let report = &mut self.report;
+        report.question = report.question.max(question.verdict);
+        report.question_findings.extend(question.findings.clone());
+        report.text_units += question.text_units;
+        report.checks += question.checks;
+        self.question_ms += question.waited_ms;
+    }
+
+    /// Takes over what a follow-up took.
+    pub fn condensed(&mut self, condensed: Condensed) {
+        self.condensed = condensed;
+    }
+
+    /// What is searched for and answered.
+    pub fn asked(&self) -> &str {
+        self.standalone_question
+            .as_deref()
+            .unwrap_or(&self.question)
+    }
+
+    /// The turn that a conversation remembers.
+    pub fn turn(&self, answer: &Answer) -> TurnRow {
+        let ids: BTreeSet<&String> = self
+            .passages
+            .iter()
+            .map(|passage| &passage.document_id)
+            .collect();
+        let (_, turn_id) = answer.answer_id.split_once('.').unwrap_or_default();
+        TurnRow {
+            turn_id: turn_id.to_owned(),
+            question: self.question.clone(),
+            standalone_question: self.standalone_question.clone(),
+            answer: answer.answer.clone(),
+            answer_id: answer.answer_id.clone(),
+            document_ids: ids.into_iter().cloned().collect(),
+            expires_at: 0,
         }
     }
 
@@ -79,7 +133,7 @@ impl Draft {
     }
 
     /// The answer, and the row that keeps it for `caller`.
-    pub fn finish(self, written: Written, caller: &Caller) -> (Answer, AnswerRow) {
+    pub fn finish(&self, written: Written, caller: &Caller) -> (Answer, AnswerRow) {
         let passage = written.guard;
         let blocked = Verdict::Block == passage.verdict.max(self.report.question);
         if written.unresolved > 0 {
@@ -90,20 +144,23 @@ impl Draft {
             );
         }
         let answer = Answer {
-            answer_id: self.answer_id,
+            answer_id: self.answer_id.clone(),
+            conversation_id: self.conversation_id.clone(),
+            standalone_question: self.standalone_question.clone(),
             answered: !written.citations.is_empty() && !blocked,
             answer: written.text,
             citations: written.citations,
             support: written.support,
             strict: self.strict,
-            sources: self.sources,
+            sources: self.sources.clone(),
             usage: Usage {
-                model: self.model,
-                input_tokens: written.input_tokens,
-                output_tokens: written.output_tokens,
+                model: self.model.clone(),
+                input_tokens: written.input_tokens + self.condensed.input_tokens,
+                output_tokens: written.output_tokens + self.condensed.output_tokens,
                 embedding_tokens: self.cost.embedding_tokens,
             },
             timings_ms: Timings {
+                condense: self.condensed.took_ms,
                 embed: self.cost.embed_ms,
                 search: self.cost.search_ms,
                 first_token: written.first_token_ms,
@@ -116,7 +173,7 @@ impl Draft {
                 answer_findings: passage.findings,
                 text_units: self.report.text_units + passage.text_units,
                 checks: self.report.checks + passage.checks,
-                ..self.report
+                ..self.report.clone()
             },
             stop_reason: written.stop_reason,
             prompt_version: prompt::VERSION,
@@ -128,11 +185,11 @@ impl Draft {
             owner: caller.owner().unwrap_or_default().to_owned(),
             created_at_ms: clock::now_ms(),
             expires_at: 0,
-            question: self.question,
-            standalone_question: None,
+            question: self.question.clone(),
+            standalone_question: self.standalone_question.clone(),
             answer: answer.answer.clone(),
             answered: answer.answered,
-            passages: self.passages,
+            passages: self.passages.clone(),
             citations: answer.citations.iter().map(citation).collect(),
             support: answer.support.clone(),
             model: answer.usage.model.clone(),

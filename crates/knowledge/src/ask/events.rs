@@ -34,6 +34,8 @@ pub struct Usage {
 /// Milliseconds of an answer's parts.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Timings {
+    /// Putting a follow-up into words that stand alone.
+    pub condense: f64,
     pub embed: f64,
     pub search: f64,
     /// From asking the model to its first text.
@@ -48,6 +50,12 @@ pub struct Timings {
 #[derive(Debug, Clone, Serialize)]
 pub struct Answer {
     pub answer_id: String,
+    /// The conversation that the question belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<String>,
+    /// What was searched for and answered instead of a follow-up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standalone_question: Option<String>,
     /// With markers `[1]`, `[2]`, … where citations belong.
     pub answer: String,
     /// Whether the documents hold an answer. An answer without a citation that resolves is none.

@@ -21,6 +21,7 @@ use crate::KnowledgeError;
 use crate::access::Caller;
 use crate::answers;
 use crate::cite::Source;
+use crate::conversation::{self, Conversation};
 use crate::guard::call::Guard;
 use crate::guard::gate::Gate;
 use crate::guard::verdict::Verdict;
@@ -63,6 +64,9 @@ pub struct AskRequest {
     /// Another model than the settings', if they allow it.
     #[serde(default)]
     pub model: Option<String>,
+    /// The conversation that this question goes on, or `new`.
+    #[serde(default)]
+    pub conversation_id: Option<String>,
 }
 
 /// Answers a question. With `events`, each step is told as it happens, the last being [`AskEvent::Done`]; `None` comes
@@ -83,6 +87,10 @@ pub async fn ask(
     let filter = search::parse_filter(request.filter.as_ref())?;
     let space = request.space.as_deref().unwrap_or(spaces::DEFAULT);
     let entered = spaces::enter(aws, space, caller, Role::Reader).await?;
+    let conversation = match request.conversation_id.as_deref() {
+        Some(id) => Some(conversation::open(aws, space, caller, id).await?),
+        None => None,
+    };
     let strict = entered.strict;
     let guard = Guard::of(aws, space);
     let mode = match strict {
@@ -90,19 +98,22 @@ pub async fn ask(
         true => GuardMode::Sync,
         false => guard.answer_mode(),
     };
-    let question = guarded(&guard, &request.question).await?;
     let answer_id = format!("{space}.{}", chance::ulid(clock::now_ms()));
-    let report = question.report(mode.as_str());
-    let mut draft = Draft::new(answer_id, model, begun, strict, report);
-    draft.question_ms = question.waited_ms;
+    let mut draft = Draft::new(answer_id, model, begun, strict, mode.as_str());
     let listener = Listener(events);
+    let call = Call {
+        aws,
+        caller,
+        conversation: conversation.as_ref(),
+        listener: &listener,
+    };
+    let question = understand(&call, &guard, &mut draft, &request.question).await?;
     if question.verdict == Verdict::Block {
         let written = refused(&draft, &question, &listener).await.ok();
-        return end(aws, caller, draft, written, &listener).await;
+        return end(&call, draft, written).await;
     }
-    draft.question.clone_from(&question.text);
     let wanted = Wanted {
-        text: &question.text,
+        text: draft.asked(),
         mode: SearchMode::Hybrid,
         limit: request.limit.unwrap_or(SOURCES).clamp(1, SOURCES_LIMIT),
         filter: filter.as_ref(),
@@ -123,7 +134,7 @@ pub async fn ask(
             let sources = found.hits.into_iter().map(Source::new).collect();
             let mask = Mask::Principals(caller.principals.clone());
             let asked = Asked {
-                question: question.text.as_str(),
+                question: draft.asked(),
                 model: &draft.model,
                 sources,
                 strict,
@@ -133,30 +144,84 @@ pub async fn ask(
         }
         _ => nothing_published(&listener).await.ok(),
     };
-    end(aws, caller, draft, written, &listener).await
+    end(&call, draft, written).await
+}
+
+/// What stays the same through one question.
+struct Call<'a> {
+    aws: &'a Aws,
+    caller: &'a Caller,
+    conversation: Option<&'a Conversation>,
+    listener: &'a Listener,
+}
+
+/// Guards the question and, of a follow-up, puts it into words that stand alone and guards those too: a model wrote them.
+/// Answers the one that was blocked, or else the last.
+async fn understand(
+    call: &Call<'_>,
+    guard: &Guard<'_>,
+    draft: &mut Draft,
+    text: &str,
+) -> Result<GuardedQuestion, KnowledgeError> {
+    let mut question = guarded(guard, text).await?;
+    draft.guarded(&question);
+    draft.conversation_id = call
+        .conversation
+        .map(|conversation| conversation.conversation_id.clone());
+    if question.verdict == Verdict::Block {
+        return Ok(question);
+    }
+    draft.question.clone_from(&question.text);
+    let turns = call
+        .conversation
+        .map_or(&[][..], |conversation| &conversation.turns);
+    if turns.is_empty() {
+        return Ok(question);
+    }
+    let settings = &call.aws.settings;
+    let model = settings.condense_model.as_deref().unwrap_or(&draft.model);
+    let condensed = conversation::condense(call.aws, model, turns, &question.text).await?;
+    if condensed.question != question.text {
+        let said = guarded(guard, &condensed.question).await?;
+        draft.guarded(&said);
+        draft.standalone_question = (said.verdict != Verdict::Block).then(|| said.text.clone());
+        // What was masked in the follow-up is told with what was masked in its new words.
+        let mut findings = std::mem::take(&mut question.findings);
+        findings.extend(said.findings);
+        question = GuardedQuestion {
+            verdict: question.verdict.max(said.verdict),
+            findings,
+            ..said
+        };
+    }
+    draft.condensed(condensed);
+    Ok(question)
 }
 
 /// Makes the answer, keeps what it stood on and tells it; nothing when the listener hung up.
 async fn end(
-    aws: &Aws,
-    caller: &Caller,
+    call: &Call<'_>,
     draft: Draft,
     written: Option<Written>,
-    listener: &Listener,
 ) -> Result<Option<Answer>, KnowledgeError> {
     let Some(written) = written else {
         tracing::info!(answer_id = draft.answer_id, "the client hung up");
         return Ok(None);
     };
-    let (mut answer, row) = draft.finish(written, caller);
-    answer.replayable = match answers::keep(aws, row).await {
-        Ok(kept) => kept,
-        Err(error) => {
-            // The answer is made and perhaps heard; it says that it cannot be read back.
-            tracing::error!(answer_id = answer.answer_id, %error, "an answer was not kept");
-            false
-        }
+    let (mut answer, row) = draft.finish(written, call.caller);
+    let unkept = |what: &str, error: &dyn std::fmt::Display| {
+        tracing::error!(answer_id = answer.answer_id, %error, what, "was not kept");
     };
+    // The answer is made and perhaps heard; it says that it cannot be read back.
+    let kept = answers::keep(call.aws, row).await;
+    let kept = kept.inspect_err(|error| unkept("the answer", error));
+    let blocked = Verdict::Block == answer.guard.question.max(answer.guard.answer);
+    if let Some(conversation) = call.conversation.filter(|_| !blocked) {
+        let added = conversation.add(call.aws, draft.turn(&answer)).await;
+        added.inspect_err(|error| unkept("the turn", error)).ok();
+    }
+    answer.replayable = kept.unwrap_or(false);
+    let listener = call.listener;
     let told = async {
         listener.tell(AskEvent::Usage(answer.usage.clone())).await?;
         listener

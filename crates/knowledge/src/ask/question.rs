@@ -7,7 +7,6 @@ use aws::bedrock::GuardSource;
 use super::events::{AskEvent, HungUp, Listener};
 use crate::KnowledgeError;
 use crate::guard::call::{BLOCKED, Guard};
-use crate::guard::gate::GuardReport;
 use crate::guard::verdict::{self, Checked, Finding, Verdict};
 use crate::search::milliseconds;
 
@@ -23,17 +22,6 @@ pub(super) struct GuardedQuestion {
 }
 
 impl GuardedQuestion {
-    pub fn report(&self, mode: &'static str) -> GuardReport {
-        GuardReport {
-            mode,
-            question: self.verdict,
-            question_findings: self.findings.clone(),
-            text_units: self.text_units,
-            checks: self.checks,
-            ..GuardReport::default()
-        }
-    }
-
     /// Tells what was found, if anything was.
     pub async fn tell(&self, listener: &Listener) -> Result<(), HungUp> {
         if self.verdict == Verdict::Allow {

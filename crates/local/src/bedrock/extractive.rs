@@ -2,6 +2,7 @@
 //! request's token limit, stop sequences and tool choice.
 use super::answerer::{self, Chosen};
 use super::content::{Citation, Location, TextPart};
+use super::follow_up;
 use super::passages::{Material, Passage, Place};
 use super::reply::{Block, Spoken, StopReason};
 use super::request::{ConverseRequest, InferenceConfig};
@@ -17,6 +18,9 @@ pub(super) const NO_PASSAGES: &str = "This is the laptop's extractive answerer: 
 
 /// Answers a request.
 pub(super) fn speak(request: &ConverseRequest, material: &Material) -> Spoken {
+    if let Some(question) = follow_up::speak(request) {
+        return limited(text(&question), &request.inference_config);
+    }
     match tools::speak(request, material) {
         Some(spoken) if spoken.reason == StopReason::ToolUse => spoken,
         Some(spoken) => limited(spoken.blocks, &request.inference_config),

@@ -2,7 +2,7 @@
 //! embedder and guardrails by patterns, or over any OpenAI-compatible endpoint. What it cannot do it refuses by name.
 //!
 //! Files: `wire` errors and replies · `models` ids · `content`, `request` what comes in · `passages`, `sentences`,
-//! `words`, `answerer`, `extractive` the local text model · `openai` the endpoint · `reply`, `frames` what goes out ·
+//! `words`, `answerer`, `extractive`, `follow_up` the local text model · `openai` the endpoint · `reply`, `frames` what goes out ·
 //! `embed`, `neural`, `invoke` embeddings · `retrieve` knowledge bases · `guardrail` · `cache` · `faults` · `converse`, `routes` the operations ·
 //! `tools` the local model's choice of tools · `agents` agents and their parts · `agent_runtime` agents at work ·
 //! `services` what they call.
@@ -15,6 +15,7 @@ mod converse;
 mod embed;
 mod extractive;
 mod faults;
+mod follow_up;
 mod frames;
 mod guardrail;
 mod invoke;

@@ -24,6 +24,8 @@ const state = {
   lastMarker: null,
   openDocument: null, // {document_id, title, uri, text, bytes}
   cursor: null,
+  conversation: null, // id of the conversation that the next question goes on
+  conversations: true, // whether this deployment keeps any for this reader
 };
 
 /** Makes an element; strings become text nodes, `null` children are skipped. */
@@ -228,6 +230,9 @@ function receiveReply(reply) {
     appendAnswer(state.tail);
   }
   state.tail = "";
+  state.conversation = reply.conversation_id ?? null;
+  $("follow-up").hidden = !state.conversation;
+  if (reply.standalone_question) notice("Understood as:", reply.standalone_question, { calm: true });
   if (reply.answered) showSupport(reply.answer ?? "", reply.support ?? []);
   showUsage(reply.usage, reply.timings_ms);
   if (reply.answered === false) {
@@ -331,8 +336,28 @@ async function submit() {
   }
 }
 
+/** Asks within the conversation of this page; begins another where that one has ended or none is kept. */
+async function openAnswer(question, signal) {
+  const conversation_id = state.conversations ? state.conversation ?? "new" : undefined;
+  try {
+    const body = { question, space: space(), conversation_id };
+    return await postJson("/v1/ask", body, { signal, headers: { accept: "text/event-stream" } });
+  } catch (error) {
+    const name = error.problem?.name;
+    if (name === "ConversationsOff" && state.conversations) state.conversations = false;
+    else if (/^Conversation(NotFound|TooLong)$/.test(name) && state.conversation) beginAnew();
+    else throw error;
+    return openAnswer(question, signal);
+  }
+}
+
+function beginAnew() {
+  state.conversation = null;
+  $("follow-up").hidden = true;
+}
+
 async function ask(question, signal) {
-  const response = await postJson("/v1/ask", { question, space: space() }, { signal, headers: { accept: "text/event-stream" } });
+  const response = await openAnswer(question, signal);
   if (!response.headers.get("content-type")?.startsWith("text/event-stream")) {
     receiveReply(await response.json());
     return;
@@ -646,7 +671,11 @@ function wire() {
   });
   $("stop").addEventListener("click", () => state.asking?.abort());
   $("more").addEventListener("click", () => listDocuments({ more: true }));
-  $("space").addEventListener("change", refresh);
+  $("anew").addEventListener("click", beginAnew);
+  $("space").addEventListener("change", () => {
+    beginAnew();
+    refresh();
+  });
   $("reader-close").addEventListener("click", (event) => {
     event.preventDefault();
     history.pushState(null, "", location.pathname);
