@@ -474,6 +474,26 @@ async fn a_run_tells_of_no_document_that_its_reader_may_not_read() {
     let chief = Caller::user(&instance, "chief", &[]);
     check(&chief, &["open.txt"], json!(1)).await;
     check(&owner, &["open.txt", "secret.txt"], Value::Null).await;
+    // The same of a listing of what was refused: its reasons are for readers.
+    let refused = "/v1/documents?status=refused";
+    let listed = editor.send("GET", refused, None).await.body;
+    assert_eq!(listed["documents"].as_array().unwrap().len(), 1, "{listed}");
+    assert_eq!(
+        listed["documents"][0]["error"], "ContentMismatch",
+        "{listed}"
+    );
+    let whole = owner.send("GET", refused, None).await.body;
+    assert_eq!(whole["documents"].as_array().unwrap().len(), 2, "{whole}");
+    let published = owner
+        .send("GET", "/v1/documents?status=published", None)
+        .await
+        .body;
+    assert_eq!(published["documents"], json!([]));
+    let unknown = owner
+        .send("GET", "/v1/documents?status=deleted", None)
+        .await
+        .body;
+    assert_eq!(unknown["name"], "InvalidRequest", "{unknown}");
     let other = Caller::user(&instance, "walt", &["writers"]);
     assert_eq!(other.send("GET", &path, None).await.status, 404);
     let listed = other.send("GET", "/v1/runs", None).await.body;

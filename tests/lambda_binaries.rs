@@ -40,7 +40,11 @@ pub fn host(instance: &Instance) -> Host {
 
 /// As [`host`], with other variables and another number of processes for each function.
 pub fn host_with(instance: &Instance, variables: &[(&str, &str)], processes: usize) -> Host {
-    let parameters = [("EmbedDimensions", "256"), ("Admins", "user:local")];
+    let parameters = [
+        ("EmbedDimensions", "256"),
+        ("Admins", "user:local"),
+        ("CallerRequestsPerMinute", "0"),
+    ];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let parameters = BTreeMap::from(parameters);
     let file = |path: &str| std::fs::read_to_string(root().join(path)).ok();

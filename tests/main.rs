@@ -21,6 +21,7 @@ mod index;
 mod instance;
 mod journey;
 mod lambda_binaries;
+mod limits;
 mod retrievers;
 mod sample;
 mod scripted_model;

@@ -13,8 +13,7 @@ use retrieval::{Filter, Mask, Mode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use place::Place;
-pub use place::settings;
+pub use place::{Place, settings};
 use rows::{Asked, found};
 use table::Table;
 
@@ -316,8 +315,9 @@ async fn a_setting_is_set_and_refused_over_http() {
     assert_eq!(get().await.body["name"], "UnknownSpace");
     let set = place.set("embedded").await;
     let expected = json!({
-        "space": "legal", "role": "admin", "retriever": "embedded", "inherited": false, "ready": true,
+        "space": "legal", "role": "admin", "retriever": "embedded", "inherited": false, "ready": true, "strict": false,
         "roles": {"reader": ["everyone"], "editor": [], "admin": []},
+        "limits": {"caller_per_minute": 0, "space_per_minute": 0},
     });
     assert_eq!(set, expected);
     let put = async |body: Value| {

@@ -70,6 +70,10 @@ pub struct Settings {
     pub brake_percent: u64,
     /// Days that answers and conversations are kept for those who asked; 0: not at all.
     pub history_days: u64,
+    /// Requests in a minute, for spaces that say nothing else.
+    pub request_limits: RequestLimits,
+    /// Tokens of one answer at the most.
+    pub answer_tokens: u32,
     /// SDK attempts after the first. 0 inside ingestion steps, where the state machine retries.
     pub sdk_retries: u32,
     /// Bounds of the index files.
@@ -99,6 +103,19 @@ pub struct ModelTimeouts {
 
 /// The longest of them, in seconds.
 const MODEL_TIMEOUT_SECONDS: u64 = 870;
+
+/// How many requests are taken in a minute; 0 is any number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// Of one caller in one space; `OUTCROP_CALLER_REQUESTS_PER_MINUTE`.
+    pub caller_per_minute: u64,
+    /// Of all callers of a space together; `OUTCROP_SPACE_REQUESTS_PER_MINUTE`.
+    pub space_per_minute: u64,
+}
+
+const CALLER_REQUESTS: &str = "OUTCROP_CALLER_REQUESTS_PER_MINUTE";
+/// The longest answer that may be configured, in tokens.
+const ANSWER_TOKENS: u64 = 16_384;
 
 /// How much of the index a function keeps, and how long replaced index files stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,6 +210,11 @@ impl Settings {
             admins: listed(lookup("OUTCROP_ADMINS").or_else(|| Some(ACCOUNT.to_owned()))),
             brake_percent: whole("OUTCROP_BRAKE_PERCENT", &lookup, 20, "20")?,
             history_days: whole("OUTCROP_HISTORY_DAYS", &lookup, 30, "30")?,
+            request_limits: RequestLimits {
+                caller_per_minute: whole(CALLER_REQUESTS, &lookup, 0, "600")?,
+                space_per_minute: whole("OUTCROP_SPACE_REQUESTS_PER_MINUTE", &lookup, 0, "6000")?,
+            },
+            answer_tokens: answer_tokens(&lookup)?,
             sdk_retries: 2,
             index: index_settings(&lookup)?,
             agents: AgentSettings {
@@ -352,6 +374,20 @@ fn whole(
         problem: format!("is {text:?}, not a whole number"),
         example,
     })
+}
+
+fn answer_tokens(lookup: &impl Fn(&str) -> Option<String>) -> Result<u32, ConfigError> {
+    let variable = "OUTCROP_ANSWER_TOKENS";
+    let tokens = whole(variable, lookup, 1_024, "1024")?;
+    let fits = (1..=ANSWER_TOKENS).contains(&tokens);
+    u32::try_from(tokens)
+        .ok()
+        .filter(|_| fits)
+        .ok_or(ConfigError {
+            variable,
+            problem: format!("is {tokens}, not from 1 to {ANSWER_TOKENS}"),
+            example: "1024",
+        })
 }
 
 fn dimensions(text: &str) -> Result<u32, ConfigError> {
@@ -536,6 +572,10 @@ mod tests {
         check("OUTCROP_SESSION_WRITES", Some("-1"));
         check("OUTCROP_PRINCIPAL_WRITES", Some("many"));
         check("OUTCROP_AUDIT_DAYS", Some("1.5"));
+        check("OUTCROP_CALLER_REQUESTS_PER_MINUTE", Some("-1"));
+        check("OUTCROP_SPACE_REQUESTS_PER_MINUTE", Some("many"));
+        check("OUTCROP_ANSWER_TOKENS", Some("0"));
+        check("OUTCROP_ANSWER_TOKENS", Some("16385"));
         check("AWS_CA_BUNDLE", Some("/nowhere/at/all.pem"));
     }
 }

@@ -7,7 +7,7 @@ use aws::lambda::{Event, HttpRequest, Reply, StepFailure};
 use http::StatusCode;
 use knowledge::KnowledgeError;
 use knowledge::guard::{self, GuardCheckRequest};
-use knowledge::http::{self as web, BODY_BYTES, Route};
+use knowledge::http::{self as web, Route};
 use knowledge::problem::parse_json;
 use knowledge::sync::{self, Step, StepError};
 use serde_json::Value;
@@ -51,10 +51,6 @@ pub async fn handle(service: Arc<Service>, event: Event) -> Result<Reply, StepFa
 async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeError> {
     web::find(ROUTES, request)?;
     web::require_json(request)?;
-    if request.body.len() > BODY_BYTES {
-        let (bytes, limit) = (request.body.len() as u64, BODY_BYTES as u64);
-        return Err(KnowledgeError::PayloadTooLarge { bytes, limit });
-    }
     let wanted: GuardCheckRequest = parse_json(&request.body)?;
     let found = guard::check(aws, &web::caller(request), &wanted).await?;
     Ok(web::json(StatusCode::OK, &found))

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use knowledge::KnowledgeError;
 use knowledge::documents::NewDocument;
+use knowledge::limits::LimitsChange;
 use knowledge::orders::NewOrder;
 use knowledge::roles::{self, RolesChange};
 use serde::Deserialize;
@@ -75,6 +76,8 @@ pub(crate) struct SpaceForm {
     pub strict: Option<bool>,
     #[serde(default)]
     pub roles: RolesChange,
+    #[serde(default)]
+    pub limits: LimitsChange,
 }
 
 /// `POST /v1/orders`.

@@ -5,12 +5,12 @@ use aws::lambda::{HttpRequest, Reply};
 use http::StatusCode;
 use knowledge::access::Caller;
 use knowledge::documents::{self, NewDocument};
-use knowledge::http::{self as web, BODY_BYTES, Route};
+use knowledge::http::{self as web, Route};
 use knowledge::problem::parse_json;
 use knowledge::roles::Role;
 use knowledge::runs::Task;
 use knowledge::spaces::SpaceChange;
-use knowledge::{KnowledgeError, orders, runs, spaces, uploads};
+use knowledge::{KnowledgeError, limits, orders, runs, spaces, uploads};
 use serde_json::{Value, json};
 
 use crate::body::{self, LinkForm, OrdersForm, RunForm, SpaceForm, Uploads};
@@ -93,10 +93,6 @@ pub(crate) async fn route(aws: &Aws, request: &HttpRequest) -> Reply {
 
 async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeError> {
     let number = web::find(ROUTES, request)?;
-    if request.body.len() > BODY_BYTES {
-        let (bytes, limit) = (request.body.len() as u64, BODY_BYTES as u64);
-        return Err(KnowledgeError::PayloadTooLarge { bytes, limit });
-    }
     let caller = web::caller(request);
     let Route { method, path } = ROUTES[number];
     if ["/v1/tickets", "/v1/flags", "/v1/audit"]
@@ -155,6 +151,7 @@ async fn set_space(
     let change = SpaceChange {
         roles: form.roles,
         strict: form.strict,
+        limits: form.limits,
         retriever,
     };
     let fills = change.retriever.is_some();
@@ -190,10 +187,12 @@ async fn upload(
         body::json_upload(&request.body)?
     };
     let space = space.as_deref().unwrap_or(spaces::DEFAULT);
+    let entered = spaces::enter_or_make(aws, space, caller, Role::Editor).await?;
+    limits::count(aws, &entered, caller).await?;
     let mut stored = Vec::with_capacity(uploads.len());
     for upload in uploads {
         let name = upload.document.name.clone();
-        let id = documents::store(aws, space, caller, &upload.document, upload.content).await?;
+        let id = documents::store(aws, &entered, caller, &upload.document, upload.content).await?;
         stored.push((id, name));
     }
     let ids = stored.iter().map(|(id, _)| id.clone()).collect();
@@ -236,8 +235,10 @@ async fn announce(
         metadata: form.metadata,
         readers: form.readers,
     };
+    let entered = spaces::enter_or_make(aws, space, caller, Role::Editor).await?;
+    limits::count(aws, &entered, caller).await?;
     let (document_id, upload_url) =
-        uploads::announce(aws, space, caller, &document, form.bytes).await?;
+        uploads::announce(aws, &entered, caller, &document, form.bytes).await?;
     let body = json!({ "document_id": document_id, "upload_url": upload_url });
     Ok(web::json(StatusCode::OK, &body))
 }
@@ -252,7 +253,8 @@ async fn start(aws: &Aws, caller: &Caller, request: &HttpRequest) -> Result<Repl
     } else {
         Role::Editor
     };
-    spaces::enter(aws, space, caller, needed).await?;
+    let entered = spaces::enter(aws, space, caller, needed).await?;
+    limits::count(aws, &entered, caller).await?;
     if let Some(foreign) = form
         .documents
         .iter()

@@ -12,11 +12,12 @@ use serde_json::Value;
 
 use crate::KnowledgeError;
 use crate::access::{self, Caller};
+use crate::limits;
 use crate::names::{self, Sidecar};
 use crate::paging::{self, Visible};
 use crate::release::{may_read, seen};
 use crate::roles::Role;
-use crate::spaces;
+use crate::spaces::{self, Entered};
 use crate::sync::rows::{DocumentRow, DocumentStatus, Screening};
 use crate::uploads::{ANNOUNCED_SECONDS, UploadRow};
 
@@ -105,12 +106,13 @@ impl From<DocumentRow> for Document {
 /// or the services' errors.
 pub async fn store(
     aws: &Aws,
-    space: &str,
+    entered: &Entered,
     caller: &Caller,
     document: &NewDocument,
     content: Bytes,
 ) -> Result<String, KnowledgeError> {
-    let (id, sidecar) = admit(aws, space, caller, document).await?;
+    let (id, sidecar) = admit(aws, entered, caller, document).await?;
+    let space = entered.space.as_str();
     let row = announced_row(aws, &id, document, &sidecar, content.len() as u64).await?;
     write_sidecar(aws, space, &document.name, &sidecar).await?;
     aws.table.put(&keys::document(&id), &row).await?;
@@ -123,7 +125,7 @@ pub async fn store(
 /// Whether `caller` may store `document`; answers its id and sidecar.
 pub(crate) async fn admit(
     aws: &Aws,
-    space: &str,
+    entered: &Entered,
     caller: &Caller,
     document: &NewDocument,
 ) -> Result<(String, Sidecar), KnowledgeError> {
@@ -132,8 +134,8 @@ pub(crate) async fn admit(
         return Err(KnowledgeError::InvalidDocumentName { name, problem });
     }
     access::check_principals(&document.readers)?;
-    spaces::enter_or_make(aws, space, caller, Role::Editor).await?;
-    let id = names::document_id(space, &document.name);
+    entered.require(Role::Editor)?;
+    let id = names::document_id(&entered.space, &document.name);
     let stored: Option<DocumentRow> = aws.table.get(&keys::document(&id)).await?;
     if let Some(row) = &stored
         && row.status != DocumentStatus::Deleted
@@ -232,7 +234,8 @@ pub async fn require_known(
 /// # Errors
 /// [`KnowledgeError::DocumentNotFound`]; [`KnowledgeError::RoleRequired`] for who is no editor.
 pub async fn remove(aws: &Aws, document_id: &str, caller: &Caller) -> Result<(), KnowledgeError> {
-    let row = readable_row(aws, document_id, caller, Role::Editor).await?;
+    let (entered, row) = readable_row(aws, document_id, caller, Role::Editor).await?;
+    limits::count(aws, &entered, caller).await?;
     let space = keys::space_of(document_id).unwrap_or_default();
     let key = names::source_key(space, &row.name);
     aws.bucket.delete(&key).await?;
@@ -251,7 +254,7 @@ pub async fn get(
     document_id: &str,
     caller: &Caller,
 ) -> Result<Document, KnowledgeError> {
-    let row = readable_row(aws, document_id, caller, Role::Reader).await?;
+    let (_, row) = readable_row(aws, document_id, caller, Role::Reader).await?;
     Ok(row.into())
 }
 
@@ -264,7 +267,7 @@ pub async fn text(
     document_id: &str,
     caller: &Caller,
 ) -> Result<DocumentText, KnowledgeError> {
-    let row = readable_row(aws, document_id, caller, Role::Reader).await?;
+    let (_, row) = readable_row(aws, document_id, caller, Role::Reader).await?;
     let Some(live) = row.published else {
         return Err(KnowledgeError::DocumentNotFound {
             document_id: document_id.to_owned(),
@@ -286,6 +289,16 @@ pub async fn text(
     })
 }
 
+/// Which documents to list, and where to begin.
+#[derive(Debug, Clone, Copy)]
+pub struct Listing<'a> {
+    pub limit: usize,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<&'a str>,
+    /// Only those that stand so.
+    pub status: Option<DocumentStatus>,
+}
+
 /// One page of the documents that the caller may read.
 ///
 /// # Errors
@@ -294,13 +307,14 @@ pub async fn list(
     aws: &Aws,
     space: &str,
     caller: &Caller,
-    limit: usize,
-    cursor: Option<&str>,
+    listing: Listing<'_>,
 ) -> Result<DocumentPage, KnowledgeError> {
     spaces::enter(aws, space, caller, Role::Reader).await?;
     let partition = keys::space_partition(space);
-    let mut after = paging::after(cursor, space)?.map(|id| format!("{DOCUMENT_PREFIX}{id}"));
-    let mut visible = Visible::new(limit);
+    let mut after =
+        paging::after(listing.cursor, space)?.map(|id| format!("{DOCUMENT_PREFIX}{id}"));
+    let mut visible = Visible::new(listing.limit);
+    let wanted = |row: &DocumentRow| listing.status.is_none_or(|status| row.status == status);
     while visible.wants_more() {
         let range = Range {
             partition: &partition,
@@ -310,7 +324,7 @@ pub async fn list(
             newest_first: false,
         };
         let page = aws.table.query::<DocumentRow>(range).await?;
-        visible.take(page.items, |row| may_read(row, caller));
+        visible.take(page.items, |row| wanted(row) && may_read(row, caller));
         after = page.next;
         if after.is_none() {
             break;
@@ -331,7 +345,7 @@ async fn readable_row(
     document_id: &str,
     caller: &Caller,
     needed: Role,
-) -> Result<DocumentRow, KnowledgeError> {
+) -> Result<(Entered, DocumentRow), KnowledgeError> {
     let missing = || KnowledgeError::DocumentNotFound {
         document_id: document_id.to_owned(),
     };
@@ -341,9 +355,10 @@ async fn readable_row(
         spaces::enter(aws, space, caller, needed),
         aws.table.get::<DocumentRow>(&key)
     );
-    match entered {
-        Ok(_) => row?.and_then(|row| seen(row, caller)).ok_or_else(missing),
-        Err(KnowledgeError::UnknownSpace { .. }) => Err(missing()),
-        Err(error) => Err(error),
-    }
+    let entered = entered.map_err(|error| match error {
+        KnowledgeError::UnknownSpace { .. } => missing(),
+        error => error,
+    })?;
+    let row = row?.and_then(|row| seen(row, caller)).ok_or_else(missing)?;
+    Ok((entered, row))
 }

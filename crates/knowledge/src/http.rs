@@ -23,14 +23,19 @@ pub struct Route {
 /// the request's parameters.
 ///
 /// # Errors
-/// [`KnowledgeError::UnknownRoute`] or [`KnowledgeError::MethodNotAllowed`].
+/// [`KnowledgeError::UnknownRoute`], [`KnowledgeError::MethodNotAllowed`], or [`KnowledgeError::PayloadTooLarge`] for a
+/// body over [`BODY_BYTES`].
 pub fn find(routes: &[Route], request: &HttpRequest) -> Result<usize, KnowledgeError> {
     let same_path = |route: &&Route| route.path == request.resource;
     let found = routes
         .iter()
         .position(|route| same_path(&route) && route.method == request.method);
     if let Some(number) = found {
-        return Ok(number);
+        let (bytes, limit) = (request.body.len() as u64, BODY_BYTES as u64);
+        return match bytes > limit {
+            true => Err(KnowledgeError::PayloadTooLarge { bytes, limit }),
+            false => Ok(number),
+        };
     }
     let allowed: Vec<&str> = routes
         .iter()
@@ -132,6 +137,9 @@ pub fn problem(error: &KnowledgeError) -> Reply {
             KnowledgeError::MethodNotAllowed { allowed, .. } => {
                 head.headers.push(("allow", allowed.clone()));
             }
+            KnowledgeError::RateLimited { seconds, .. } => {
+                head.headers.push(("retry-after", seconds.to_string()));
+            }
             error if error.retry() => head.headers.push(("retry-after", "2".into())),
             _ => {}
         }
@@ -187,5 +195,35 @@ mod tests {
         check("DELETE", "/v1/documents/{document_id}", Ok(2));
         check("POST", "/v1/documents", Err("MethodNotAllowed"));
         check("GET", "/v2", Err("UnknownRoute"));
+    }
+
+    #[test]
+    fn a_body_has_a_bound_on_every_route() {
+        let check = |bytes: usize, expected: Result<usize, &str>| {
+            let request = HttpRequest {
+                method: "GET".to_owned(),
+                resource: "/v1/documents".to_owned(),
+                body: vec![b'x'; bytes].into(),
+                ..HttpRequest::default()
+            };
+            let found = find(ROUTES, &request).map_err(|error| error.name());
+            assert_eq!(found, expected, "{bytes}");
+        };
+        check(BODY_BYTES, Ok(0));
+        check(BODY_BYTES + 1, Err("PayloadTooLarge"));
+    }
+
+    #[test]
+    fn a_limit_says_when_it_ends() {
+        let error = KnowledgeError::RateLimited {
+            scope: "caller",
+            limit: 5,
+            seconds: 42,
+        };
+        let Reply::Buffered { head, .. } = problem(&error) else {
+            panic!("a problem is buffered")
+        };
+        assert_eq!(head.status, 429);
+        assert!(head.headers.contains(&("retry-after", "42".to_owned())));
     }
 }

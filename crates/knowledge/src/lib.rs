@@ -11,6 +11,7 @@ pub mod documents;
 pub mod grounding;
 pub mod guard;
 pub mod http;
+pub mod limits;
 pub mod manifest;
 pub mod models;
 pub mod names;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::KnowledgeError;
 use crate::access::{self, Caller};
+use crate::limits;
 use crate::roles::Role;
 use crate::spaces;
 
@@ -105,7 +106,8 @@ pub async fn import(
         return Err(KnowledgeError::InvalidRequest { detail });
     }
     access::check_principals(orders.iter().flat_map(|order| &order.readers))?;
-    spaces::enter_or_make(aws, space, caller, Role::Admin).await?;
+    let entered = spaces::enter_or_make(aws, space, caller, Role::Admin).await?;
+    limits::count(aws, &entered, caller).await?;
     let now_ms = clock::now_ms();
     let stored = orders.len();
     let rows: Vec<_> = orders

@@ -140,6 +140,15 @@ pub enum KnowledgeError {
     },
     #[error("{principal:?} names no principal; write user:ID, group:NAME or everyone")]
     InvalidPrincipal { principal: String },
+    #[error(
+        "this {scope} has made its {limit} requests of this minute; ask again in {seconds} seconds, or have an admin of \
+         the space raise the limit"
+    )]
+    RateLimited {
+        scope: &'static str,
+        limit: u64,
+        seconds: u64,
+    },
     #[error(transparent)]
     Aws(#[from] AwsError),
 }
@@ -188,6 +197,7 @@ impl KnowledgeError {
             Self::ModeUnsupported { .. } => "ModeUnsupported",
             Self::RoleRequired { .. } => "RoleRequired",
             Self::InvalidPrincipal { .. } => "InvalidPrincipal",
+            Self::RateLimited { .. } => "RateLimited",
             Self::Aws(error) => error.name(),
         }
     }
@@ -209,7 +219,7 @@ impl KnowledgeError {
             | Self::ConversationTooLong { .. } => 409,
             Self::PayloadTooLarge { .. } | Self::DocumentTooLarge { .. } => 413,
             Self::UnsupportedMediaType { .. } => 415,
-            Self::Model(BedrockError::Throttled { .. }) => 429,
+            Self::RateLimited { .. } | Self::Model(BedrockError::Throttled { .. }) => 429,
             Self::Model(BedrockError::TimedOut { .. }) => 504,
             Self::Model(_) => 502,
             Self::GuardUnavailable
@@ -229,7 +239,7 @@ impl KnowledgeError {
         match self {
             Self::Model(error) => error.retry(),
             Self::Aws(error) => error.retry(),
-            Self::GuardUnavailable | Self::Interrupted => true,
+            Self::GuardUnavailable | Self::Interrupted | Self::RateLimited { .. } => true,
             _ => false,
         }
     }
@@ -505,6 +515,11 @@ mod tests {
             },
             E::InvalidPrincipal {
                 principal: "ada".into(),
+            },
+            E::RateLimited {
+                scope: "caller",
+                limit: 600,
+                seconds: 42,
             },
             AwsError::Busy {
                 service: "S3",

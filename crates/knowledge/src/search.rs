@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::KnowledgeError;
 use crate::access::Caller;
 use crate::cite::Library;
+use crate::limits;
 use crate::release;
 use crate::retriever::{self, Bound, Retriever as _, Texts, Tidying, choose_set};
 use crate::roles::Role;
@@ -160,6 +161,7 @@ pub async fn search(
     let skip = skip(request.cursor.as_deref())?;
     let space = request.space.as_deref().unwrap_or(spaces::DEFAULT);
     let entered = spaces::enter(aws, space, caller, Role::Reader).await?;
+    limits::count(aws, &entered, caller).await?;
     let wanted = Wanted {
         text: &request.query,
         mode: request.mode,

@@ -6,6 +6,7 @@ use aws::{Aws, AwsError, RetrieverSetting, clock};
 use serde::{Deserialize, Serialize};
 
 use crate::access::Caller;
+use crate::limits::{Limits, LimitsChange, OwnLimits};
 use crate::roles::{Role, Roles, RolesChange};
 use crate::{KnowledgeError, vectors};
 
@@ -30,6 +31,8 @@ struct SettingsRow {
     /// Whether answers with unsupported sentences are refused.
     #[serde(default)]
     strict: bool,
+    #[serde(default)]
+    limits: OwnLimits,
 }
 
 impl SettingsRow {
@@ -41,6 +44,7 @@ impl SettingsRow {
             retriever: None,
             roles: Roles::default(),
             strict: false,
+            limits: OwnLimits::default(),
         }
     }
 }
@@ -62,6 +66,9 @@ pub struct Space {
     /// Who has which role; only admins see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Roles>,
+    /// Requests in a minute; only admins see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
     /// The run that fills the retriever, where one was started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
@@ -74,6 +81,7 @@ pub struct SpaceChange {
     pub retriever: Option<Option<RetrieverSetting>>,
     pub strict: Option<bool>,
     pub roles: RolesChange,
+    pub limits: LimitsChange,
 }
 
 /// A space that a caller has been let into.
@@ -85,6 +93,25 @@ pub struct Entered {
     pub retriever: RetrieverSetting,
     /// Whether answers with unsupported sentences are refused.
     pub strict: bool,
+    /// The same of its limits.
+    pub limits: Limits,
+}
+
+impl Entered {
+    /// Refuses a role that is not enough.
+    ///
+    /// # Errors
+    /// [`KnowledgeError::RoleRequired`].
+    pub fn require(&self, needed: Role) -> Result<(), KnowledgeError> {
+        if self.role >= needed {
+            return Ok(());
+        }
+        Err(KnowledgeError::RoleRequired {
+            space: self.space.clone(),
+            needed: needed.name(),
+            role: self.role.name(),
+        })
+    }
 }
 
 /// Lets a caller into a space, in the role that their request needs.
@@ -146,25 +173,19 @@ fn admit(
         row.roles.of(caller)
     };
     let space = space.to_owned();
-    match role {
-        None => Err(KnowledgeError::UnknownSpace { space }),
-        Some(role) if role < needed => Err(KnowledgeError::RoleRequired {
-            space,
-            needed: needed.name(),
-            role: role.name(),
-        }),
-        Some(role) => {
-            let own = row.retriever.clone();
-            let retriever = own.unwrap_or_else(|| aws.settings.retriever.clone());
-            let entered = Entered {
-                space,
-                role,
-                retriever,
-                strict: row.strict,
-            };
-            Ok((entered, row))
-        }
-    }
+    let Some(role) = role else {
+        return Err(KnowledgeError::UnknownSpace { space });
+    };
+    let own = row.retriever.clone();
+    let entered = Entered {
+        space,
+        role,
+        retriever: own.unwrap_or_else(|| aws.settings.retriever.clone()),
+        limits: row.limits.over(aws),
+        strict: row.strict,
+    };
+    entered.require(needed)?;
+    Ok((entered, row))
 }
 
 /// Refuses a space that was never made, whoever asks: for the parts that act for no caller.
@@ -231,6 +252,7 @@ pub async fn get(aws: &Aws, space: &str, caller: &Caller) -> Result<Space, Knowl
         ready,
         strict: entered.strict,
         roles: (entered.role == Role::Admin).then_some(row.roles),
+        limits: (entered.role == Role::Admin).then_some(entered.limits),
         run_id: None,
     })
 }
@@ -255,6 +277,7 @@ pub async fn change(
         let changed = SettingsRow {
             version: expected + 1,
             roles: row.roles.clone().changed(change.roles.clone())?,
+            limits: row.limits.changed(change.limits),
             retriever: change.retriever.clone().unwrap_or(row.retriever),
             strict: change.strict.unwrap_or(row.strict),
             ..row

@@ -11,6 +11,7 @@ use crate::KnowledgeError;
 use crate::access::Caller;
 use crate::documents::{self, NewDocument};
 use crate::names::{self, Sidecar};
+use crate::spaces::Entered;
 use crate::sync::rows::{DocumentRow, DocumentStatus};
 
 /// An upload that was announced and never came is forgotten after a day.
@@ -49,7 +50,7 @@ pub(crate) enum Taken {
 /// As [`documents::store`]; [`KnowledgeError::DocumentTooLarge`] for more bytes than a document may have.
 pub async fn announce(
     aws: &Aws,
-    space: &str,
+    entered: &Entered,
     caller: &Caller,
     document: &NewDocument,
     bytes: u64,
@@ -58,7 +59,8 @@ pub async fn announce(
     if bytes > limit {
         return Err(KnowledgeError::DocumentTooLarge { bytes, limit });
     }
-    let (document_id, sidecar) = documents::admit(aws, space, caller, document).await?;
+    let (document_id, sidecar) = documents::admit(aws, entered, caller, document).await?;
+    let space = entered.space.as_str();
     let now_ms = clock::now_ms();
     let upload_id = chance::ulid(now_ms);
     let link = aws

@@ -262,6 +262,9 @@ pub struct RunsArguments {
 pub struct DocumentsArguments {
     /// Show this document
     pub document_id: Option<String>,
+    /// List only those that stand so
+    #[arg(long, conflicts_with = "document_id", value_parser = ["pending", "embedding", "published", "refused", "failed"])]
+    pub status: Option<String>,
     #[command(flatten)]
     pub connection: Connection,
 }
@@ -283,8 +286,29 @@ pub struct SpaceArguments {
     /// Who may also set the space up, import orders and see the runs of others
     #[arg(long, value_delimiter = ',')]
     pub admin: Option<Vec<String>>,
+    /// Requests that one caller may make in a minute: a number, 0 for any number, or default
+    #[arg(long, value_name = "NUMBER")]
+    pub caller_per_minute: Option<LimitArgument>,
+    /// Requests that all callers together may make in a minute
+    #[arg(long, value_name = "NUMBER")]
+    pub space_per_minute: Option<LimitArgument>,
     #[command(flatten)]
     pub connection: Connection,
+}
+
+/// A number of requests; none for the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitArgument(pub Option<u64>);
+
+impl std::str::FromStr for LimitArgument {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "default" => Ok(Self(None)),
+            number => number.parse().map(|number| Self(Some(number))),
+        }
+    }
 }
 
 const SPACES: &str = "\
@@ -419,11 +443,24 @@ mod tests {
         check("outcrop runs", None);
         check("outcrop runs default.1", None);
         check("outcrop documents --json", None);
+        check("outcrop documents --status failed", None);
+        check(
+            "outcrop documents --status lost",
+            Some(ErrorKind::InvalidValue),
+        );
         check("outcrop space", None);
         check("outcrop space --space s --retriever dynamodb", None);
         check(
             "outcrop space --reader everyone --editor group:a,user:b --admin nobody",
             None,
+        );
+        check(
+            "outcrop space --caller-per-minute 5 --space-per-minute default",
+            None,
+        );
+        check(
+            "outcrop space --caller-per-minute few",
+            Some(ErrorKind::ValueValidation),
         );
         check("outcrop token ada --groups a,b --hours 1 --data d", None);
         check("outcrop token", Some(ErrorKind::MissingRequiredArgument));

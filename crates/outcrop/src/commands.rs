@@ -230,7 +230,7 @@ async fn documents(arguments: DocumentsArguments) -> Result<u8, Failure> {
                 .get(&format!("/v1/documents/{}", encoded(id)))
                 .await
         }
-        None => all_documents(&session.api).await,
+        None => all_documents(&session.api, arguments.status.as_deref()).await,
     };
     session.close().await;
     let found = found?;
@@ -243,12 +243,13 @@ async fn documents(arguments: DocumentsArguments) -> Result<u8, Failure> {
     Ok(DONE)
 }
 
-async fn all_documents(api: &Api) -> Result<Value, Failure> {
+async fn all_documents(api: &Api, status: Option<&str>) -> Result<Value, Failure> {
+    let status = status.map_or_else(String::new, |status| format!("&status={status}"));
     let mut documents = Vec::new();
     let mut cursor = String::new();
     loop {
         let path = format!(
-            "/v1/documents?space={}&limit=200{cursor}",
+            "/v1/documents?space={}&limit=200{status}{cursor}",
             encoded(&api.space)
         );
         let mut page = api.get(&path).await?;

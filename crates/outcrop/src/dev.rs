@@ -88,6 +88,8 @@ async fn start(arguments: &DevArguments) -> Result<RunningCloud, Failure> {
     parameters.insert("GuardMode".to_owned(), arguments.guard.clone());
     // Whoever can reach loopback owns the laptop; there is no account.
     parameters.insert("Admins".to_owned(), "user:local".to_owned());
+    // Nobody but its owner pays for a laptop; spaces may set limits to try them.
+    parameters.insert("CallerRequestsPerMinute".to_owned(), "0".to_owned());
     if arguments.model_url.is_some() {
         parameters.insert("AnswerModel".to_owned(), OPEN_MODEL.to_owned());
     }

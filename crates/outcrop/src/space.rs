@@ -51,6 +51,16 @@ fn change(arguments: &SpaceArguments) -> Option<Value> {
     if !roles.is_empty() {
         change.insert("roles".into(), Value::Object(roles));
     }
+    let limits: Map<String, Value> = [
+        ("caller_per_minute", &arguments.caller_per_minute),
+        ("space_per_minute", &arguments.space_per_minute),
+    ]
+    .into_iter()
+    .filter_map(|(limit, given)| Some((limit.to_owned(), json!(given.as_ref()?.0))))
+    .collect();
+    if !limits.is_empty() {
+        change.insert("limits".into(), Value::Object(limits));
+    }
     (!change.is_empty()).then_some(Value::Object(change))
 }
 
@@ -88,6 +98,14 @@ fn show(found: &Value) {
             names => names.join(", "),
         };
         output::line(&format!("  {role:<7}{names}"));
+    }
+    for (words, limit) in [
+        ("caller", "caller_per_minute"),
+        ("space", "space_per_minute"),
+    ] {
+        if let Some(number) = found["limits"][limit].as_u64().filter(|number| *number > 0) {
+            output::line(&format!("  {number} requests of a {words} in a minute"));
+        }
     }
     if found["ready"] == false {
         output::note(
@@ -130,6 +148,10 @@ mod tests {
         check(
             "outcrop space --retriever dynamodb --admin nobody",
             Some(json!({"retriever": "dynamodb", "roles": {"admin": []}})),
+        );
+        check(
+            "outcrop space --caller-per-minute 50 --space-per-minute default",
+            Some(json!({"limits": {"caller_per_minute": 50, "space_per_minute": null}})),
         );
     }
 }

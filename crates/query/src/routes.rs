@@ -5,10 +5,12 @@ use std::sync::Arc;
 use aws::lambda::{HttpRequest, Reply};
 use http::StatusCode;
 use knowledge::access::Caller;
+use knowledge::documents::Listing;
 use knowledge::http::{self as web, Route};
 use knowledge::problem::parse_json;
 use knowledge::roles::Role;
 use knowledge::search::SearchRequest;
+use knowledge::sync::rows::DocumentStatus;
 use knowledge::{KnowledgeError, answers, documents, manifest, search, spaces};
 use serde_json::{Value, json};
 
@@ -85,8 +87,12 @@ async fn answer(service: &Service, request: &HttpRequest) -> Result<Reply, Knowl
         }
         "/v1/documents" => {
             let limit = web::limit(request, 50, 200)?;
-            let cursor = request.query.get("cursor").map(String::as_str);
-            let page = documents::list(aws, space(request), &caller, limit, cursor).await?;
+            let listing = Listing {
+                limit,
+                cursor: request.query.get("cursor").map(String::as_str),
+                status: status(request)?,
+            };
+            let page = documents::list(aws, space(request), &caller, listing).await?;
             Ok(web::json(StatusCode::OK, &page))
         }
         "/v1/documents/{document_id}/text" => Ok(web::json(
@@ -113,6 +119,23 @@ fn space(request: &HttpRequest) -> &str {
         .query
         .get("space")
         .map_or(spaces::DEFAULT, String::as_str)
+}
+
+/// The status that the documents of a listing must have.
+fn status(request: &HttpRequest) -> Result<Option<DocumentStatus>, KnowledgeError> {
+    let Some(text) = request.query.get("status") else {
+        return Ok(None);
+    };
+    let status = serde_json::from_value(json!(text)).ok();
+    // Deleted documents are not there any more, and none is listed.
+    let status = status.filter(|status| *status != DocumentStatus::Deleted);
+    status
+        .map(Some)
+        .ok_or_else(|| KnowledgeError::InvalidRequest {
+            detail: format!(
+                "status is {text:?}; give pending, embedding, published, refused or failed"
+            ),
+        })
 }
 
 async fn health(service: &Service, caller: &Caller, space: &str) -> Result<Value, KnowledgeError> {

@@ -17,6 +17,7 @@ use knowledge::documents::{Document, DocumentPage, DocumentText};
 use knowledge::grounding::Support;
 use knowledge::guard::{Finding, GuardCheckReply, GuardReport, Verdict};
 use knowledge::http::Route;
+use knowledge::limits::Limits;
 use knowledge::roles::{Role, Roles};
 use knowledge::runs::{Counts, Failure, Run, RunPage};
 use knowledge::search::{SearchReply, SearchResult};
@@ -276,6 +277,7 @@ fn answers_and_searches_have_the_fields_described() {
         space: text(),
         role: Role::Admin,
         roles: run_id.is_some().then(Roles::default),
+        limits: run_id.is_some().then(Limits::default),
         retriever: RetrieverSetting::Embedded,
         inherited: true,
         ready: true,
@@ -284,6 +286,7 @@ fn answers_and_searches_have_the_fields_described() {
     };
     check(&api, "Space", &space(Some(text())), &space(None));
     check(&api, "Roles", &Roles::default(), &Roles::default());
+    check(&api, "Limits", &Limits::default(), &Limits::default());
     let roles = json!([Role::Reader, Role::Editor, Role::Admin]);
     let described = &api["components"]["schemas"]["Space"]["properties"]["role"]["enum"];
     assert_eq!(*described, roles);

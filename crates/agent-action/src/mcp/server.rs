@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use agent_envelopes::{ArgumentError, Fault, Outcome, fit, schema};
 use knowledge::access::Caller;
 use knowledge::actions::{self, Actor, Called, Context};
+use knowledge::documents::Listing;
 use knowledge::sync::rows::DocumentStatus;
 use knowledge::{KnowledgeError, documents};
 use rmcp::model::{
@@ -123,13 +124,15 @@ impl McpServer {
 
     async fn resources(&self, cursor: Option<String>) -> Result<ListResourcesResult, ErrorData> {
         let aws = &self.service.aws;
-        let cursor = cursor.as_deref();
-        let page = documents::list(aws, &self.space, &self.caller, PAGE, cursor)
+        let listing = Listing {
+            limit: PAGE,
+            cursor: cursor.as_deref(),
+            status: Some(DocumentStatus::Published),
+        };
+        let page = documents::list(aws, &self.space, &self.caller, listing)
             .await
             .map_err(|error| told(&error))?;
-        let published = page.documents.into_iter();
-        let published = published.filter(|document| document.status == DocumentStatus::Published);
-        let resources = published.map(|document| {
+        let resources = page.documents.into_iter().map(|document| {
             Resource::new(
                 format!("{DOCUMENTS}{}", document.document_id),
                 document.name,

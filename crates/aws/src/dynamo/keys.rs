@@ -16,6 +16,7 @@
 //! | flag | `ABOUT#<document id>` (index: `SPACE#<space>#FLAGS`, `<flag id>`) | `FLAG#<flag id>` |
 //! | a write that an agent made | `WRITE#<digest of session, action and arguments>` | `WRITE` |
 //! | count of an agent's writes | `WRITES#<digest of session or principal>` | `DAY#<yyyy-mm-dd>` |
+//! | requests of a minute | `RATE#<space>#<digest of the caller, or all>` | `MINUTE#<minutes since the epoch>` |
 //! | audit entry | `AUDIT#<space>#<yyyy-mm-dd>` | `ENTRY#<entry id>` |
 //! | answer | `ANSWER#<answer id>` | `ANSWER` |
 //! | conversation | `CONVERSATION#<conversation id>` | `CONVERSATION` |
@@ -74,6 +75,11 @@ pub enum Named {
     Writes {
         digest: String,
         day: String,
+    },
+    Rate {
+        space: String,
+        digest: String,
+        minute: u64,
     },
     Audit {
         space: String,
@@ -283,6 +289,11 @@ pub fn writes(digest: &str, day: &str) -> Key {
     plain(format!("WRITES#{digest}"), format!("DAY#{day}"))
 }
 
+/// `digest` is of lowercase letters and digits; `minute` counts from the epoch.
+pub fn rate(space: &str, digest: &str, minute: u64) -> Key {
+    plain(format!("RATE#{space}#{digest}"), format!("MINUTE#{minute}"))
+}
+
 pub fn audit_partition(space: &str, day: &str) -> String {
     format!("AUDIT#{space}#{day}")
 }
@@ -393,6 +404,17 @@ fn parse_actions(partition: &str, sort: &str) -> Option<Named> {
             let day = day.to_owned();
             Some(Named::Writes { digest, day })
         }
+        "RATE" => {
+            let (space, digest) = rest.split_once('#')?;
+            let minute = sort.strip_prefix("MINUTE#")?.parse().ok()?;
+            let whole = is_space_name(space) && is_plain_id(digest);
+            // Only as it is written: not `+7` or `007`.
+            (whole && rate(space, digest, minute).sort == sort).then(|| Named::Rate {
+                space: space.to_owned(),
+                digest: digest.to_owned(),
+                minute,
+            })
+        }
         "AUDIT" => {
             let (space, day) = rest.split_once('#')?;
             let entry_id = id_after(sort, ENTRY_PREFIX)?;
@@ -494,12 +516,14 @@ mod tests {
                 assert_eq!(parse(&key.partition, &key.sort), Some(named));
             };
             check(order(&space, &number), Named::Order { space: space.clone(), number });
+            let minute = u64::from(day.bytes().map(u32::from).sum::<u32>()) * 1_000_003;
+            check(rate(&space, &digest, minute), Named::Rate { space: space.clone(), digest: digest.clone(), minute });
             check(writes(&digest, &day), Named::Writes { digest, day: day.clone() });
             check(audit(&space, &day, &entry_id), Named::Audit { space, day, entry_id });
         }
 
         #[test]
-        fn no_two_kinds_share_a_key(partition in "(ORDER|TICKET|ABOUT|WRITE|WRITES|AUDIT|RUN|SPACE)#[a-z0-9#.-]{1,20}", sort in "(ORDER|TICKET|WRITE|RUN|NOTE#|FLAG#|ENTRY#|DAY#|BATCH#)[a-z0-9-]{0,12}") {
+        fn no_two_kinds_share_a_key(partition in "(ORDER|TICKET|ABOUT|WRITE|WRITES|RATE|AUDIT|RUN|SPACE)#[a-z0-9#.-]{1,20}", sort in "(ORDER|TICKET|WRITE|RUN|NOTE#|FLAG#|ENTRY#|DAY#|MINUTE#|BATCH#)[a-z0-9-]{0,12}") {
             let rebuilt = match parse(&partition, &sort) {
                 Some(Named::Order { space, number }) => order(&space, &number),
                 Some(Named::Ticket { ticket_id }) => ticket(&ticket_id),
@@ -507,6 +531,7 @@ mod tests {
                 Some(Named::Flag { document_id, flag_id }) => flag(&document_id, &flag_id),
                 Some(Named::Write { digest }) => write(&digest),
                 Some(Named::Writes { digest, day }) => writes(&digest, &day),
+                Some(Named::Rate { space, digest, minute }) => rate(&space, &digest, minute),
                 Some(Named::Audit { space, day, entry_id }) => audit(&space, &day, &entry_id),
                 Some(Named::Run { run_id }) => run(&run_id),
                 Some(Named::Batch { run_id, batch_id }) => batch(&run_id, &batch_id),

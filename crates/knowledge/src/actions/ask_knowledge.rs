@@ -54,6 +54,7 @@ impl Action for AskKnowledge {
         it when the user wants an answer rather than a list of passages.";
     const TIER: Tier = Tier::Read;
     const GROUP: Group = Group::Knowledge;
+    const COUNTS_ITSELF: bool = true;
 
     async fn run(context: &Context<'_>, input: Input) -> Result<Output, ActionError> {
         let request = AskRequest {

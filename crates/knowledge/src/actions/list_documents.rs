@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shorten::{Shorten, shorten_list};
 use super::{Action, ActionError, Context, Group, Tier};
-use crate::documents;
+use crate::documents::{self, Listing};
 use crate::sync::rows::DocumentStatus;
 
 /// Documents of one reply, unless the agent asks for another number.
@@ -58,12 +58,15 @@ impl Action for ListDocuments {
 
     async fn run(context: &Context<'_>, input: Input) -> Result<Output, ActionError> {
         let limit = input.limit.unwrap_or(DOCUMENTS);
-        let cursor = input.cursor.as_deref();
-        let page =
-            documents::list(context.aws, context.space, context.caller, limit, cursor).await?;
-        let listed = page.documents.into_iter();
-        let documents = listed
-            .filter(|document| document.status == DocumentStatus::Published)
+        let listing = Listing {
+            limit,
+            cursor: input.cursor.as_deref(),
+            status: Some(DocumentStatus::Published),
+        };
+        let page = documents::list(context.aws, context.space, context.caller, listing).await?;
+        let documents = page
+            .documents
+            .into_iter()
             .map(|document| Listed {
                 document_id: document.document_id,
                 title: document.title,

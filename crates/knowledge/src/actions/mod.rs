@@ -26,6 +26,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::access::Caller;
+use crate::limits;
 use crate::roles::Role;
 use crate::snapshot::Snapshots;
 use crate::spaces;
@@ -73,6 +74,8 @@ trait Action {
     const DESCRIPTION: &'static str;
     const TIER: Tier;
     const GROUP: Group;
+    /// Whether what it calls counts the request, so that it is not counted twice.
+    const COUNTS_ITSELF: bool = false;
 
     fn run(
         context: &Context<'_>,
@@ -110,6 +113,7 @@ pub struct Declared {
     pub description: &'static str,
     pub tier: Tier,
     pub group: Group,
+    counts_itself: bool,
     /// JSON Schemas of input and output.
     schemas: fn() -> (Value, Value),
     run: for<'a> fn(&'a Context<'a>, Map<String, Value>) -> Running<'a>,
@@ -129,6 +133,7 @@ const fn declare<A: Action>() -> Declared {
         description: A::DESCRIPTION,
         tier: A::TIER,
         group: A::GROUP,
+        counts_itself: A::COUNTS_ITSELF,
         schemas: || {
             (
                 schema::of_input::<A::Input>(),
@@ -222,7 +227,10 @@ pub async fn invoke(context: &Context<'_>, call: &impl Called) -> Outcome {
 async fn run(context: &Context<'_>, call: &impl Called) -> Result<Value, ActionError> {
     let action = find(call.tool())?;
     let arguments = call.arguments(action.input())?;
-    spaces::enter(context.aws, context.space, context.caller, Role::Reader).await?;
+    let entered = spaces::enter(context.aws, context.space, context.caller, Role::Reader).await?;
+    if !action.counts_itself {
+        limits::count(context.aws, &entered, context.caller).await?;
+    }
     let mut output = (action.run)(context, arguments).await?;
     tracing::info!(
         via = context.actor.via,

@@ -78,6 +78,7 @@ impl Action for SearchKnowledge {
         before you answer, and quote the passages that you rest on.";
     const TIER: Tier = Tier::Read;
     const GROUP: Group = Group::Knowledge;
+    const COUNTS_ITSELF: bool = true;
 
     async fn run(context: &Context<'_>, input: Input) -> Result<Output, ActionError> {
         let offset = offset(input.cursor.as_deref())?;

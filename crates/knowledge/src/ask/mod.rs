@@ -25,6 +25,7 @@ use crate::conversation::{self, Conversation};
 use crate::guard::call::Guard;
 use crate::guard::gate::Gate;
 use crate::guard::verdict::Verdict;
+use crate::limits;
 use crate::models;
 use crate::retriever::Tidying;
 use crate::roles::Role;
@@ -87,6 +88,7 @@ pub async fn ask(
     let filter = search::parse_filter(request.filter.as_ref())?;
     let space = request.space.as_deref().unwrap_or(spaces::DEFAULT);
     let entered = spaces::enter(aws, space, caller, Role::Reader).await?;
+    limits::count(aws, &entered, caller).await?;
     let conversation = match request.conversation_id.as_deref() {
         Some(id) => Some(conversation::open(aws, space, caller, id).await?),
         None => None,

@@ -18,9 +18,6 @@ use crate::models::capabilities;
 use crate::prompt;
 use crate::search::{Stored, milliseconds};
 
-/// Tokens of one answer at the most.
-const ANSWER_TOKENS: u32 = 1_024;
-
 /// What a strict space says instead of an answer with unsupported sentences.
 const UNSUPPORTED: &str = "I could not find an answer that the documents support.";
 
@@ -68,7 +65,13 @@ pub(super) async fn write(
     listener: &Listener,
 ) -> Result<Option<Written>, KnowledgeError> {
     let native = capabilities(asked.model).citations;
-    let request = model_request(asked.question, asked.model, &asked.sources, native);
+    let request = model_request(
+        asked.question,
+        asked.model,
+        &asked.sources,
+        native,
+        aws.settings.answer_tokens,
+    );
     let mut writer = Writer {
         citations: Citations::new(&asked.sources, stored, mask),
         asked: &asked,
@@ -96,7 +99,13 @@ pub(super) async fn write(
     Ok(Some(writer.finish()))
 }
 
-fn model_request(question: &str, model: &str, sources: &[Source], native: bool) -> AnswerRequest {
+fn model_request(
+    question: &str,
+    model: &str,
+    sources: &[Source],
+    native: bool,
+    max_tokens: u32,
+) -> AnswerRequest {
     let temperature = capabilities(model).temperature.then_some(0.0);
     let (system, search_results, message) = if native {
         (
@@ -119,7 +128,7 @@ fn model_request(question: &str, model: &str, sources: &[Source], native: bool) 
         system: system.to_owned(),
         search_results,
         message,
-        max_tokens: ANSWER_TOKENS,
+        max_tokens,
         temperature,
     }
 }

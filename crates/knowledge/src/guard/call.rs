@@ -13,6 +13,7 @@ use super::rules::{Rules, rules};
 use super::verdict::{self, Checked, Finding, Verdict};
 use crate::KnowledgeError;
 use crate::access::Caller;
+use crate::limits;
 use crate::roles::Role;
 use crate::search::milliseconds;
 use crate::spaces;
@@ -175,7 +176,8 @@ pub async fn check(
         return Err(KnowledgeError::InvalidRequest { detail });
     }
     let space = request.space.as_deref().unwrap_or(spaces::DEFAULT);
-    spaces::enter(aws, space, caller, Role::Reader).await?;
+    let entered = spaces::enter(aws, space, caller, Role::Reader).await?;
+    limits::count(aws, &entered, caller).await?;
     let guard = Guard::of(aws, space);
     let beside = [
         (&request.grounding_source, GuardRole::GroundingSource),
