@@ -19,6 +19,7 @@ mod guard_stream;
 mod guards;
 mod index;
 mod instance;
+mod isolation;
 mod journey;
 mod lambda_binaries;
 mod limits;
