@@ -23,7 +23,7 @@ struct Arguments {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     let texts: Vec<String> =
-        read_texts(&arguments.folder.join("texts.jsonl"))?.collect::<Result<_, _>>()?;
+        read_texts(&arguments.folder.join("documents.jsonl"))?.collect::<Result<_, _>>()?;
     let size = FixedSize::default();
     measure("fixed size, 512 tokens", &texts, |text| {
         fixed_size(text, &[], &size).len()

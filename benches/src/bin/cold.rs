@@ -328,17 +328,15 @@ async fn measure(endpoint: &str, arguments: &Arguments) -> Value {
             "AWS_ENDPOINT_URL" => endpoint,
             "OUTCROP_EMBED_DIMENSIONS" => "1024",
             "OUTCROP_INDEX_DISK_MB" => "8192",
-            name if ["OUTCROP_INDEX", "OUTCROP_RETIRED", "OUTCROP_MODEL"]
-                .iter()
-                .any(|known| name.starts_with(known)) =>
-            {
-                return None;
-            }
-            "OUTCROP_LOG_LEVEL"
-            | "OUTCROP_ALLOWED_MODELS"
-            | "AWS_CA_BUNDLE"
-            | "AWS_SESSION_TOKEN" => return None,
-            _ => "bench",
+            "AWS_REGION"
+            | "AWS_ACCESS_KEY_ID"
+            | "AWS_SECRET_ACCESS_KEY"
+            | "OUTCROP_TABLE"
+            | "OUTCROP_BUCKET"
+            | "OUTCROP_STATE_MACHINE_ARN"
+            | "OUTCROP_ANSWER_MODEL"
+            | "OUTCROP_EMBED_MODEL" => "bench",
+            _ => return None,
         };
         Some(value.to_owned())
     };

@@ -10,6 +10,9 @@ use benches::{Texts, Vectors, append, write_texts};
 use clap::Parser;
 use retrieval::chunk::{FixedSize, fixed_size};
 
+/// Bytes of documents that are kept whole: what the slowest peer cuts in some seconds.
+const DOCUMENT_BYTES: usize = 4_000_000;
+
 /// Writes vectors, queries, texts and questions.
 #[derive(Parser)]
 struct Arguments {
@@ -75,13 +78,14 @@ fn synthetic(words: usize, arguments: &Arguments) -> Result<usize, Box<dyn std::
 }
 
 /// Passages of at most 256 tokens of the text files below a folder, in the order of paths; questions are eight words of
-/// the middle of passages far apart.
+/// the middle of passages far apart. The first files stay whole too, as documents to be cut.
 fn real(root: &Path, arguments: &Arguments) -> Result<usize, Box<dyn std::error::Error>> {
     let size = FixedSize {
         max_tokens: 256,
         overlap_percent: 20,
     };
     let (mut passages, mut folders) = (Vec::new(), vec![root.to_owned()]);
+    let (mut documents, mut document_bytes) = (Vec::new(), 0);
     while let Some(folder) = folders.pop() {
         let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)?
             .flatten()
@@ -102,6 +106,10 @@ fn real(root: &Path, arguments: &Arguments) -> Result<usize, Box<dyn std::error:
                         .into_iter()
                         .map(|passage| passage.text),
                 );
+                if document_bytes < DOCUMENT_BYTES {
+                    document_bytes += text.len();
+                    documents.push(text);
+                }
             }
             if passages.len() >= arguments.passages {
                 folders.clear();
@@ -110,6 +118,8 @@ fn real(root: &Path, arguments: &Arguments) -> Result<usize, Box<dyn std::error:
         }
     }
     passages.truncate(arguments.passages);
+    let path = arguments.folder.join("documents.jsonl");
+    write_texts(&path, documents.into_iter())?;
     let step = (passages.len() / arguments.queries.max(1)).max(1);
     let questions: Vec<String> = passages
         .iter()

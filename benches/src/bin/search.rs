@@ -12,9 +12,10 @@ use std::time::Instant;
 
 use benches::{Rows, percentiles, read_texts};
 use clap::Parser;
-use retrieval::segment::Builder;
+use retrieval::segment::{Builder, Head, Section};
 use retrieval::{
-    EmbeddedPassage, Hit, Index, LiveSegment, Mask, Mode, Passage, Query, Segment, SegmentDocument,
+    EmbeddedPassage, Filter, Hit, Index, LiveSegment, Mask, Mode, Passage, Query, Segment,
+    SegmentDocument,
 };
 use serde_json::{Value, json};
 
@@ -31,6 +32,12 @@ struct Arguments {
     /// Passages in one segment.
     #[arg(long, default_value_t = 100_000)]
     segment: usize,
+    /// Passages that a search scores by their rows; without it as many as it would.
+    #[arg(long)]
+    rows: Option<usize>,
+    /// Builds the segments and finds the exact results, measures nothing.
+    #[arg(long)]
+    prepare: bool,
 }
 
 fn main() -> Result<(), Failure> {
@@ -60,15 +67,12 @@ fn main() -> Result<(), Failure> {
         })
         .collect::<Result<Vec<_>, Failure>>()?;
     let index = Index::new(live)?;
-    let bytes: u64 = paths
-        .iter()
-        .map(|path| std::fs::metadata(path).map_or(0, |data| data.len()))
-        .sum();
-    tell(
-        "open, checked",
-        opening.split_off(1),
-        json!({"segments": paths.len(), "bytes": bytes, "passages": passages}),
-    );
+    let mut told = sizes(&paths)?;
+    told["segments"] = json!(paths.len());
+    told["passages"] = json!(passages);
+    told["text"] =
+        json!(std::fs::metadata(folder.join("texts.jsonl")).map_or(0, |data| data.len()));
+    tell("open, checked", opening.split_off(1), told);
 
     let questions: Vec<String> = match read_texts(&folder.join("questions.jsonl")) {
         Ok(texts) => texts.collect::<Result<_, _>>()?,
@@ -79,49 +83,45 @@ fn main() -> Result<(), Failure> {
     } else {
         Vec::new()
     };
-    let exact = exact(folder, dimension, &queries)?;
-    let group = |name: &str| Mask::Principals(vec![name.to_owned()]);
-    for (name, mask) in [
-        ("", Mask::Everything),
-        (", 50 % readable", group("half")),
-        (", 1 % readable", group("hundredth")),
+    let whole = exact(folder, dimension, &queries, 1)?;
+    if arguments.prepare {
+        for every in [2, 100] {
+            exact(folder, dimension, &queries, every)?;
+        }
+        return Ok(());
+    }
+    let asking = Asking {
+        index: &index,
+        questions: &questions,
+        queries: &queries,
+        rows: arguments.rows,
+    };
+    for (name, group, every) in [
+        ("", None, 1),
+        (", a filter and the mask pass 50 %", Some("half"), 2),
+        (", a filter and the mask pass 1 %", Some("hundredth"), 100),
     ] {
-        let everything = mask == Mask::Everything;
+        let best = match every {
+            1 => whole.clone(),
+            every => exact(folder, dimension, &queries, every)?,
+        };
+        let filter = json!({"listContains": {"key": "group", "value": group}});
+        let limits = Limits {
+            mask: group.map_or(Mask::Everything, |group| {
+                Mask::Principals(vec![group.to_owned()])
+            }),
+            filter: group.map(|_| Filter::parse(&filter)).transpose()?,
+            exact: &best,
+        };
         if !queries.is_empty() {
-            measure(
-                &format!("vector, top 10{name}"),
-                &index,
-                Mode::Vector,
-                TOP,
-                &questions,
-                &queries,
-                &mask,
-                everything.then_some(&exact),
-            )?;
+            asking.measure(&format!("vector, top 10{name}"), Mode::Vector, TOP, &limits)?;
         }
         if !questions.is_empty() {
-            measure(
-                &format!("lexical, top 100{name}"),
-                &index,
-                Mode::Lexical,
-                100,
-                &questions,
-                &queries,
-                &mask,
-                None,
-            )?;
+            let row = format!("lexical, top 100{name}");
+            asking.measure(&row, Mode::Lexical, 100, &limits)?;
         }
         if !questions.is_empty() && !queries.is_empty() {
-            measure(
-                &format!("hybrid, top 10{name}"),
-                &index,
-                Mode::Hybrid,
-                TOP,
-                &questions,
-                &queries,
-                &mask,
-                None,
-            )?;
+            asking.measure(&format!("hybrid, top 10{name}"), Mode::Hybrid, TOP, &limits)?;
         }
     }
     Ok(())
@@ -174,22 +174,26 @@ fn segments(
     Ok(paths)
 }
 
-/// A document of one passage; every second one is read by `half`, every hundredth by `hundredth`.
+/// A document of one passage; every second one is read by `half`, every hundredth by `hundredth`, and has it in its
+/// metadata.
 fn document(number: usize, text: String, vector: Vec<f32>) -> SegmentDocument {
-    let mut readers = vec!["everyone".to_owned()];
-    if number.is_multiple_of(2) {
-        readers.push("half".into());
+    let mut groups = Vec::new();
+    for (group, every) in [("half", 2), ("hundredth", 100)] {
+        if number.is_multiple_of(every) {
+            groups.push(group.to_owned());
+        }
     }
-    if number.is_multiple_of(100) {
-        readers.push("hundredth".into());
-    }
+    let readers = std::iter::once("everyone".to_owned()).chain(groups.clone());
     SegmentDocument {
         document_id: format!("b.{number:08}"),
         title: String::new(),
         uri: String::new(),
         content_hash: format!("{number:016x}"),
-        readers,
-        metadata: BTreeMap::from([("number".to_owned(), json!(number))]),
+        readers: readers.collect(),
+        metadata: BTreeMap::from([
+            ("number".to_owned(), json!(number)),
+            ("group".to_owned(), json!(groups)),
+        ]),
         passages: vec![EmbeddedPassage {
             passage: Passage {
                 ordinal: 0,
@@ -203,17 +207,23 @@ fn document(number: usize, text: String, vector: Vec<f32>) -> SegmentDocument {
     }
 }
 
-/// The ids of the best passages by the full-precision vectors.
+/// The ids of the best passages by the full-precision vectors, of every `step`th passage; kept in a file beside the data.
 fn exact(
     folder: &Path,
     dimension: usize,
     queries: &[Vec<f32>],
+    step: usize,
 ) -> Result<Vec<BTreeSet<String>>, Failure> {
+    let kept = folder.join(format!("exact-{step}.json"));
+    if let Ok(bytes) = std::fs::read(&kept) {
+        return Ok(serde_json::from_slice(&bytes)?);
+    }
     let mut best: Vec<Vec<(f32, usize)>> = vec![Vec::new(); queries.len()];
     if queries.is_empty() {
         return Ok(Vec::new());
     }
-    for (number, vector) in Rows::open(&folder.join("vectors.f32"), dimension)?.enumerate() {
+    let rows = Rows::open(&folder.join("vectors.f32"), dimension)?;
+    for (number, vector) in rows.enumerate().step_by(step) {
         for (query, best) in queries.iter().zip(&mut best) {
             let score = dot(query, &vector);
             if best.len() < TOP || score > best[TOP - 1].0 {
@@ -223,14 +233,13 @@ fn exact(
             }
         }
     }
-    Ok(best
+    let id = |(_, number): (f32, usize)| format!("b.{number:08}");
+    let best = best
         .into_iter()
-        .map(|best| {
-            best.into_iter()
-                .map(|(_, number)| format!("b.{number:08}"))
-                .collect()
-        })
-        .collect())
+        .map(|best| best.into_iter().map(id).collect());
+    let best: Vec<BTreeSet<String>> = best.collect();
+    std::fs::write(kept, serde_json::to_vec(&best)?)?;
+    Ok(best)
 }
 
 fn dot(left: &[f32], right: &[f32]) -> f32 {
@@ -244,66 +253,88 @@ fn dot(left: &[f32], right: &[f32]) -> f32 {
     sums.iter().sum()
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a row of the table is made of so many things"
-)]
-fn measure(
-    row: &str,
-    index: &Index,
-    mode: Mode,
-    limit: usize,
-    questions: &[String],
-    queries: &[Vec<f32>],
-    mask: &Mask,
-    exact: Option<&Vec<BTreeSet<String>>>,
-) -> Result<(), Failure> {
-    let count = questions.len().max(queries.len());
-    let ask = |at: usize| -> Result<Vec<Hit>, Failure> {
+/// What is asked of what.
+struct Asking<'a> {
+    index: &'a Index,
+    questions: &'a [String],
+    queries: &'a [Vec<f32>],
+    rows: Option<usize>,
+}
+
+/// What may be found, and the best of it.
+struct Limits<'a> {
+    mask: Mask,
+    filter: Option<Filter>,
+    exact: &'a [BTreeSet<String>],
+}
+
+impl Asking<'_> {
+    fn ask(
+        &self,
+        at: usize,
+        mode: Mode,
+        limit: usize,
+        limits: &Limits,
+    ) -> Result<Vec<Hit>, Failure> {
+        let text = self.questions.get(at).map(String::as_str);
+        let vector = self.queries.get(at).map(Vec::as_slice);
         let query = Query {
-            text: questions
-                .get(at)
-                .map(String::as_str)
-                .filter(|_| mode != Mode::Vector),
-            vector: queries
-                .get(at)
-                .map(Vec::as_slice)
-                .filter(|_| mode != Mode::Lexical),
+            text: text.filter(|_| mode != Mode::Vector),
+            vector: vector.filter(|_| mode != Mode::Lexical),
             mode,
             limit,
-            filter: None,
-            mask,
+            filter: limits.filter.as_ref(),
+            mask: &limits.mask,
         };
-        Ok(index.search(&query)?)
-    };
-    let (mut found, mut wanted) = (0, 0);
-    for at in 0..count {
-        let hits = ask(at)?;
-        if let Some(exact) = exact.and_then(|exact| exact.get(at)) {
-            wanted += exact.len();
-            found += hits
-                .iter()
-                .take(TOP)
-                .filter(|hit| exact.contains(&hit.document_id))
-                .count();
-        }
+        Ok(self.index.search_few(&query, self.rows)?)
     }
-    let mut seconds = Vec::with_capacity(count * ROUNDS);
-    for _ in 0..ROUNDS {
+
+    fn measure(&self, row: &str, mode: Mode, limit: usize, limits: &Limits) -> Result<(), Failure> {
+        let count = self.questions.len().max(self.queries.len());
+        let (mut found, mut wanted) = (0, 0);
         for at in 0..count {
-            let begun = Instant::now();
-            let hits = ask(at)?;
-            seconds.push(begun.elapsed().as_secs_f64());
-            drop(hits);
+            let hits = self.ask(at, mode, limit, limits)?;
+            if mode == Mode::Vector
+                && let Some(exact) = limits.exact.get(at)
+            {
+                wanted += exact.len();
+                let known = |hit: &&Hit| exact.contains(&hit.document_id);
+                found += hits.iter().take(TOP).filter(known).count();
+            }
         }
+        let mut seconds = Vec::with_capacity(count * ROUNDS);
+        for _ in 0..ROUNDS {
+            for at in 0..count {
+                let begun = Instant::now();
+                let hits = self.ask(at, mode, limit, limits)?;
+                seconds.push(begun.elapsed().as_secs_f64());
+                drop(hits);
+            }
+        }
+        let more = match wanted {
+            0 => json!({}),
+            wanted => json!({"recall_at_10": found as f64 / f64::from(wanted as u32)}),
+        };
+        tell(row, seconds, more);
+        Ok(())
     }
-    let more = if wanted > 0 {
-        json!({"recall_at_10": found as f64 / f64::from(wanted as u32)})
-    } else {
-        json!({})
-    };
-    tell(row, seconds, more);
-    Ok(())
+}
+
+/// Bytes over all segments: of the files, of the inverted index, and of the codes that a scan reads.
+fn sizes(paths: &[PathBuf]) -> Result<Value, Failure> {
+    let (mut file, mut lexicon, mut codes) = (0, 0, 0);
+    for path in paths {
+        let bytes = std::fs::read(path)?;
+        let head = Head::parse(&bytes)?;
+        let length = |section| {
+            let range = head.range(section);
+            range.end - range.start
+        };
+        file += head.file_length();
+        lexicon += length(Section::LexiconDictionary) + length(Section::LexiconPostings);
+        codes += length(Section::Bits);
+    }
+    Ok(json!({"file": file, "lexicon": lexicon, "codes": codes}))
 }
 
 #[expect(clippy::print_stdout, reason = "the rows are what the program is for")]
