@@ -46,6 +46,7 @@ struct Names {
     ids: Vec<String>,
     runs: Vec<String>,
     answers: Vec<String>,
+    conversations: Vec<String>,
     orders: Vec<String>,
     tickets: Vec<String>,
     probes: Vec<String>,
@@ -60,6 +61,7 @@ pub fn cases(world: &World) -> BoxedStrategy<Case> {
         ids: list(&world.secrets),
         runs: world.runs.clone(),
         answers: world.answers.clone(),
+        conversations: world.conversations.clone(),
         orders: list(&world.orders),
         tickets: list(&world.tickets),
         probes: world
@@ -70,7 +72,7 @@ pub fn cases(world: &World) -> BoxedStrategy<Case> {
     };
     let request = prop_oneof![
         6 => search(&names),
-        1 => ask(&names),
+        2 => ask(&names),
         6 => reading(&names),
         3 => writing(&names),
         6 => tool(&names),
@@ -316,9 +318,23 @@ fn search(names: &Names) -> BoxedStrategy<Request> {
 }
 
 fn ask(names: &Names) -> BoxedStrategy<Request> {
-    (words(names), space(), prop::option::of(filter()), claims())
-        .prop_map(|(question, space, filter, claims)| {
-            let body = json!({"question": question, "space": space, "filter": filter, "limit": 30});
+    // What points back is understood from the conversation, which may be another's.
+    let follow_up = Just("And what does it say?".to_owned()).boxed();
+    let question = prop_oneof![2 => words(names), 1 => follow_up];
+    let conversation = prop::option::of(id(&names.conversations));
+    (
+        question,
+        conversation,
+        space(),
+        prop::option::of(filter()),
+        claims(),
+    )
+        .prop_map(|(question, conversation, space, filter, claims)| {
+            let mut body =
+                json!({"question": question, "space": space, "filter": filter, "limit": 30});
+            if let Some(conversation) = conversation {
+                body["conversation_id"] = json!(conversation);
+            }
             http("POST", "/v1/ask", Vec::new(), Some(with(body, claims)))
         })
         .boxed()

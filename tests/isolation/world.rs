@@ -119,6 +119,8 @@ pub struct World {
     pub runs: Vec<String>,
     /// Answers of ada and bob.
     pub answers: Vec<String>,
+    /// Conversations of ada and bob, each about a secret of its owner.
+    pub conversations: Vec<String>,
 }
 
 /// The canary of the thing with this number. Letters only, so that no encoding of text changes it.
@@ -147,6 +149,7 @@ impl World {
             tickets: Vec::new(),
             runs: Vec::new(),
             answers: Vec::new(),
+            conversations: Vec::new(),
         };
         for space in 0..SPACES.len() {
             world.fill(space).await;
@@ -271,11 +274,13 @@ impl World {
             let question = format!("What does the lighthouse {} burn?", secret.unwrap().probe);
             let token = self.instance().token(user, &groups);
             let request = self.instance().request(Method::POST, "/v1/ask");
-            let request = request.json(&json!({ "question": question }));
+            let request = request.json(&json!({"question": question, "conversation_id": "new"}));
             let reply = self.instance().send(request.bearer_auth(token)).await;
             assert_eq!(reply.body["answered"], true, "{}", reply.body);
             let id = reply.body["answer_id"].as_str().unwrap();
             self.answers.push(id.to_owned());
+            let id = reply.body["conversation_id"].as_str().unwrap();
+            self.conversations.push(id.to_owned());
         }
     }
 
