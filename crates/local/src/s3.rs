@@ -1,6 +1,7 @@
 //! S3 on the laptop: `s3s` over plain files, one folder a bucket, signatures verified.
 
 mod long_keys;
+mod rest;
 
 use std::path::{Component, Path, PathBuf};
 
@@ -15,6 +16,7 @@ use s3s::{S3Result, s3_error};
 use s3s_fs::FileSystem;
 
 use long_keys::LongKeys;
+use rest::Rest;
 
 /// The key pair of the laptop: access key and secret are the same word.
 pub const KEY: &str = "outcrop";
@@ -73,9 +75,16 @@ impl S3 {
 
     /// Answers a request.
     pub async fn call(&self, request: Request<Body>) -> Response<Body> {
-        let request = request.map(s3s::Body::http_body_unsync);
+        let (head, body) = request.into_parts();
+        let rest = Rest::of(body);
+        let request = Request::from_parts(head, s3s::Body::http_body_unsync(rest.clone()));
         match self.service.call(request).await {
-            Ok(reply) => reply.map(Body::new),
+            Ok(reply) => {
+                if !reply.status().is_success() {
+                    rest.read().await;
+                }
+                reply.map(Body::new)
+            }
             Err(error) => {
                 tracing::error!(?error, "S3 could not answer");
                 let mut reply = Response::new(Body::empty());

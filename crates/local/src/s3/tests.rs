@@ -1,8 +1,9 @@
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_smithy_types::date_time::{DateTime, Format};
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 
@@ -148,4 +149,49 @@ async fn objects_are_read_from_their_bucket_only() {
     check("b", outside.to_str().unwrap(), None).await;
     check("..", "secret", None).await;
     check("", "b/plan.jsonl", None).await;
+}
+
+/// A reply that comes before the body was read ended the connection, which clients keep for the next request.
+#[tokio::test]
+async fn a_refusal_before_the_body_keeps_the_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let s3 = S3::open(folder.path(), &["bucket".to_owned()]).unwrap();
+    let router = axum::Router::new().fallback(move |request: Request<Body>| {
+        let s3 = s3.clone();
+        async move { s3.call(request).await }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    for (secret, body, status) in [("another", "gra|nite", "403"), (KEY, "gra|nite", "200")] {
+        let link = presign("PUT", "/bucket/a.txt", secret, now(), 60);
+        let (first, rest) = body.split_once('|').unwrap();
+        let length = first.len() + rest.len();
+        let head = format!(
+            "PUT {link} HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: {length}\r\n\r\n{first}"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // The rest comes when the refusal is long made.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stream.write_all(rest.as_bytes()).await.unwrap();
+        let mut reply = vec![0; 4096];
+        let length = stream.read(&mut reply).await.unwrap();
+        let reply = String::from_utf8_lossy(&reply[..length]);
+        assert!(
+            reply.starts_with(&format!("HTTP/1.1 {status}")),
+            "{secret}: {reply}"
+        );
+        // Whatever is left of this reply, before the next request.
+        let mut more = [0; 4096];
+        let left = tokio::time::timeout(Duration::from_millis(50), stream.read(&mut more));
+        assert!(
+            !matches!(left.await, Ok(Ok(0))),
+            "{secret}: the connection was closed"
+        );
+    }
+    assert_eq!(
+        std::fs::read_to_string(folder.path().join("bucket/a.txt")).unwrap(),
+        "granite"
+    );
 }
