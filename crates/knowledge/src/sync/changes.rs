@@ -1,4 +1,4 @@
-//! What a run would change, told before anything is changed; and the brake, which stops a run that would delete much.
+//! What a run would change, told before any document is touched; and the brake, which stops a run that would delete much.
 
 use aws::{Aws, AwsError};
 use serde::{Deserialize, Serialize};
@@ -38,14 +38,14 @@ pub(super) enum Stop {
     Brake(String),
 }
 
-/// Whether deleting `deleted` of `live` documents is more than `percent` of them.
+/// Whether deleting `deleted` of the `live` documents, which answer now, is more than `percent` of them.
 pub(super) fn brake(live: usize, deleted: usize, percent: u64) -> Option<Stop> {
     let share = deleted as u64 * 100;
     if deleted <= FREE_DELETIONS || share <= percent * live as u64 {
         return None;
     }
     Some(Stop::Brake(format!(
-        "the run would delete {deleted} of {live} documents, more than {percent} %; nothing was changed. See what it would \
+        "the run would delete {deleted} of {live} documents, more than {percent} %; none was touched. See what it would \
          do with `outcrop sync --dry-run`; if that is right, start it with `outcrop sync --allow-deletions` \
          (allow_deletions of POST /v1/runs)"
     )))

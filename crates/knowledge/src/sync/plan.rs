@@ -54,8 +54,9 @@ struct Difference {
     unchanged: u64,
     rows: Vec<DocumentRow>,
     changes: Vec<PlannedChange>,
-    /// Documents that answer before the run.
+    /// Documents that answer before the run, and how many of them are gone from the source.
     live: usize,
+    lost: usize,
 }
 
 pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
@@ -141,10 +142,10 @@ fn stop(aws: &Aws, run: &RunRow, difference: &Difference) -> Option<Stop> {
         return None;
     }
     let percent = aws.settings.brake_percent;
-    changes::brake(difference.live, difference.delete.len(), percent)
+    changes::brake(difference.live, difference.lost, percent)
 }
 
-/// Ends the plan before it has changed anything. What it would have done stays pending in the run's books.
+/// Ends the plan before any document's row or the index is touched. What it would have done stays pending in the run's books.
 async fn stopped(
     aws: &Aws,
     run: RunRow,
@@ -344,6 +345,7 @@ fn compare(wanted: &Wanted<'_>, mut rows: Vec<DocumentRow>, sources: &mut Source
             None if row.status == DocumentStatus::Deleted => {}
             None => {
                 difference.delete.push(row.document_id.clone());
+                difference.lost += usize::from(row.published.is_some());
                 gone.push(row);
             }
         }
@@ -355,40 +357,33 @@ fn compare(wanted: &Wanted<'_>, mut rows: Vec<DocumentRow>, sources: &mut Source
 /// A new document with the very bytes of one that is gone is that one under another name. It is still taken out under
 /// the old name and brought in under the new one.
 fn tell_deletions(difference: &mut Difference, gone: Vec<DocumentRow>) {
-    let versions: BTreeMap<&str, &str> = difference
-        .process
+    let Difference {
+        process, changes, ..
+    } = difference;
+    // What is processed and its changes stand in the same order.
+    let versions: BTreeMap<&str, usize> = process
         .iter()
-        .map(|planned| {
-            (
-                planned.source_version.as_str(),
-                planned.document_id.as_str(),
-            )
-        })
+        .enumerate()
+        .map(|(at, planned)| (planned.source_version.as_str(), at))
         .collect();
     let mut deleted = Vec::new();
     for row in gone {
-        let version = row
-            .published
-            .as_ref()
-            .map(|live| live.source_version.as_str());
-        let now = version.and_then(|version| versions.get(version));
-        let renamed = now.and_then(|id| {
-            let mut changes = difference.changes.iter_mut();
-            changes.find(|change| change.document_id == *id && change.change == Change::New)
-        });
-        if let Some(renamed) = renamed {
-            renamed.change = Change::Renamed;
-            renamed.renamed_from = Some(row.name);
-        } else {
-            deleted.push(PlannedChange {
+        let live = row.published.as_ref();
+        let same = live.and_then(|live| versions.get(live.source_version.as_str()));
+        match same.and_then(|at| changes.get_mut(*at)) {
+            Some(new) if new.change == Change::New => {
+                new.change = Change::Renamed;
+                new.renamed_from = Some(row.name);
+            }
+            _ => deleted.push(PlannedChange {
                 change: Change::Deleted,
                 document_id: row.document_id,
                 name: row.name,
                 renamed_from: None,
-            });
+            }),
         }
     }
-    difference.changes.append(&mut deleted);
+    changes.append(&mut deleted);
 }
 
 /// A document whose vectors are wanted in the table, and are not there, is done again.
@@ -487,6 +482,7 @@ mod tests {
             row("moved-to", DocumentStatus::Pending, None),
             published("moved-from", "3-1-none"),
             published("gone", "5-1-none"),
+            row("refused", DocumentStatus::Refused, None),
             published("same", "4-1-none"),
         ];
         let wanted = Wanted {
@@ -509,10 +505,13 @@ mod tests {
                 (Change::Changed, "changed", None),
                 (Change::Renamed, "moved-to", Some("moved-from")),
                 (Change::Deleted, "gone", None),
+                (Change::Deleted, "refused", None),
             ]
         );
         // A document that was moved is deleted under its old name all the same.
-        assert_eq!((plan.delete.len(), plan.unchanged, plan.live), (2, 1, 4));
+        assert_eq!((plan.delete.len(), plan.unchanged, plan.live), (3, 1, 4));
+        // What never answered is no loss.
+        assert_eq!(plan.lost, 2);
     }
 
     #[test]
