@@ -8,6 +8,7 @@ use crate::access::Caller;
 use crate::agent_calls::{Form, LOCAL, done, publish};
 use crate::instance::{Instance, Reply};
 use crate::lambda_binaries::host;
+use crate::limits::begin_of_a_minute;
 
 fn refused(reply: &Reply, status: u16, name: &str) {
     assert_eq!(
@@ -227,6 +228,27 @@ async fn only_admins_see_them() {
         &admin.send("GET", "/v1/tickets/default.t1", None).await,
         404,
         "TicketNotFound",
+    );
+    // Changes are counted among the requests of a minute, reading is not.
+    let limits = json!({"limits": {"caller_per_minute": 1}});
+    let set = owner.send("PUT", "/v1/spaces/default", Some(&limits)).await;
+    assert_eq!(set.status, 200, "{}", set.body);
+    begin_of_a_minute().await;
+    let notes = format!("{ticket}/notes");
+    assert_eq!(admin.send("POST", &notes, Some(&note)).await.status, 201);
+    refused(
+        &admin.send("POST", &notes, Some(&note)).await,
+        429,
+        "RateLimited",
+    );
+    refused(
+        &admin.send("PUT", &ticket, Some(&change)).await,
+        429,
+        "RateLimited",
+    );
+    assert_eq!(
+        admin.send("GET", &ticket, None).await.body["status"],
+        "OPEN"
     );
 }
 

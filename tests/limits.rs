@@ -27,7 +27,7 @@ async fn set(instance: &Instance, limits: Value) {
 }
 
 /// Waits, should the minute be about to end: what follows is to be counted in one.
-async fn begin_of_a_minute() {
+pub async fn begin_of_a_minute() {
     let gone = clock::now_ms() % MINUTE_MS;
     if gone > MINUTE_MS / 2 {
         tokio::time::sleep(Duration::from_millis(MINUTE_MS - gone)).await;

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::KnowledgeError;
 use crate::access::Caller;
 use crate::actions::{AuditRow, FlagRow, Made, NoteRow, TicketRow};
+use crate::limits;
 use crate::paging::{self, Visible};
 use crate::roles::Role;
-use crate::spaces;
+use crate::spaces::{self, Entered};
 
 /// Notes that are shown with a ticket, the newest.
 const SHOWN_NOTES: usize = 200;
@@ -170,7 +171,7 @@ pub async fn list(
 /// # Errors
 /// [`KnowledgeError::TicketNotFound`], also to whom may not see it; [`KnowledgeError::RoleRequired`].
 pub async fn get(aws: &Aws, ticket_id: &str, caller: &Caller) -> Result<Ticket, KnowledgeError> {
-    let row = find(aws, ticket_id, caller).await?;
+    let (_, row) = find(aws, ticket_id, caller).await?;
     let partition = keys::about_partition(ticket_id);
     let range = newest(&partition, NOTE_PREFIX, None, SHOWN_NOTES);
     let notes: Vec<NoteRow> = aws.table.query(range).await?.items;
@@ -180,7 +181,7 @@ pub async fn get(aws: &Aws, ticket_id: &str, caller: &Caller) -> Result<Ticket, 
 /// Moves a ticket to another status, from the version that the caller has seen.
 ///
 /// # Errors
-/// As [`get`]; [`KnowledgeError::TicketChanged`] where somebody else was first.
+/// As [`get`]; [`KnowledgeError::TicketChanged`] where somebody else was first; [`KnowledgeError::RateLimited`].
 pub async fn set_status(
     aws: &Aws,
     ticket_id: &str,
@@ -188,7 +189,8 @@ pub async fn set_status(
     status: TicketStatus,
     version: u64,
 ) -> Result<Ticket, KnowledgeError> {
-    let mut row = find(aws, ticket_id, caller).await?;
+    let (entered, mut row) = find(aws, ticket_id, caller).await?;
+    limits::count(aws, &entered, caller).await?;
     let changed = || KnowledgeError::TicketChanged {
         ticket_id: ticket_id.to_owned(),
     };
@@ -208,7 +210,8 @@ pub async fn set_status(
 /// Adds a person's note to a ticket.
 ///
 /// # Errors
-/// As [`get`]; [`KnowledgeError::InvalidRequest`] for a note that is empty or too long.
+/// As [`get`]; [`KnowledgeError::InvalidRequest`] for a note that is empty or too long;
+/// [`KnowledgeError::RateLimited`].
 pub async fn add_note(
     aws: &Aws,
     ticket_id: &str,
@@ -220,7 +223,8 @@ pub async fn add_note(
         let detail = format!("a note has 1 to {NOTE_CHARACTERS} characters, not {characters}");
         return Err(KnowledgeError::InvalidRequest { detail });
     }
-    find(aws, ticket_id, caller).await?;
+    let (entered, _) = find(aws, ticket_id, caller).await?;
+    limits::count(aws, &entered, caller).await?;
     let created_at_ms = clock::now_ms();
     let row = NoteRow {
         note_id: chance::ulid(created_at_ms),
@@ -310,17 +314,22 @@ pub async fn audit(
     })
 }
 
-async fn find(aws: &Aws, ticket_id: &str, caller: &Caller) -> Result<TicketRow, KnowledgeError> {
+async fn find(
+    aws: &Aws,
+    ticket_id: &str,
+    caller: &Caller,
+) -> Result<(Entered, TicketRow), KnowledgeError> {
     let missing = || KnowledgeError::TicketNotFound {
         ticket_id: ticket_id.chars().take(120).collect(),
     };
     let space = keys::space_of(ticket_id).ok_or_else(missing)?;
-    match spaces::enter(aws, space, caller, Role::Admin).await {
-        Err(KnowledgeError::UnknownSpace { .. }) => return Err(missing()),
-        entered => entered?,
-    };
+    let entered = spaces::enter(aws, space, caller, Role::Admin).await;
+    let entered = entered.map_err(|error| match error {
+        KnowledgeError::UnknownSpace { .. } => missing(),
+        error => error,
+    })?;
     let row: Option<TicketRow> = aws.table.get(&keys::ticket(ticket_id)).await?;
-    row.ok_or_else(missing)
+    Ok((entered, row.ok_or_else(missing)?))
 }
 
 /// The id in a cursor: the last one of the page before, a ULID.
