@@ -391,3 +391,32 @@ async fn a_setting_is_set_and_refused_over_http() {
             .contains("PUT /v1/spaces/legal")
     );
 }
+
+/// The table's index has one dimension for good: vectors of another model's are refused by name, in writing and in asking,
+/// and what the space holds goes on being found.
+#[tokio::test]
+async fn another_dimension_is_refused_by_name() {
+    let place = Place::start("wide").await;
+    place.set("dynamodb").await;
+    let text = "The lighthouse burns oil all night.";
+    place
+        .store("light.txt", text, &["everyone"], json!({}))
+        .await;
+    place.sync().await;
+    let retriever = place.chosen().await;
+    let asked = Asked {
+        mode: Mode::Vector,
+        ..Asked::all(&["everyone"])
+    };
+    let mask = Mask::Principals(vec!["everyone".to_owned()]);
+    let wide = vec![0.1; 384];
+    let error = retriever
+        .retrieve(&asked.wanted(text, &wide, &mask))
+        .await
+        .unwrap_err();
+    assert_eq!(error.name(), "RetrieverUnusable", "{error}");
+    assert!(error.to_string().contains("dimension"), "{error}");
+    let error = place.put_vector("light.txt", wide).await.unwrap_err();
+    assert_eq!(error.name(), "ServiceRefused", "{error}");
+    assert_eq!(found(&place, &retriever, &asked).await, ["light.txt"]);
+}

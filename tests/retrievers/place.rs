@@ -135,6 +135,22 @@ impl Place {
         self.aws.table.put_vectors(items.into_iter()).await.unwrap();
     }
 
+    /// Writes a vector of a document as publication does.
+    pub async fn put_vector(&self, name: &str, vector: Vec<f32>) -> Result<(), aws::AwsError> {
+        let item = VectorItem {
+            name: VectorName {
+                document_id: names::document_id(&self.space, name),
+                version: "feedfeedfeedfeed".to_owned(),
+                ordinal: 0,
+                reader: 0,
+            },
+            reader: "everyone".to_owned(),
+            vector,
+            filters: Default::default(),
+        };
+        self.aws.table.put_vectors(std::iter::once(item)).await
+    }
+
     /// Vectors of a document in the table, of whatever version.
     pub async fn vectors_of(&self, name: &str) -> usize {
         let id = names::document_id(&self.space, name);

@@ -37,14 +37,16 @@ pub(crate) async fn set_state(aws: &Aws, space: &str, state: &VectorState) -> Re
     aws.table.put(&keys::vector_state(space), state).await
 }
 
-/// The digest of all that a document's vectors are written for.
+/// The digest of all that a document's vectors are written for, by the embedder of that identity: vectors of two models
+/// are never ranked together, not even while a space moves from one to the other.
 pub(crate) fn version(
+    embedder: &str,
     content_hash: &str,
     readers: &[String],
     metadata: &BTreeMap<String, Value>,
     filter_keys: &[String],
 ) -> String {
-    let mut parts = vec![content_hash.to_owned()];
+    let mut parts = vec![embedder.to_owned(), content_hash.to_owned()];
     parts.extend(readers.iter().map(|reader| format!("reader {reader}")));
     parts.extend(filter_keys.iter().map(|key| format!("filter {key}")));
     for (key, value) in metadata {
@@ -138,24 +140,25 @@ mod tests {
     fn a_version_is_of_everything_that_was_written() {
         let (readers, keys) = (["everyone".to_owned()], ["team".to_owned()]);
         let metadata = |value: Value| BTreeMap::from([("team".to_owned(), value)]);
-        let base = version("hash", &readers, &metadata(json!(1)), &keys);
+        let base = version("m/256", "hash", &readers, &metadata(json!(1)), &keys);
         assert_eq!(
             base,
-            version("hash", &readers, &metadata(json!(1.0)), &keys)
+            version("m/256", "hash", &readers, &metadata(json!(1.0)), &keys)
         );
         let others = [
-            version("other", &readers, &metadata(json!(1)), &keys),
-            version("hash", &[], &metadata(json!(1)), &keys),
-            version("hash", &readers, &metadata(json!("1")), &keys),
-            version("hash", &readers, &metadata(json!([1])), &keys),
-            version("hash", &readers, &BTreeMap::new(), &keys),
-            version("hash", &readers, &metadata(json!(1)), &[]),
+            version("m/384", "hash", &readers, &metadata(json!(1)), &keys),
+            version("m/256", "other", &readers, &metadata(json!(1)), &keys),
+            version("m/256", "hash", &[], &metadata(json!(1)), &keys),
+            version("m/256", "hash", &readers, &metadata(json!("1")), &keys),
+            version("m/256", "hash", &readers, &metadata(json!([1])), &keys),
+            version("m/256", "hash", &readers, &BTreeMap::new(), &keys),
+            version("m/256", "hash", &readers, &metadata(json!(1)), &[]),
         ];
         assert!(!others.contains(&base));
         let close = (0.1_f64 + 0.2, 0.3);
         assert_eq!(
-            version("hash", &readers, &metadata(json!(close.0)), &keys),
-            version("hash", &readers, &metadata(json!(close.1)), &keys),
+            version("m/256", "hash", &readers, &metadata(json!(close.0)), &keys),
+            version("m/256", "hash", &readers, &metadata(json!(close.1)), &keys),
             "a number is read back to within a last digit"
         );
     }

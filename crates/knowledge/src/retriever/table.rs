@@ -17,6 +17,7 @@ use retrieval::{DocumentRecord, Hit, Mask, Mode, Query, RECIPROCAL_RANK_K, passa
 use super::{Bound, Retrieved, Retriever, Wanted};
 use crate::KnowledgeError;
 use crate::snapshot::Snapshot;
+use crate::sync::embedder_identity;
 use crate::vectors;
 use branches::{Branch, branches};
 
@@ -237,6 +238,7 @@ impl VectorTable {
             return None;
         }
         let version = vectors::version(
+            &embedder_identity(&snapshot.embedder, snapshot.dimension),
             &record.content_hash,
             &record.readers,
             &record.metadata,

@@ -6,8 +6,8 @@ use aws::dynamo::keys::{self, DOCUMENT_PREFIX, VectorName};
 use aws::{Aws, AwsError, RetrieverSetting};
 use retrieval::{DocumentRecord, SegmentDocument};
 
-use super::StepError;
 use super::rows::DocumentRow;
+use super::{StepError, embedder_identity};
 use crate::spaces;
 use crate::vectors::{self, VectorState};
 
@@ -46,8 +46,9 @@ pub async fn write<'a>(
     let Some(RetrieverSetting::Dynamodb { filter_keys }) = setting else {
         return Ok(());
     };
+    let embedder = embedder(aws);
     let items = documents.flat_map(|document| {
-        let version = version(document, filter_keys);
+        let version = version(&embedder, document, filter_keys);
         let filters = vectors::slots(filter_keys, &document.metadata);
         document
             .passages
@@ -75,8 +76,14 @@ pub async fn write<'a>(
     aws.table.put_vectors(items).await
 }
 
-fn version(document: &SegmentDocument, filter_keys: &[String]) -> String {
+/// Whose vectors a run writes: no run publishes another's.
+fn embedder(aws: &Aws) -> String {
+    embedder_identity(&aws.settings.embed_model, aws.settings.embed_dimensions)
+}
+
+fn version(embedder: &str, document: &SegmentDocument, filter_keys: &[String]) -> String {
     vectors::version(
+        embedder,
         &document.content_hash,
         &document.readers,
         &document.metadata,
@@ -107,6 +114,7 @@ pub(super) async fn settle_document(
         return Ok(Standing::Unwanted);
     };
     let version = vectors::version(
+        &embedder(aws),
         &record.content_hash,
         &record.readers,
         &record.metadata,
