@@ -14,6 +14,7 @@ mod bad_input;
 mod brake;
 mod conversation;
 mod durability;
+mod entries;
 mod evidence;
 mod guard_stream;
 mod guards;

@@ -6,12 +6,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use knowledge::KnowledgeError;
+use knowledge::digest::sha256_hex;
 use knowledge::documents::NewDocument;
 use knowledge::limits::LimitsChange;
 use knowledge::orders::NewOrder;
 use knowledge::roles::{self, RolesChange};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A document as it came, with its bytes.
 pub(crate) struct Upload {
@@ -86,6 +87,21 @@ pub(crate) struct SpaceForm {
 pub(crate) struct OrdersForm {
     pub space: Option<String>,
     pub orders: Vec<NewOrder>,
+}
+
+/// What uploads say, whatever the boundary between them is.
+pub(crate) fn fingerprint(space: &str, uploads: &[Upload]) -> Vec<u8> {
+    let told = uploads.iter().map(|upload| {
+        let NewDocument {
+            name,
+            metadata,
+            readers,
+        } = &upload.document;
+        json!([name, metadata, readers, sha256_hex(&upload.content)])
+    });
+    json!([space, told.collect::<Vec<_>>()])
+        .to_string()
+        .into_bytes()
 }
 
 /// Reads `POST /v1/documents` with a JSON body.

@@ -1,4 +1,5 @@
-//! The `ingest` Lambda: steps of the ingestion state machine, and uploads and runs over HTTP.
+//! The `ingest` Lambda: steps of the ingestion state machine, uploads and runs over HTTP, and the queue of what starts
+//! runs by itself.
 
 mod body;
 mod routes;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 
 use aws::Aws;
 use aws::lambda::{Event, Reply, StepFailure};
-use knowledge::sync;
+use knowledge::{entries, sync};
 use serde_json::Value;
 
 pub use routes::ROUTES;
@@ -37,6 +38,9 @@ impl Service {
 pub async fn handle(service: Arc<Service>, event: Event) -> Result<Reply, StepFailure> {
     match event {
         Event::Http(request) => Ok(routes::route(&service.http, &request).await),
+        Event::Step(payload) if entries::is_delivery(&payload) => {
+            Ok(Reply::Step(entries::take(&service.http, &payload).await))
+        }
         Event::Step(payload) => step(&service.steps, payload).await.map(Reply::Step),
     }
 }

@@ -6,14 +6,15 @@ use http::StatusCode;
 use knowledge::access::Caller;
 use knowledge::documents::{self, NewDocument};
 use knowledge::http::{self as web, Route};
+use knowledge::idempotency::Asked;
 use knowledge::problem::parse_json;
 use knowledge::roles::Role;
 use knowledge::runs::Task;
 use knowledge::spaces::SpaceChange;
-use knowledge::{KnowledgeError, limits, orders, runs, spaces, uploads};
+use knowledge::{KnowledgeError, entries, idempotency, limits, orders, runs, spaces, uploads};
 use serde_json::{Value, json};
 
-use crate::body::{self, LinkForm, OrdersForm, RunForm, SpaceForm, Uploads};
+use crate::body::{self, LinkForm, OrdersForm, RunForm, SpaceForm, Upload, Uploads};
 use crate::tickets;
 
 /// What this function serves; `infra/openapi.yaml` says the same, and a test holds the two together.
@@ -103,7 +104,7 @@ async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeErro
     }
     match (method, path) {
         ("POST", "/v1/documents") => upload(aws, &caller, request).await,
-        ("DELETE", _) => delete(aws, &caller, web::parameter(request, "document_id")).await,
+        ("DELETE", _) => delete(aws, &caller, request).await,
         ("POST", "/v1/uploads") => announce(aws, &caller, request).await,
         ("POST", "/v1/orders") => import_orders(aws, &caller, request).await,
         ("POST", "/v1/runs") => start(aws, &caller, request).await,
@@ -158,7 +159,9 @@ async fn set_space(
     let name = web::parameter(request, "space");
     let mut space = spaces::change(aws, name, caller, change).await?;
     if fills && !space.ready {
-        space.run_id = Some(runs::start(aws, name, caller, Task::default()).await?);
+        // A run that is under way may have begun with the setting before.
+        let (run_id, _) = entries::start_or_follow(aws, name).await?;
+        space.run_id = Some(run_id);
     }
     Ok(web::json(StatusCode::OK, &space))
 }
@@ -187,6 +190,29 @@ async fn upload(
         body::json_upload(&request.body)?
     };
     let space = space.as_deref().unwrap_or(spaces::DEFAULT);
+    let body = body::fingerprint(space, &uploads);
+    let reply = idempotency::once(aws, caller, asked(request, &body), async |run| {
+        store(aws, caller, space, uploads, run).await
+    });
+    Ok(accepted(&reply.await?))
+}
+
+/// What must be the same when a request comes again under its key; `body` is what its body says.
+fn asked<'a>(request: &'a HttpRequest, body: &'a [u8]) -> Asked<'a> {
+    Asked {
+        key: request.headers.get("idempotency-key").map(String::as_str),
+        operation: [request.method.as_str(), request.path.as_str()],
+        body,
+    }
+}
+
+async fn store(
+    aws: &Aws,
+    caller: &Caller,
+    space: &str,
+    uploads: Vec<Upload>,
+    run: Option<String>,
+) -> Result<Value, KnowledgeError> {
     let entered = spaces::enter_or_make(aws, space, caller, Role::Editor).await?;
     limits::count(aws, &entered, caller).await?;
     let mut stored = Vec::with_capacity(uploads.len());
@@ -196,30 +222,36 @@ async fn upload(
         stored.push((id, name));
     }
     let ids = stored.iter().map(|(id, _)| id.clone()).collect();
-    let run_id = runs::start(aws, space, caller, Task::documents(ids)).await?;
+    let task = Task {
+        run_id: idempotency::run_id(space, run),
+        ..Task::documents(ids)
+    };
+    let run_id = runs::start(aws, space, caller, task).await?;
     let listed: Vec<Value> = stored
         .iter()
         .map(|(document_id, name)| json!({ "document_id": document_id, "name": name }))
         .collect();
     let first = stored.first().map(|(id, _)| id);
-    Ok(accepted(
-        &json!({ "document_id": first, "documents": listed, "run_id": run_id }),
-    ))
+    Ok(json!({ "document_id": first, "documents": listed, "run_id": run_id }))
 }
 
-async fn delete(aws: &Aws, caller: &Caller, document_id: &str) -> Result<Reply, KnowledgeError> {
-    documents::remove(aws, document_id, caller).await?;
-    let space = aws::dynamo::keys::space_of(document_id).unwrap_or(spaces::DEFAULT);
-    let run_id = runs::start(
-        aws,
-        space,
-        caller,
-        Task::documents(vec![document_id.to_owned()]),
-    )
-    .await?;
-    Ok(accepted(
-        &json!({ "document_id": document_id, "run_id": run_id }),
-    ))
+async fn delete(
+    aws: &Aws,
+    caller: &Caller,
+    request: &HttpRequest,
+) -> Result<Reply, KnowledgeError> {
+    let document_id = web::parameter(request, "document_id");
+    let reply = idempotency::once(aws, caller, asked(request, &[]), async |run| {
+        documents::remove(aws, document_id, caller).await?;
+        let space = aws::dynamo::keys::space_of(document_id).unwrap_or(spaces::DEFAULT);
+        let task = Task {
+            run_id: idempotency::run_id(space, run),
+            ..Task::documents(vec![document_id.to_owned()])
+        };
+        let run_id = runs::start(aws, space, caller, task).await?;
+        Ok(json!({ "document_id": document_id, "run_id": run_id }))
+    });
+    Ok(accepted(&reply.await?))
 }
 
 async fn announce(
@@ -246,6 +278,19 @@ async fn announce(
 async fn start(aws: &Aws, caller: &Caller, request: &HttpRequest) -> Result<Reply, KnowledgeError> {
     web::require_json(request)?;
     let form: RunForm = parse_json(&request.body)?;
+    let reply = idempotency::once(aws, caller, asked(request, &request.body), async |run| {
+        let run_id = start_run(aws, caller, form, run).await?;
+        Ok(json!({ "run_id": run_id }))
+    });
+    Ok(accepted(&reply.await?))
+}
+
+async fn start_run(
+    aws: &Aws,
+    caller: &Caller,
+    form: RunForm,
+    run: Option<String>,
+) -> Result<String, KnowledgeError> {
     let space = form.space.as_deref().unwrap_or(spaces::DEFAULT);
     // A new model for a whole space costs as much as the space did; deletions without a brake may cost the space.
     let needed = if form.re_embed || form.allow_deletions {
@@ -274,9 +319,9 @@ async fn start(aws: &Aws, caller: &Caller, request: &HttpRequest) -> Result<Repl
         re_embed: form.re_embed,
         dry_run: form.dry_run,
         allow_deletions: form.allow_deletions,
+        run_id: idempotency::run_id(space, run),
     };
-    let run_id = runs::start(aws, space, caller, task).await?;
-    Ok(accepted(&json!({ "run_id": run_id })))
+    runs::start(aws, space, caller, task).await
 }
 
 async fn import_orders(

@@ -16,7 +16,7 @@ pub const NAME_BYTES: usize = 900;
 /// The metadata list that tells a knowledge base who may read a document.
 pub const READERS_KEY: &str = "readers";
 
-const SIDECAR: &str = ".metadata.json";
+pub(crate) const SIDECAR: &str = ".metadata.json";
 
 /// Metadata and readers of a document, as they stand in its sidecar object.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

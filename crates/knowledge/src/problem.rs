@@ -58,6 +58,18 @@ pub enum KnowledgeError {
     ConversationsOff { reason: &'static str },
     #[error("there is no run {run_id:?} that you may see")]
     RunNotFound { run_id: String },
+    #[error(
+        "the run {run_id:?} over the whole source of space {space:?} is under way; wait for its end and start yours then"
+    )]
+    RunUnderWay { space: String, run_id: String },
+    #[error("the Idempotency-Key {problem}; send 1 to 255 visible ASCII characters")]
+    InvalidIdempotencyKey { problem: &'static str },
+    #[error(
+        "the Idempotency-Key was sent before with another request; use a new key for a new request"
+    )]
+    IdempotencyKeyReused,
+    #[error("the same request is under way; ask again in a moment")]
+    RequestUnderWay,
     #[error("there is no ticket {ticket_id:?} that you may see")]
     TicketNotFound { ticket_id: String },
     #[error("somebody else changed the ticket {ticket_id:?}; read it again and decide anew")]
@@ -176,6 +188,10 @@ impl KnowledgeError {
             Self::ConversationTooLong { .. } => "ConversationTooLong",
             Self::ConversationsOff { .. } => "ConversationsOff",
             Self::RunNotFound { .. } => "RunNotFound",
+            Self::RunUnderWay { .. } => "RunUnderWay",
+            Self::InvalidIdempotencyKey { .. } => "InvalidIdempotencyKey",
+            Self::IdempotencyKeyReused => "IdempotencyKeyReused",
+            Self::RequestUnderWay => "RequestUnderWay",
             Self::TicketNotFound { .. } => "TicketNotFound",
             Self::TicketChanged { .. } => "TicketChanged",
             Self::UnknownRoute { .. } => "UnknownRoute",
@@ -216,9 +232,12 @@ impl KnowledgeError {
             Self::MethodNotAllowed { .. } => 405,
             Self::DocumentNameTaken { .. }
             | Self::TicketChanged { .. }
+            | Self::RunUnderWay { .. }
+            | Self::RequestUnderWay
             | Self::ConversationTooLong { .. } => 409,
             Self::PayloadTooLarge { .. } | Self::DocumentTooLarge { .. } => 413,
             Self::UnsupportedMediaType { .. } => 415,
+            Self::IdempotencyKeyReused => 422,
             Self::RateLimited { .. } | Self::Model(BedrockError::Throttled { .. }) => 429,
             Self::Model(BedrockError::TimedOut { .. }) => 504,
             Self::Model(_) => 502,
@@ -239,7 +258,11 @@ impl KnowledgeError {
         match self {
             Self::Model(error) => error.retry(),
             Self::Aws(error) => error.retry(),
-            Self::GuardUnavailable | Self::Interrupted | Self::RateLimited { .. } => true,
+            Self::GuardUnavailable
+            | Self::Interrupted
+            | Self::RunUnderWay { .. }
+            | Self::RequestUnderWay
+            | Self::RateLimited { .. } => true,
             _ => false,
         }
     }
@@ -272,14 +295,18 @@ impl KnowledgeError {
         if self.status() == 500 {
             tracing::error!(error = self.name(), detail = %self, "a request failed inside");
         }
-        json!({
+        let mut problem = json!({
             "type": format!("https://outcrop.dev/problems/{}", self.name()),
             "title": spaced(self.name()),
             "status": self.status(),
             "detail": self.detail(),
             "name": self.name(),
             "retry": self.retry(),
-        })
+        });
+        if let Self::RunUnderWay { run_id, .. } = self {
+            problem["run_id"] = json!(run_id);
+        }
+        problem
     }
 }
 
@@ -422,6 +449,15 @@ mod tests {
             E::TicketChanged {
                 ticket_id: "default.t1".into(),
             },
+            E::RunUnderWay {
+                space: space.clone(),
+                run_id: "default.01".into(),
+            },
+            E::InvalidIdempotencyKey {
+                problem: "is empty",
+            },
+            E::IdempotencyKeyReused,
+            E::RequestUnderWay,
             E::UnknownRoute {
                 path: "/v2".into(),
                 hint: String::new(),

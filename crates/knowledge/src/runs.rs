@@ -15,6 +15,7 @@ use crate::roles::Role;
 use crate::spaces;
 use crate::sync::changes::{self, PlannedChange};
 use crate::sync::rows::{BatchDocument, BatchRow, DocumentRow, DocumentStatus, RunRow, RunStatus};
+use crate::under_way;
 
 /// Documents that one run may name. Keeps the run's row far below DynamoDB's 400 KB.
 pub const RUN_DOCUMENTS: usize = 1_000;
@@ -114,6 +115,8 @@ pub struct Task {
     /// Delete whatever is gone from the source. Without it a run over the whole source stops before it deletes more than
     /// the configured share of the documents.
     pub allow_deletions: bool,
+    /// The id that a repeated request gave its run before; `None` draws one.
+    pub run_id: Option<String>,
 }
 
 impl Task {
@@ -126,10 +129,10 @@ impl Task {
     }
 }
 
-/// Starts a run; answers its id.
+/// Starts a run; answers its id. Of a space, one run over the whole source is under way at a time.
 ///
 /// # Errors
-/// [`KnowledgeError::TooManyDocuments`] over [`RUN_DOCUMENTS`]; [`KnowledgeError::InvalidRequest`] for named documents
+/// [`KnowledgeError::RunUnderWay`]; [`KnowledgeError::TooManyDocuments`] over [`RUN_DOCUMENTS`]; [`KnowledgeError::InvalidRequest`] for named documents
 /// together with what takes the whole source; else the services' errors.
 pub async fn start(
     aws: &Aws,
@@ -150,7 +153,12 @@ pub async fn start(
         check_number(ids)?;
     }
     let now_ms = clock::now_ms();
-    let run_id = format!("{space}.{}", chance::ulid(now_ms));
+    let repeated = task.run_id.is_some();
+    let drawn = || format!("{space}.{}", chance::ulid(now_ms));
+    let run_id = task.run_id.unwrap_or_else(drawn);
+    if task.documents.is_none() {
+        under_way::claim(aws, space, &run_id).await?;
+    }
     let row = RunRow {
         run_id: run_id.clone(),
         space: space.to_owned(),
@@ -170,10 +178,14 @@ pub async fn start(
         finished_at_ms: None,
     };
     // The row comes first: a run that starts without one could not say what it does.
-    aws.table.create(&keys::run(&run_id), &row).await?;
-    aws.states
-        .start(&run_id, &json!({ "run_id": run_id }))
-        .await?;
+    // A repeated request made the row and started the execution the first time.
+    let unless_repeated = |outcome| match outcome {
+        Err(AwsError::Conflict { .. }) if repeated => Ok(()),
+        outcome => outcome,
+    };
+    unless_repeated(aws.table.create(&keys::run(&run_id), &row).await)?;
+    let input = json!({ "run_id": run_id });
+    unless_repeated(aws.states.start(&run_id, &input).await)?;
     Ok(run_id)
 }
 

@@ -6,6 +6,9 @@
 //! | manifest | `SPACE#<space>` | `MANIFEST` |
 //! | document | `SPACE#<space>` | `DOCUMENT#<document id>` |
 //! | announced upload | `SPACE#<space>` | `UPLOAD#<document id>` |
+//! | the run over the whole source that is under way | `SPACE#<space>` | `UNDERWAY` |
+//! | a source that a space asks | `SPACE#<space>` | `SOURCE#<name>` |
+//! | a request that may come again | `IDEMPOTENCY#<digest of caller and key>` | `REQUEST` |
 //! | run | `RUN#<run id>` (index: `SPACE#<space>#RUNS`, `<run id>`) | `RUN` |
 //! | a run's batch | `RUN#<run id>` | `BATCH#<batch id>` |
 //! | state of a space's vectors | `SPACE#<space>` | `VECTORS` |
@@ -99,6 +102,16 @@ pub enum Named {
     VectorState {
         space: String,
     },
+    UnderWay {
+        space: String,
+    },
+    Source {
+        space: String,
+        name: String,
+    },
+    Idempotency {
+        digest: String,
+    },
     Vector(VectorName),
 }
 
@@ -116,6 +129,7 @@ pub struct VectorName {
 
 pub const DOCUMENT_PREFIX: &str = "DOCUMENT#";
 pub const UPLOAD_PREFIX: &str = "UPLOAD#";
+pub const SOURCE_PREFIX: &str = "SOURCE#";
 pub const BATCH_PREFIX: &str = "BATCH#";
 const VECTOR_PREFIX: &str = "VECTOR#";
 pub const NOTE_PREFIX: &str = "NOTE#";
@@ -204,6 +218,20 @@ pub fn batch(run_id: &str, batch_id: &str) -> Key {
 
 pub fn vector_state(space: &str) -> Key {
     plain(space_partition(space), "VECTORS".into())
+}
+
+pub fn under_way(space: &str) -> Key {
+    plain(space_partition(space), "UNDERWAY".into())
+}
+
+/// `name` is of the form of a space's name; see [`is_space_name`].
+pub fn source(space: &str, name: &str) -> Key {
+    plain(space_partition(space), format!("{SOURCE_PREFIX}{name}"))
+}
+
+/// `digest` is of lowercase letters and digits.
+pub fn idempotency(digest: &str) -> Key {
+    plain(format!("IDEMPOTENCY#{digest}"), "REQUEST".into())
 }
 
 pub fn vectors_partition(document_id: &str) -> String {
@@ -398,6 +426,10 @@ fn parse_actions(partition: &str, sort: &str) -> Option<Named> {
             let digest = is_plain_id(rest).then(|| rest.to_owned())?;
             (sort == "WRITE").then_some(Named::Write { digest })
         }
+        "IDEMPOTENCY" => {
+            let digest = is_plain_id(rest).then(|| rest.to_owned())?;
+            (sort == "REQUEST").then_some(Named::Idempotency { digest })
+        }
         "WRITES" => {
             let digest = is_plain_id(rest).then(|| rest.to_owned())?;
             let day = sort.strip_prefix("DAY#").filter(|day| is_day(day))?;
@@ -462,10 +494,19 @@ pub fn parse(partition: &str, sort: &str) -> Option<Named> {
         "MANIFEST" => Some(Named::Manifest {
             space: space.to_owned(),
         }),
+        "UNDERWAY" => Some(Named::UnderWay {
+            space: space.to_owned(),
+        }),
         _ => {
             if let Some(document_id) = sort.strip_prefix(UPLOAD_PREFIX) {
                 return (space_of(document_id)? == space).then(|| Named::Upload {
                     document_id: document_id.to_owned(),
+                });
+            }
+            if let Some(name) = sort.strip_prefix(SOURCE_PREFIX) {
+                return is_space_name(name).then(|| Named::Source {
+                    space: space.to_owned(),
+                    name: name.to_owned(),
                 });
             }
             let document_id = sort.strip_prefix(DOCUMENT_PREFIX)?;
@@ -495,6 +536,9 @@ mod tests {
             check(upload(&id), Named::Upload { document_id: id.clone() });
             check(run(&id), Named::Run { run_id: id.clone() });
             check(batch(&id, &batch_id), Named::Batch { run_id: id.clone(), batch_id: batch_id.clone() });
+            check(under_way(&space), Named::UnderWay { space: space.clone() });
+            check(source(&space, &space), Named::Source { space: space.clone(), name: space.clone() });
+            check(idempotency(&plain), Named::Idempotency { digest: plain.clone() });
             check(vector_state(&space), Named::VectorState { space: space.clone() });
             check(answer(&id), Named::Answer { answer_id: id.clone() });
             check(conversation(&id), Named::Conversation { conversation_id: id.clone() });

@@ -11,6 +11,7 @@ use super::rows::{
 };
 use super::{StepError, batch_id, done};
 use crate::runs::{self, Counts};
+use crate::{KnowledgeError, entries};
 
 /// The error that the state machine gives a run whose plan the brake stopped.
 const BRAKE_PULLED: &str = "BrakePulled";
@@ -104,8 +105,22 @@ pub(super) async fn report(
         finished_at_ms: Some(clock::now_ms()),
         ..run
     };
+    let space = closed.space.clone();
     runs::replace(aws, closed).await?;
+    follow(aws, &space, run_id).await?;
     Ok(json!({ "run_id": run_id, "status": status, "counts": counts }))
+}
+
+/// What came during the run is the next one's. The books are closed: only what may pass is worth another attempt.
+async fn follow(aws: &Aws, space: &str, run_id: &str) -> Result<(), StepError> {
+    match entries::follow(aws, space, run_id).await {
+        Err(KnowledgeError::Aws(error)) => Err(error.into()),
+        Err(error) => {
+            tracing::error!(error = error.name(), run_id, "no run follows");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 /// SUCCEEDED only when every planned document is accounted for and none was refused or failed.
