@@ -115,6 +115,7 @@ async fn roles_decide_what_a_caller_may_do() {
     };
     let orders = json!({"orders": [{"number": "A-1", "status": "open"}]});
     let settings = json!({"retriever": null});
+    let site = json!({"source": {"kind": "website", "start": ["https://example.com/"]}, "readers": ["everyone"]});
     // What an outsider, a reader, an editor and an admin are told; "" where it is done, "-" where they are let in.
     const SPACE: &str = "UnknownSpace";
     const DOCUMENT: &str = "DocumentNotFound";
@@ -124,7 +125,7 @@ async fn roles_decide_what_a_caller_may_do() {
     let edit = [SPACE, ROLE, "", ""];
     let admin = [SPACE, ROLE, ROLE, ""];
     let none = [DOCUMENT, ROLE, DOCUMENT, DOCUMENT];
-    let rows: [(&str, &str, Value, [&str; 4]); 20] = [
+    let rows: [(&str, &str, Value, [&str; 4]); 23] = [
         (
             "POST",
             "/v1/search",
@@ -161,6 +162,14 @@ async fn roles_decide_what_a_caller_may_do() {
             "/mcp?space=legal",
             json!({}),
             [SPACE, "-", "-", "-"],
+        ),
+        ("GET", "/v1/spaces/legal/sources", null.clone(), admin),
+        ("PUT", "/v1/spaces/legal/sources/site", site, admin),
+        (
+            "DELETE",
+            "/v1/spaces/legal/sources/site",
+            null.clone(),
+            admin,
         ),
         ("PUT", "/v1/spaces/brand-new", settings, [SPACE; 4]),
         ("DELETE", "/v1/documents/legal.0", null.clone(), none),

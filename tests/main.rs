@@ -27,4 +27,5 @@ mod limits;
 mod retrievers;
 mod sample;
 mod scripted_model;
+mod sources;
 mod streaming;

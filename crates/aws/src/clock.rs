@@ -20,6 +20,14 @@ pub fn rfc3339(ms: u64) -> String {
         .unwrap_or_default()
 }
 
+/// A date of HTTP, `Sun, 06 Nov 1994 08:49:37 GMT`, in milliseconds since the Unix epoch; `None` for what is none, and
+/// for a time before it.
+pub fn parse_http_date(text: &str) -> Option<u64> {
+    use aws_smithy_types::date_time::{DateTime, Format};
+    let parsed = DateTime::from_str(text, Format::HttpDate).ok()?;
+    u64::try_from(parsed.to_millis().ok()?).ok()
+}
+
 /// The formatter leaves out trailing zeros of the fraction; readers and sorting want a fixed width.
 fn pad_milliseconds(text: String) -> String {
     let body = text.trim_end_matches('Z');
@@ -30,6 +38,14 @@ fn pad_milliseconds(text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_of_http_are_read() {
+        let check = |text: &str, ms| assert_eq!(parse_http_date(text), ms, "{text}");
+        check("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777_000));
+        check("1994-11-06", None);
+        check("", None);
+    }
 
     #[test]
     fn times_have_a_fixed_width() {

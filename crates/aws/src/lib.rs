@@ -10,8 +10,10 @@ pub mod dynamo;
 pub mod lambda;
 mod retriever;
 pub mod s3;
+pub mod secrets;
 pub mod states;
 pub mod telemetry;
+pub mod web;
 
 use config::Settings;
 
@@ -69,6 +71,8 @@ pub struct Aws {
     pub bedrock: bedrock::Bedrock,
     pub knowledge_bases: bedrock::KnowledgeBases,
     pub states: states::StateMachine,
+    pub secrets: secrets::Secrets,
+    pub web: web::Web,
     pub settings: Settings,
 }
 
@@ -82,6 +86,8 @@ impl Aws {
             bedrock: bedrock::Bedrock::new(&sdk, &settings),
             knowledge_bases: bedrock::KnowledgeBases::new(&sdk),
             states: states::StateMachine::new(&sdk, &settings.state_machine_arn),
+            secrets: secrets::Secrets::new(&sdk),
+            web: web::Web::new(&settings),
             settings,
         }
     }

@@ -60,6 +60,14 @@ impl Bucket {
         }
     }
 
+    /// Another bucket, with the same client.
+    pub fn other(&self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// The bucket's name, for the state machine's item reader.
     pub fn name(&self) -> &str {
         &self.name
@@ -221,11 +229,7 @@ impl Bucket {
                 .send()
                 .await
                 .map_err(|error| classify(SERVICE, error))?;
-            objects.extend(reply.contents().iter().map(|object| Listed {
-                key: object.key().unwrap_or_default().to_owned(),
-                bytes: object.size().unwrap_or_default().max(0) as u64,
-                etag: clean_etag(object.e_tag()),
-            }));
+            objects.extend(reply.contents().iter().map(listed));
             token = reply.next_continuation_token().map(str::to_owned);
             if token.is_none() {
                 self.fill_etags(&mut objects).await?;
@@ -233,6 +237,32 @@ impl Bucket {
                 return Ok(objects);
             }
         }
+    }
+
+    /// Up to `limit` objects below `prefix` after the key `after`, in the order of their keys, and whether there are more.
+    ///
+    /// # Errors
+    /// The service's error.
+    pub async fn list_page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Listed>, bool), AwsError> {
+        let reply = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.name)
+            .prefix(prefix)
+            .set_start_after(after.map(str::to_owned))
+            .max_keys(limit.clamp(1, 1000) as i32)
+            .send()
+            .await
+            .map_err(|error| classify(SERVICE, error))?;
+        let mut objects: Vec<Listed> = reply.contents().iter().map(listed).collect();
+        self.fill_etags(&mut objects).await?;
+        objects.sort_by(|left, right| left.key.cmp(&right.key));
+        Ok((objects, reply.is_truncated().unwrap_or_default()))
     }
 
     /// S3 lists ETags; a store that does not (the laptop's) is asked object by object.
@@ -302,6 +332,14 @@ fn percent_encoded(key: &str) -> String {
         }
     }
     text
+}
+
+fn listed(object: &aws_sdk_s3::types::Object) -> Listed {
+    Listed {
+        key: object.key().unwrap_or_default().to_owned(),
+        bytes: object.size().unwrap_or_default().max(0) as u64,
+        etag: clean_etag(object.e_tag()),
+    }
 }
 
 fn clean_etag(etag: Option<&str>) -> String {

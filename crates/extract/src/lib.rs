@@ -16,6 +16,7 @@ mod tabular;
 
 use serde::{Deserialize, Serialize};
 
+pub use html::links::{Links, Sitemap, links, sitemap};
 pub use kind::content_type;
 pub use refusal::{ExtractError, SUPPORTED_FORMATS};
 

@@ -10,8 +10,11 @@ use knowledge::idempotency::Asked;
 use knowledge::problem::parse_json;
 use knowledge::roles::Role;
 use knowledge::runs::Task;
+use knowledge::sources::SourceForm;
 use knowledge::spaces::SpaceChange;
-use knowledge::{KnowledgeError, entries, idempotency, limits, orders, runs, spaces, uploads};
+use knowledge::{
+    KnowledgeError, entries, idempotency, limits, orders, runs, sources, spaces, uploads,
+};
 use serde_json::{Value, json};
 
 use crate::body::{self, LinkForm, OrdersForm, RunForm, SpaceForm, Upload, Uploads};
@@ -54,6 +57,18 @@ pub const ROUTES: &[Route] = &[
     Route {
         method: "PUT",
         path: "/v1/spaces/{space}",
+    },
+    Route {
+        method: "GET",
+        path: "/v1/spaces/{space}/sources",
+    },
+    Route {
+        method: "PUT",
+        path: "/v1/spaces/{space}/sources/{source}",
+    },
+    Route {
+        method: "DELETE",
+        path: "/v1/spaces/{space}/sources/{source}",
     },
     Route {
         method: "POST",
@@ -104,7 +119,10 @@ async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeErro
     }
     match (method, path) {
         ("POST", "/v1/documents") => upload(aws, &caller, request).await,
-        ("DELETE", _) => delete(aws, &caller, request).await,
+        ("DELETE", "/v1/documents/{document_id}") => delete(aws, &caller, request).await,
+        (method, path) if path.starts_with("/v1/spaces/{space}/sources") => {
+            source(aws, &caller, request, method).await
+        }
         ("POST", "/v1/uploads") => announce(aws, &caller, request).await,
         ("POST", "/v1/orders") => import_orders(aws, &caller, request).await,
         ("POST", "/v1/runs") => start(aws, &caller, request).await,
@@ -133,6 +151,34 @@ async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeErro
             let cursor = request.query.get("cursor").map(String::as_str);
             let page = runs::list(aws, space, &caller, limit, cursor).await?;
             Ok(web::json(StatusCode::OK, &page))
+        }
+    }
+}
+
+async fn source(
+    aws: &Aws,
+    caller: &Caller,
+    request: &HttpRequest,
+    method: &str,
+) -> Result<Reply, KnowledgeError> {
+    let (space, name) = (
+        web::parameter(request, "space"),
+        web::parameter(request, "source"),
+    );
+    match method {
+        "GET" => {
+            let page = sources::list(aws, space, caller).await?;
+            Ok(web::json(StatusCode::OK, &page))
+        }
+        "PUT" => {
+            web::require_json(request)?;
+            let form: SourceForm = parse_json(&request.body)?;
+            let source = sources::set(aws, space, name, caller, form).await?;
+            Ok(web::json(StatusCode::OK, &source))
+        }
+        _ => {
+            let source = sources::remove(aws, space, name, caller).await?;
+            Ok(web::json(StatusCode::OK, &source))
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::names::{self, Sidecar};
 use crate::paging::{self, Visible};
 use crate::release::{may_read, seen};
 use crate::roles::Role;
+use crate::sources;
 use crate::spaces::{self, Entered};
 use crate::sync::rows::{DocumentRow, DocumentStatus, Screening};
 use crate::uploads::{ANNOUNCED_SECONDS, UploadRow};
@@ -135,6 +136,12 @@ pub(crate) async fn admit(
     }
     access::check_principals(&document.readers)?;
     entered.require(Role::Editor)?;
+    if sources::holds(aws, &entered.space, &document.name).await? {
+        return Err(KnowledgeError::InvalidDocumentName {
+            name: document.name.clone(),
+            problem: "its first part is the name of a source of this space, whose documents come from there",
+        });
+    }
     let id = names::document_id(&entered.space, &document.name);
     let stored: Option<DocumentRow> = aws.table.get(&keys::document(&id)).await?;
     if let Some(row) = &stored
@@ -149,6 +156,7 @@ pub(crate) async fn admit(
         metadata_attributes: document.metadata.clone(),
         readers: document.readers.clone(),
         owner: caller.owner().map(str::to_owned),
+        uri: None,
     }
     .with_listed_readers();
     Ok((id, sidecar))

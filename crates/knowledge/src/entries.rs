@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::access::Caller;
 use crate::names;
 use crate::runs::{self, Task};
+use crate::sources;
 use crate::spaces;
 use crate::sync::rows::{DocumentRow, DocumentStatus, PublishedVersion};
 use crate::{KnowledgeError, under_way};
@@ -99,6 +100,10 @@ async fn spaces_of(aws: &Aws, body: &str) -> Result<BTreeSet<String>, KnowledgeE
         return Ok(BTreeSet::new());
     };
     let name = object.strip_suffix(names::SIDECAR).unwrap_or(object);
+    // What a run copied from a source is that run's own.
+    if sources::holds(aws, space, name).await? {
+        return Ok(BTreeSet::new());
+    }
     let id = names::document_id(space, name);
     let row: Option<DocumentRow> = aws.table.get(&keys::document(&id)).await?;
     Ok(match is_known(row.as_ref(), &event) {

@@ -27,6 +27,7 @@ pub mod roles;
 pub mod runs;
 pub mod search;
 pub mod snapshot;
+pub mod sources;
 pub mod spaces;
 pub mod sync;
 pub mod tickets;

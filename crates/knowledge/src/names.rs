@@ -31,6 +31,9 @@ pub struct Sidecar {
     /// The principal that uploaded the document; may always read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// Where people read the document, where that is not the object itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
 }
 
 impl Sidecar {

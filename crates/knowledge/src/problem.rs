@@ -62,6 +62,12 @@ pub enum KnowledgeError {
         "the run {run_id:?} over the whole source of space {space:?} is under way; wait for its end and start yours then"
     )]
     RunUnderWay { space: String, run_id: String },
+    #[error("the source cannot be set: {problem}")]
+    InvalidSource { problem: String },
+    #[error(
+        "there is no source {name:?} in this space; GET /v1/spaces/{{space}}/sources lists them"
+    )]
+    SourceNotFound { name: String },
     #[error("the Idempotency-Key {problem}; send 1 to 255 visible ASCII characters")]
     InvalidIdempotencyKey { problem: &'static str },
     #[error(
@@ -189,6 +195,8 @@ impl KnowledgeError {
             Self::ConversationsOff { .. } => "ConversationsOff",
             Self::RunNotFound { .. } => "RunNotFound",
             Self::RunUnderWay { .. } => "RunUnderWay",
+            Self::InvalidSource { .. } => "InvalidSource",
+            Self::SourceNotFound { .. } => "SourceNotFound",
             Self::InvalidIdempotencyKey { .. } => "InvalidIdempotencyKey",
             Self::IdempotencyKeyReused => "IdempotencyKeyReused",
             Self::RequestUnderWay => "RequestUnderWay",
@@ -228,6 +236,7 @@ impl KnowledgeError {
             | Self::ConversationNotFound { .. }
             | Self::RunNotFound { .. }
             | Self::TicketNotFound { .. }
+            | Self::SourceNotFound { .. }
             | Self::UnknownRoute { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::DocumentNameTaken { .. }
@@ -452,6 +461,12 @@ mod tests {
             E::RunUnderWay {
                 space: space.clone(),
                 run_id: "default.01".into(),
+            },
+            E::InvalidSource {
+                problem: "start is not 1 to 50 URLs".into(),
+            },
+            E::SourceNotFound {
+                name: "wiki".into(),
             },
             E::InvalidIdempotencyKey {
                 problem: "is empty",

@@ -153,6 +153,7 @@ pub async fn start(config: CloudConfig) -> Result<RunningCloud, CloudError> {
     let services = aws_port::Services {
         dynamo,
         s3,
+        secrets: crate::secrets::Secrets::new(&config.data.join("secrets")),
         states: states.clone(),
         lambda: crate::lambda::router(host),
         bedrock: bedrock::router(bedrock),

@@ -8,5 +8,6 @@ mod dynamo;
 pub mod gateway;
 pub mod lambda;
 mod s3;
+mod secrets;
 pub mod states;
 pub mod template;

@@ -41,6 +41,9 @@ pub enum Command {
     /// List documents, or show one
     #[command(after_help = "Example: outcrop documents --json")]
     Documents(DocumentsArguments),
+    /// List where the documents of a space come from, set a source or remove one
+    #[command(after_help = SOURCES)]
+    Source(SourceArguments),
     /// Show a space, or set who may do what in it and who finds its passages
     #[command(after_help = SPACES)]
     Space(SpaceArguments),
@@ -310,6 +313,92 @@ impl std::str::FromStr for LimitArgument {
         }
     }
 }
+
+#[derive(Debug, Args)]
+pub struct SourceArguments {
+    #[command(subcommand)]
+    pub command: SourceCommand,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SourceCommand {
+    /// List the sources of the space, with what the last run found
+    List,
+    /// Set a source
+    Set {
+        /// Its name: 1 to 40 of a-z, 0-9 and '-'
+        name: String,
+        /// Who may read its documents, separated by commas: everyone, user:NAME, group:NAME
+        #[arg(long, value_delimiter = ',')]
+        readers: Vec<String>,
+        #[command(subcommand)]
+        kind: SourceKind,
+    },
+    /// Remove a source and, with the next run, its documents
+    Remove { name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SourceKind {
+    /// Objects of another bucket, with .metadata.json sidecars
+    S3 {
+        bucket: String,
+        /// Only those whose keys begin so
+        #[arg(long, default_value = "")]
+        prefix: String,
+    },
+    /// Pages of websites, along their links and sitemaps
+    Website {
+        /// Where to begin
+        #[arg(required = true)]
+        start: Vec<String>,
+        /// Do not read sitemaps
+        #[arg(long)]
+        no_sitemap: bool,
+        /// Links from a start to a page at the most
+        #[arg(long, default_value_t = 5)]
+        depth: u32,
+        /// Pages at the most
+        #[arg(long, default_value_t = 1000)]
+        pages: u32,
+        /// Milliseconds between two requests
+        #[arg(long, default_value_t = 500)]
+        pause_ms: u64,
+    },
+    /// Pages of Confluence Cloud
+    Confluence {
+        /// For example https://example.atlassian.net
+        url: String,
+        /// The last part of the name of its secret, outcrop/SPACE/SECRET
+        #[arg(long)]
+        secret: String,
+        /// Keys of Confluence spaces, separated by commas; all without
+        #[arg(long, value_delimiter = ',')]
+        spaces: Vec<String>,
+    },
+    /// Files of a SharePoint site
+    Sharepoint {
+        /// For example example.sharepoint.com:/sites/team:
+        site: String,
+        /// The last part of the name of its secret, outcrop/SPACE/SECRET
+        #[arg(long)]
+        secret: String,
+        /// Microsoft Graph
+        #[arg(long, default_value = "https://graph.microsoft.com")]
+        graph: String,
+        /// Where tokens come from
+        #[arg(long, default_value = "https://login.microsoftonline.com")]
+        login: String,
+    },
+}
+
+const SOURCES: &str = "\
+Everybody in --readers reads all that the source gives; its own permissions are not taken over.
+
+Example: outcrop source set docs --readers everyone website https://docs.example.com/
+Example: outcrop source set wiki --readers group:staff confluence https://example.atlassian.net --secret wiki";
 
 const SPACES: &str = "\
 A role that is named is set as a whole; the others stay. Whoever has no role finds no such space.

@@ -129,6 +129,10 @@ impl Api {
         json_of(request.send().await?).await
     }
 
+    pub async fn delete(&self, path: &str) -> Result<Value, Failure> {
+        json_of(self.request(Method::DELETE, path).send().await?).await
+    }
+
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let request = self.request(Method::POST, path).json(body);
         json_of(request.send().await?).await

@@ -16,7 +16,7 @@ use crate::intake::{self, run_report};
 use crate::orders;
 use crate::output::{self, DONE, FAILED, INCOMPLETE};
 use crate::sse;
-use crate::{answers, eval, models, space, sync, tickets};
+use crate::{answers, eval, models, source, space, sync, tickets};
 
 const DEFAULT_URL: &str = "http://127.0.0.1:8787";
 
@@ -31,6 +31,7 @@ pub async fn run(cli: Cli) -> u8 {
         Command::Search(arguments) => search(arguments).await,
         Command::Runs(arguments) => runs(arguments).await,
         Command::Documents(arguments) => documents(arguments).await,
+        Command::Source(arguments) => source::run(arguments).await,
         Command::Space(arguments) => space::run(arguments).await,
         Command::Token(arguments) => token(&arguments),
         Command::Orders(arguments) => orders::run(arguments).await,

@@ -10,6 +10,7 @@ mod intake;
 mod models;
 mod orders;
 mod output;
+mod source;
 mod space;
 mod sse;
 mod sync;

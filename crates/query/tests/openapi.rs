@@ -21,6 +21,7 @@ use knowledge::limits::Limits;
 use knowledge::roles::{Role, Roles};
 use knowledge::runs::{Counts, Failure, Run, RunPage};
 use knowledge::search::{SearchReply, SearchResult};
+use knowledge::sources::{SourcePage, SourceRun, SourceSetting, SourceView};
 use knowledge::spaces::Space;
 use knowledge::sync::rows::{DocumentStatus, RunStatus, Screening, ScreeningFinding};
 use serde::Serialize;
@@ -496,6 +497,35 @@ fn runs_have_the_fields_described() {
         next_cursor,
     };
     check(&api, "RunPage", &page(Some(text())), &page(None));
+}
+
+#[test]
+fn sources_have_the_fields_described() {
+    let api = description();
+    let run = |error: Option<String>| SourceRun {
+        run_id: text(),
+        ended_at: text(),
+        documents: 1,
+        failed: 0,
+        reason: error.clone(),
+        error,
+    };
+    check(&api, "SourceRun", &run(Some(text())), &run(None));
+    let source = |last: Option<SourceRun>| SourceView {
+        name: text(),
+        source: SourceSetting::S3 {
+            bucket: text(),
+            prefix: text(),
+        },
+        readers: Vec::new(),
+        removed: last.is_some(),
+        last,
+    };
+    check(&api, "Source", &source(Some(run(None))), &source(None));
+    let page = SourcePage {
+        sources: Vec::new(),
+    };
+    check(&api, "SourcePage", &page, &page);
 }
 
 #[test]

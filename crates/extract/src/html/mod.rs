@@ -5,6 +5,7 @@
 //! `element`.
 
 mod element;
+pub(crate) mod links;
 mod page;
 
 use std::cell::RefCell;

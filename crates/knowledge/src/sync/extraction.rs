@@ -181,7 +181,8 @@ async fn extract_one(
     }
     let bytes = aws.bucket.get(&key).await?;
     let (item, readers) = (item.clone(), sidecar.clone());
-    let uri = format!("s3://{}/{key}", aws.bucket.name());
+    let object = || format!("s3://{}/{key}", aws.bucket.name());
+    let uri = sidecar.uri.clone().unwrap_or_else(object);
     let outcome = tokio::task::spawn_blocking(move || passages_of(&bytes, &item, uri, &readers))
         .await
         .unwrap_or_else(|_| {

@@ -16,6 +16,7 @@ use super::rows::{
 use super::{StepError, refuse_other_embedder};
 use crate::names;
 use crate::runs;
+use crate::sources::{self, Fetched};
 use crate::uploads::{self, Taken};
 
 /// How many objects are looked at side by side.
@@ -23,6 +24,12 @@ const HEADS_IN_FLIGHT: usize = 16;
 
 /// The batch of a run's refused uploads; other batches are named by a hash.
 const UPLOADS_BATCH: &str = "uploads";
+
+/// How the batches of what sources could not give begin.
+const SOURCES_BATCH: &str = "sources";
+
+/// Documents of one such batch: its row is far below DynamoDB's 400 KB.
+const ROW_DOCUMENTS: usize = 300;
 
 /// What the source holds of one document: the object, and the ETag of its sidecar.
 struct SourceObject {
@@ -66,12 +73,16 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     {
         refuse_other_embedder(aws, &run.space, &manifest)?;
     }
+    let fetched = match fetched(aws, &run).await? {
+        Fetched::Done(outcome) => outcome,
+        Fetched::More { wait_seconds } => return still_asking(aws, run, wait_seconds).await,
+    };
     let refused = if run.dry_run {
         Vec::new()
     } else {
         take_uploads(aws, &run).await?
     };
-    let (rows, mut sources) = match &run.documents {
+    let (mut rows, mut sources) = match &run.documents {
         Some(ids) => {
             let mut ids = ids.clone();
             ids.retain(|id| refused.iter().all(|document| document.document_id != *id));
@@ -79,7 +90,13 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         }
         None => whole_source(aws, &run.space).await?,
     };
-    record_refused(aws, run_id, &refused).await?;
+    sources.retain(|id, _| !fetched.gone.contains(id));
+    let unfetched = set_aside(&mut rows, &mut sources, &fetched.failed);
+    record(aws, run_id, UPLOADS_BATCH, &refused).await?;
+    for (number, failed) in fetched.failed.chunks(ROW_DOCUMENTS).enumerate() {
+        record(aws, run_id, &format!("{SOURCES_BATCH}{number}"), failed).await?;
+    }
+    let outside = (refused.len() + fetched.failed.len()) as u64;
     let vectors = super::vectors::wanted(aws, &run.space).await?;
     let wanted = Wanted {
         run_id,
@@ -90,7 +107,11 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     let mut difference = compare(&wanted, rows, &mut sources);
     changes::write(aws, run_id, std::mem::take(&mut difference.changes)).await?;
     if let Some(stop) = stop(aws, &run, &difference) {
-        return stopped(aws, run, &difference, stop).await;
+        return stopped(aws, run, &difference, outside, stop).await;
+    }
+    difference.rows.extend(unfetched);
+    if run.documents.is_none() {
+        sources::settle(aws, &run.space).await?;
     }
 
     let mut lines = String::new();
@@ -115,7 +136,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         planned: difference.process.len() as u64
             + difference.unchanged
             + difference.delete.len() as u64
-            + refused.len() as u64,
+            + outside,
         unchanged: difference.unchanged,
         deleted: difference.delete.len() as u64,
         ..run
@@ -130,6 +151,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         "unchanged": difference.unchanged,
         "stop": "no",
         "reason": "",
+        "wait_seconds": 0,
     }))
 }
 
@@ -150,12 +172,15 @@ async fn stopped(
     aws: &Aws,
     run: RunRow,
     difference: &Difference,
+    outside: u64,
     stop: Stop,
 ) -> Result<Value, StepError> {
     let run_id = run.run_id.clone();
     let counts = RunRow {
         status: RunStatus::Running,
-        planned: (difference.process.len() + difference.delete.len()) as u64 + difference.unchanged,
+        planned: (difference.process.len() + difference.delete.len()) as u64
+            + difference.unchanged
+            + outside,
         unchanged: difference.unchanged,
         ..run
     };
@@ -171,7 +196,65 @@ async fn stopped(
         "unchanged": difference.unchanged,
         "stop": stop,
         "reason": reason,
+        "wait_seconds": 0,
     }))
+}
+
+/// The sources of the space, asked on behalf of a run over the whole of it.
+async fn fetched(aws: &Aws, run: &RunRow) -> Result<Fetched, AwsError> {
+    match run.documents {
+        Some(_) => Ok(Fetched::Done(sources::Outcome::default())),
+        None => sources::advance(aws, &run.space, &run.run_id).await,
+    }
+}
+
+/// The sources are not through: the state machine waits and plans again.
+async fn still_asking(aws: &Aws, run: RunRow, wait_seconds: u64) -> Result<Value, StepError> {
+    let run_id = run.run_id.clone();
+    if run.status == RunStatus::Queued {
+        let running = RunRow {
+            status: RunStatus::Running,
+            ..run
+        };
+        runs::replace(aws, running).await?;
+    }
+    Ok(json!({
+        "run_id": run_id,
+        "to_process": 0,
+        "to_delete": 0,
+        "unchanged": 0,
+        "stop": "fetch",
+        "reason": "",
+        "wait_seconds": wait_seconds.max(1),
+    }))
+}
+
+/// Documents that their source could not give stay out of the comparison, so that they stay as they are; answers their
+/// rows, which say why.
+fn set_aside(
+    rows: &mut Vec<DocumentRow>,
+    sources: &mut Sources,
+    failed: &[BatchDocument],
+) -> Vec<DocumentRow> {
+    let failed: BTreeMap<&str, &BatchDocument> = failed
+        .iter()
+        .map(|one| (one.document_id.as_str(), one))
+        .collect();
+    sources.retain(|id, _| !failed.contains_key(id.as_str()));
+    let (aside, rest) = std::mem::take(rows)
+        .into_iter()
+        .partition(|row| failed.contains_key(row.document_id.as_str()));
+    *rows = rest;
+    let now_ms = clock::now_ms();
+    let told = |row: DocumentRow| {
+        let one = failed.get(row.document_id.as_str())?;
+        let problem = one.error.clone().zip(one.reason.clone());
+        // A document that is not there yet has nothing to stay.
+        let known = row.published.is_some();
+        known.then(|| row.with_status(DocumentStatus::Failed, problem, now_ms))
+    };
+    let aside: Vec<DocumentRow> = aside;
+    aside.into_iter().filter_map(told).collect()
 }
 
 /// Takes over the uploads that were announced for the run's documents; answers those whose bytes are not the announced
@@ -205,24 +288,23 @@ async fn take_uploads(aws: &Aws, run: &RunRow) -> Result<Vec<BatchDocument>, Ste
     Ok(refused)
 }
 
-/// Uploads that did not come stand in a batch of their own, so that the run's books hold them.
-async fn record_refused(
+/// Documents that did not come as far as the comparison stand in a batch of their own, so that the run's books hold them.
+async fn record(
     aws: &Aws,
     run_id: &str,
-    refused: &[BatchDocument],
+    batch_id: &str,
+    documents: &[BatchDocument],
 ) -> Result<(), AwsError> {
-    if refused.is_empty() {
+    if documents.is_empty() {
         return Ok(());
     }
     let batch = BatchRow {
-        batch_id: UPLOADS_BATCH.to_owned(),
-        documents: refused.to_vec(),
+        batch_id: batch_id.to_owned(),
+        documents: documents.to_vec(),
         part_key: None,
         embedding_tokens: 0,
     };
-    aws.table
-        .put(&keys::batch(run_id, UPLOADS_BATCH), &batch)
-        .await
+    aws.table.put(&keys::batch(run_id, batch_id), &batch).await
 }
 
 type Sources = BTreeMap<String, SourceObject>;
@@ -316,7 +398,12 @@ fn compare(wanted: &Wanted<'_>, mut rows: Vec<DocumentRow>, sources: &mut Source
             Some(source)
                 if !wanted.all && is_unchanged(&row, &source.version(), wanted.vectors) =>
             {
-                difference.unchanged += 1
+                difference.unchanged += 1;
+                // Its source gives it again, as it was.
+                if row.status == DocumentStatus::Failed {
+                    let published = row.with_status(DocumentStatus::Published, None, now_ms);
+                    difference.rows.push(published);
+                }
             }
             Some(source) => {
                 difference.process.push(PlannedDocument {
@@ -388,7 +475,9 @@ fn tell_deletions(difference: &mut Difference, gone: Vec<DocumentRow>) {
 
 /// A document whose vectors are wanted in the table, and are not there, is done again.
 fn is_unchanged(row: &DocumentRow, version: &str, vectors: Option<&RetrieverSetting>) -> bool {
-    row.status == DocumentStatus::Published
+    let unfetched = row.status == DocumentStatus::Failed
+        && row.error.as_deref().is_some_and(sources::is_fetch_error);
+    (row.status == DocumentStatus::Published || unfetched)
         && row.published.as_ref().is_some_and(|published| {
             let has_vectors = vectors.is_none() || published.vectors.as_ref() == vectors;
             published.source_version == version && has_vectors

@@ -10,6 +10,7 @@ use tower::ServiceExt;
 use crate::dynamo::Dynamo;
 use crate::gateway::caller;
 use crate::s3::S3;
+use crate::secrets::Secrets;
 use crate::states::StateMachines;
 
 /// Step Functions' largest request is far below this.
@@ -19,6 +20,7 @@ const STATES_BYTES: usize = 2 << 20;
 pub(super) struct Services {
     pub dynamo: Dynamo,
     pub s3: S3,
+    pub secrets: Secrets,
     pub states: StateMachines,
     pub lambda: Router,
     pub bedrock: Router,
@@ -38,6 +40,7 @@ async fn dispatch(State(services): State<Services>, request: Request<Body>) -> R
     match service(&request).as_deref() {
         Some("dynamodb") => services.dynamo.forward(request).await,
         Some("s3") => services.s3.call(request).await,
+        Some("secretsmanager") => secrets(&services.secrets, request).await,
         Some("states") => states(&services.states, request).await,
         Some("lambda") => oneshot(services.lambda, request).await,
         Some("bedrock") => oneshot(services.bedrock, request).await,
@@ -45,7 +48,7 @@ async fn dispatch(State(services): State<Services>, request: Request<Body>) -> R
             StatusCode::NOT_IMPLEMENTED,
             "UnsupportedServiceException",
             &format!(
-                "the laptop does not run {other}; it runs dynamodb, s3, states, lambda and bedrock"
+                "the laptop does not run {other}; it runs dynamodb, s3, secretsmanager, states, lambda and bedrock"
             ),
         ),
         None => refusal(
@@ -60,6 +63,23 @@ async fn oneshot(router: Router, request: Request<Body>) -> Response<Body> {
     match router.oneshot(request).await {
         Ok(reply) => reply,
         Err(never) => match never {},
+    }
+}
+
+async fn secrets(secrets: &Secrets, request: Request<Body>) -> Response<Body> {
+    let target = header(request.headers(), "x-amz-target")
+        .unwrap_or_default()
+        .to_owned();
+    match axum::body::to_bytes(request.into_body(), STATES_BYTES).await {
+        Ok(body) => match secrets.answer(&target, &body).await {
+            Ok(reply) => Response::new(Body::from(reply.to_string())),
+            Err((name, words)) => refusal(StatusCode::BAD_REQUEST, name, &words),
+        },
+        Err(error) => refusal(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "InvalidRequestException",
+            &error.to_string(),
+        ),
     }
 }
 

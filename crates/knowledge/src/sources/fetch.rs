@@ -1,0 +1,296 @@
+//! Asking the sources of a space, slice by slice, until each has been asked in this run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aws::{Aws, AwsError};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::confluence::Confluence;
+use super::mirror::Mirror;
+use super::prefix::Prefix;
+use super::setting::{self, SourceRow, SourceRun, SourceSetting};
+use super::sharepoint::Sharepoint;
+use super::state::{self, Failed, State, Sweep};
+use super::website::Website;
+use super::{Next, Place, Source, SourceError};
+use crate::digest::short_id;
+use crate::names;
+use crate::sync::rows::{BatchDocument, DocumentStatus};
+
+/// How long one invocation asks. A function has 900 s, and the plan that follows needs some of them.
+const SLICE: Duration = Duration::from_secs(300);
+
+/// Waits in a row after which a source is given up for this run.
+const WAITS: u32 = 30;
+
+/// What a document's row may say while its source cannot give it.
+const FETCH_ERRORS: [&str; 10] = [
+    "AddressRefused",
+    "DocumentTooLarge",
+    "FileUnreadable",
+    "InvalidDocumentName",
+    "InvalidUrl",
+    "MalformedMetadata",
+    "PageRefused",
+    "PageUnreadable",
+    "SourceRefused",
+    "SourceUnreachable",
+];
+
+/// Whether a failed document failed because its source could not give it.
+pub(crate) fn is_fetch_error(name: &str) -> bool {
+    FETCH_ERRORS.contains(&name)
+}
+
+/// How far the sources are.
+pub(crate) enum Fetched {
+    /// Come again after so many seconds.
+    More {
+        wait_seconds: u64,
+    },
+    Done(Outcome),
+}
+
+/// What a plan must know of the sources.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// Ids of documents whose copy is there and which their source holds no longer.
+    pub gone: BTreeSet<String>,
+    /// Documents that could not be had, and sources that could not be asked.
+    pub failed: Vec<BatchDocument>,
+}
+
+/// Asks the sources of a space on behalf of a run.
+///
+/// # Errors
+/// Those of our own services.
+pub(crate) async fn advance(aws: &Aws, space: &str, run_id: &str) -> Result<Fetched, AwsError> {
+    let until = Instant::now() + SLICE;
+    let mut outcome = Outcome::default();
+    for row in setting::rows(aws, space).await? {
+        let mut state = State::read(aws, space, &row.name).await?;
+        begin(&mut state, &row, run_id);
+        if !state.sweep.done {
+            let asked = ask(aws, space, &row, &mut state, until).await;
+            state.write(aws, space, &row.name).await?;
+            if let Some(wait_seconds) = asked? {
+                return Ok(Fetched::More { wait_seconds });
+            }
+            setting::note(aws, space, &row, last(&state)).await?;
+        }
+        outcome.take(space, &row, &state);
+    }
+    Ok(Fetched::Done(outcome))
+}
+
+/// Another run, and another setting, begin anew; what is held stays known.
+fn begin(state: &mut State, row: &SourceRow, run_id: &str) {
+    let setting = short_id(&[&json!([row.source, row.readers]).to_string()], 32);
+    if state.setting != setting {
+        (state.setting, state.cursor) = (setting, None);
+        state.sweep = Sweep::default();
+    }
+    if state.sweep.run_id != run_id {
+        state.sweep = Sweep {
+            run_id: run_id.to_owned(),
+            ..Sweep::default()
+        };
+    }
+}
+
+/// Asks one source until it is done; answers the seconds to wait where it is not.
+async fn ask(
+    aws: &Aws,
+    space: &str,
+    row: &SourceRow,
+    state: &mut State,
+    until: Instant,
+) -> Result<Option<u64>, AwsError> {
+    if row.removed {
+        for item in state.items.values_mut() {
+            item.gone = true;
+        }
+        state.sweep.done = true;
+        return Ok(None);
+    }
+    let mirror = Mirror {
+        aws,
+        space,
+        source: &row.name,
+        readers: &row.readers,
+        state,
+    };
+    match &row.source {
+        SourceSetting::S3 { bucket, prefix } => {
+            sweep(Prefix::new(aws, bucket, prefix), mirror, until).await
+        }
+        SourceSetting::Website { .. } => sweep(Website::new(aws, &row.source), mirror, until).await,
+        SourceSetting::Confluence { .. } => {
+            sweep(Confluence::new(aws, space, &row.source), mirror, until).await
+        }
+        SourceSetting::Sharepoint { .. } => {
+            sweep(Sharepoint::new(aws, space, &row.source), mirror, until).await
+        }
+    }
+}
+
+async fn sweep(
+    source: Option<impl Source>,
+    mut mirror: Mirror<'_>,
+    until: Instant,
+) -> Result<Option<u64>, AwsError> {
+    let Some(mut source) = source else {
+        give_up(
+            mirror.state,
+            "InvalidSource",
+            "its setting cannot be read; set it again",
+        );
+        return Ok(None);
+    };
+    loop {
+        let place = Place {
+            cursor: mirror.state.cursor.clone(),
+            position: mirror.state.sweep.position.clone(),
+        };
+        let wait_seconds = match source.ask(&place, &mut mirror).await {
+            Ok(Next::End { cursor, complete }) => {
+                end(&mut mirror, cursor, complete);
+                return Ok(None);
+            }
+            Ok(Next::More {
+                position,
+                wait_seconds,
+            }) => {
+                mirror.state.sweep.position = Some(position);
+                wait_seconds
+            }
+            Err(SourceError::Busy { seconds }) => seconds,
+            Err(SourceError::CursorExpired) if !mirror.state.sweep.from_anew => {
+                from_anew(mirror.state);
+                0
+            }
+            Err(SourceError::CursorExpired) => {
+                let reason = "it does not know the cursor that it just gave; sync again";
+                give_up(mirror.state, "CursorExpired", reason);
+                return Ok(None);
+            }
+            Err(SourceError::Failed { error, reason }) => {
+                give_up(mirror.state, error, &reason);
+                return Ok(None);
+            }
+            Err(SourceError::Aws(error)) => return Err(error),
+        };
+        let sweep = &mut mirror.state.sweep;
+        sweep.waits = if wait_seconds > 0 { sweep.waits + 1 } else { 0 };
+        if sweep.waits > WAITS {
+            give_up(
+                mirror.state,
+                "SourceBusy",
+                "it asked to come back later too often; sync again later",
+            );
+            return Ok(None);
+        }
+        if wait_seconds > 0 || Instant::now() >= until {
+            return Ok(Some(wait_seconds));
+        }
+    }
+}
+
+/// After everything was seen, what was not is gone.
+fn end(mirror: &mut Mirror<'_>, cursor: Option<String>, complete: bool) {
+    if complete {
+        for id in mirror.unmet() {
+            mirror.gone(&id);
+        }
+    }
+    // A document that failed is not told again as a change: the next run asks for everything.
+    let clean = mirror.state.sweep.failed.is_empty();
+    mirror.state.cursor = cursor.filter(|_| clean);
+    mirror.state.sweep.done = true;
+}
+
+/// Asks for everything again: what was seen under the cursor before says nothing of the rest.
+fn from_anew(state: &mut State) {
+    state.cursor = None;
+    state.sweep.position = None;
+    state.sweep.seen.clear();
+    state.sweep.from_anew = true;
+}
+
+/// The source cannot be asked: nothing of it changes, and the run tells why.
+fn give_up(state: &mut State, error: &str, reason: &str) {
+    let failed = Failed {
+        name: String::new(),
+        error: error.to_owned(),
+        reason: reason.to_owned(),
+    };
+    state.sweep.failed.insert(String::new(), failed);
+    state.sweep.done = true;
+}
+
+fn last(state: &State) -> SourceRun {
+    let held = state.items.values().filter(|item| !item.gone).count() as u64;
+    let whole = state.sweep.failed.get("");
+    let failed = state
+        .sweep
+        .failed
+        .keys()
+        .filter(|id| !id.is_empty())
+        .count() as u64;
+    SourceRun {
+        error: whole.map(|failed| failed.error.clone()),
+        reason: whole.map(|failed| failed.reason.clone()),
+        ..setting::last_run(&state.sweep.run_id, held, failed)
+    }
+}
+
+impl Outcome {
+    fn take(&mut self, space: &str, row: &SourceRow, state: &State) {
+        let id = |name: &String| names::document_id(space, name);
+        self.gone.extend(state.gone().iter().map(id));
+        let mut failed: BTreeMap<String, BatchDocument> = BTreeMap::new();
+        for one in state.sweep.failed.values() {
+            let name = match one.name.is_empty() {
+                true => format!("{}/", row.name),
+                false => one.name.clone(),
+            };
+            let document = BatchDocument {
+                document_id: id(&name),
+                name,
+                status: DocumentStatus::Failed,
+                error: Some(one.error.clone()),
+                reason: Some(one.reason.clone()),
+                version: None,
+            };
+            failed.insert(document.document_id.clone(), document);
+        }
+        self.failed.extend(failed.into_values());
+    }
+}
+
+/// Takes the copies of what is gone out, once the brake has let it pass; and sources that are removed. May be repeated.
+///
+/// # Errors
+/// Those of our own services.
+pub(crate) async fn settle(aws: &Aws, space: &str) -> Result<(), AwsError> {
+    for row in setting::rows(aws, space).await? {
+        let mut state = State::read(aws, space, &row.name).await?;
+        let gone = state.gone();
+        for name in &gone {
+            let key = names::source_key(space, name);
+            aws.bucket.delete(&key).await?;
+            aws.bucket.delete(&names::sidecar_key(&key)).await?;
+        }
+        if row.removed && state.sweep.done {
+            aws.bucket.delete(&state::key(space, &row.name)).await?;
+            let key = aws::dynamo::keys::source(space, &row.name);
+            aws.table.delete_many(&[key]).await?;
+        } else if !gone.is_empty() {
+            state.forget_gone();
+            state.write(aws, space, &row.name).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Objects below a prefix of another bucket, with the sidecars that Bedrock knowledge bases read.
+
+use std::collections::BTreeMap;
+
+use aws::s3::{Bucket, Listed};
+use aws::{Aws, AwsError};
+
+use super::mirror::{Document, Mirror};
+use super::{Next, Place, Source, SourceError, failed};
+use crate::names::{self, Sidecar};
+
+/// Objects of one page.
+const PAGE: usize = 200;
+
+pub(super) struct Prefix {
+    bucket: Bucket,
+    prefix: String,
+    largest: u64,
+}
+
+impl Prefix {
+    pub fn new(aws: &Aws, bucket: &str, prefix: &str) -> Option<Self> {
+        Some(Self {
+            bucket: aws.bucket.other(bucket),
+            prefix: prefix.to_owned(),
+            largest: extract::Limits::default().max_bytes as u64,
+        })
+    }
+
+    async fn take(
+        &self,
+        object: &Listed,
+        sidecar_etag: Option<String>,
+        mirror: &mut Mirror<'_>,
+    ) -> Result<(), SourceError> {
+        let id = object.key.as_str();
+        let name = id[self.prefix.len()..].trim_start_matches('/');
+        let sidecar_version = sidecar_etag.as_deref().unwrap_or("none");
+        let version = format!("{}-{}-{sidecar_version}", object.etag, object.bytes);
+        if mirror
+            .known(id)
+            .is_some_and(|known| known.version.as_ref() == Some(&version))
+        {
+            mirror.keep(id);
+            return Ok(());
+        }
+        if object.bytes > self.largest {
+            let words = format!(
+                "it has {} bytes, the limit is {}; split it",
+                object.bytes, self.largest
+            );
+            mirror.fail(id, name, "DocumentTooLarge", words);
+            return Ok(());
+        }
+        let sidecar = match sidecar_etag {
+            None => Sidecar::default(),
+            Some(_) => match self.sidecar(id).await? {
+                Ok(sidecar) => sidecar,
+                Err(words) => {
+                    mirror.fail(id, name, "MalformedMetadata", words);
+                    return Ok(());
+                }
+            },
+        };
+        let content = match self.bucket.get(id).await {
+            // It went while the bucket was listed: the next run does not find it.
+            Err(AwsError::Missing { .. }) => return Ok(()),
+            Err(AwsError::Refused { detail, .. }) => {
+                mirror.fail(id, name, "SourceRefused", refused(&detail));
+                return Ok(());
+            }
+            content => content?,
+        };
+        let document = Document {
+            name: name.to_owned(),
+            content,
+            uri: Some(format!("s3://{}/{id}", self.bucket.name())),
+            version: Some(version),
+            metadata: sidecar.metadata(),
+            readers: sidecar.effective_readers(),
+            ..Document::default()
+        };
+        Ok(mirror.store(id, document).await?)
+    }
+
+    async fn sidecar(&self, key: &str) -> Result<Result<Sidecar, String>, AwsError> {
+        let body = self.bucket.get(&names::sidecar_key(key)).await;
+        Ok(match body {
+            Err(AwsError::Missing { .. }) => Ok(Sidecar::default()),
+            Err(AwsError::Refused { detail, .. }) => Err(refused(&detail)),
+            Err(error) => return Err(error),
+            Ok(body) => serde_json::from_slice(&body).map_err(|error| {
+                format!("its .metadata.json cannot be read ({error}); mend it and sync again")
+            }),
+        })
+    }
+}
+
+fn refused(detail: &str) -> String {
+    format!("S3 refused it ({detail}); let the function read the bucket and sync again")
+}
+
+impl Source for Prefix {
+    async fn ask(&mut self, place: &Place, mirror: &mut Mirror<'_>) -> Result<Next, SourceError> {
+        let after = place.position.as_deref();
+        let page = self.bucket.list_page(&self.prefix, after, PAGE).await;
+        let (listed, more) = page.map_err(|error| match error {
+            AwsError::Refused { detail, .. } => failed("SourceRefused", refused(&detail)),
+            AwsError::Missing { .. } => failed("SourceMissing", "there is no such bucket"),
+            error => error.into(),
+        })?;
+        let etags: BTreeMap<&str, &str> = listed
+            .iter()
+            .map(|object| (object.key.as_str(), object.etag.as_str()))
+            .collect();
+        let last = listed.last().map(|object| object.key.clone());
+        for object in &listed {
+            if names::is_sidecar(&object.key) || object.key.ends_with('/') {
+                continue;
+            }
+            let sidecar = names::sidecar_key(&object.key);
+            let etag = match etags.get(sidecar.as_str()) {
+                Some(etag) => Some((*etag).to_owned()),
+                // It would stand on the page if it were before its end.
+                None if last.as_ref().is_some_and(|last| *last > sidecar) || !more => None,
+                None => self.bucket.head(&sidecar).await?.map(|found| found.etag),
+            };
+            self.take(object, etag, mirror).await?;
+        }
+        Ok(match last.filter(|_| more) {
+            Some(position) => Next::more(position),
+            None => Next::End {
+                cursor: None,
+                complete: true,
+            },
+        })
+    }
+}

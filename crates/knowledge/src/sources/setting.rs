@@ -1,0 +1,454 @@
+//! What a space's sources are: set, listed and removed by its admins.
+
+use aws::dynamo::keys::{self, SOURCE_PREFIX, is_space_name};
+use aws::{Aws, AwsError, clock};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::KnowledgeError;
+use crate::access::{self, Caller};
+use crate::roles::Role;
+use crate::spaces;
+
+/// Sources of one space.
+const SOURCES: usize = 20;
+
+/// Pages that one website may bring.
+const PAGES: u32 = 20_000;
+
+/// Where documents come from. A secret is named by its last part: `wiki` is the secret `outcrop/<space>/wiki`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum SourceSetting {
+    /// Objects below a prefix of another bucket, with `.metadata.json` sidecars as Bedrock knowledge bases have them.
+    S3 {
+        bucket: String,
+        #[serde(default)]
+        prefix: String,
+    },
+    /// The pages of a site, from where it begins along its links and sitemaps.
+    Website {
+        start: Vec<String>,
+        /// Whether sitemaps are read; on without a word.
+        #[serde(default = "yes")]
+        sitemap: bool,
+        /// Links from a start to a page at the most.
+        #[serde(default = "depth")]
+        depth: u32,
+        /// Pages at the most.
+        #[serde(default = "pages")]
+        pages: u32,
+        /// Milliseconds between two requests; what the site asks for counts where it is more.
+        #[serde(default = "pause")]
+        pause_ms: u64,
+    },
+    /// Pages of Confluence Cloud. The secret is JSON: `{"email": …, "token": …}`, or a `token` alone, sent as bearer.
+    Confluence {
+        /// `https://example.atlassian.net`.
+        url: String,
+        secret: String,
+        /// Keys of its spaces; all that the credential reads without.
+        #[serde(default)]
+        spaces: Vec<String>,
+    },
+    /// Files of a SharePoint site's library, through Microsoft Graph. The secret is JSON:
+    /// `{"tenant": …, "client_id": …, "client_secret": …}`.
+    Sharepoint {
+        /// `example.sharepoint.com:/sites/team:`, or the site's id.
+        site: String,
+        secret: String,
+        #[serde(default = "graph")]
+        graph: String,
+        #[serde(default = "login")]
+        login: String,
+    },
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn depth() -> u32 {
+    5
+}
+
+fn pages() -> u32 {
+    1_000
+}
+
+fn pause() -> u64 {
+    500
+}
+
+fn graph() -> String {
+    "https://graph.microsoft.com".to_owned()
+}
+
+fn login() -> String {
+    "https://login.microsoftonline.com".to_owned()
+}
+
+/// `PUT /v1/spaces/{space}/sources/{source}`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceForm {
+    pub source: SourceSetting,
+    /// Who may read its documents. The permissions of the source itself are not taken over; those of an S3 source's
+    /// sidecars are, and stand instead.
+    pub readers: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct SourceRow {
+    pub name: String,
+    pub version: u64,
+    pub source: SourceSetting,
+    pub readers: Vec<String>,
+    /// The next run deletes its documents, and then this.
+    #[serde(default)]
+    pub removed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<SourceRun>,
+}
+
+/// How the last run found a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRun {
+    pub run_id: String,
+    pub ended_at: String,
+    /// Documents that are held of the source.
+    pub documents: u64,
+    /// Documents that it could not give.
+    pub failed: u64,
+    /// Why it could not be asked as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A source as admins see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct SourceView {
+    pub name: String,
+    pub source: SourceSetting,
+    pub readers: Vec<String>,
+    /// Whether the next run takes its documents out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<SourceRun>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct SourcePage {
+    pub sources: Vec<SourceView>,
+}
+
+impl From<SourceRow> for SourceView {
+    fn from(row: SourceRow) -> Self {
+        Self {
+            name: row.name,
+            source: row.source,
+            readers: row.readers,
+            removed: row.removed,
+            last: row.last,
+        }
+    }
+}
+
+pub(super) async fn rows(aws: &Aws, space: &str) -> Result<Vec<SourceRow>, AwsError> {
+    let partition = keys::space_partition(space);
+    aws.table.query_all(&partition, SOURCE_PREFIX).await
+}
+
+/// Whether a name is one of the documents that a source of the space brings.
+///
+/// # Errors
+/// The table's.
+pub(crate) async fn holds(aws: &Aws, space: &str, name: &str) -> Result<bool, AwsError> {
+    let Some((first, _)) = name
+        .split_once('/')
+        .filter(|(first, _)| is_space_name(first))
+    else {
+        return Ok(false);
+    };
+    let row: Option<SourceRow> = aws.table.get(&keys::source(space, first)).await?;
+    Ok(row.is_some())
+}
+
+/// The sources of a space, for its admins.
+///
+/// # Errors
+/// [`KnowledgeError::UnknownSpace`], [`KnowledgeError::RoleRequired`].
+pub async fn list(aws: &Aws, space: &str, caller: &Caller) -> Result<SourcePage, KnowledgeError> {
+    spaces::enter(aws, space, caller, Role::Admin).await?;
+    let sources = rows(aws, space).await?.into_iter();
+    Ok(SourcePage {
+        sources: sources.map(SourceView::from).collect(),
+    })
+}
+
+/// Sets a source. Its documents come with the next run over the space.
+///
+/// # Errors
+/// [`KnowledgeError::InvalidSource`]; [`KnowledgeError::InvalidPrincipal`]; [`KnowledgeError::RoleRequired`] for who is
+/// no admin of the space, and for another bucket for who does not administer the deployment.
+pub async fn set(
+    aws: &Aws,
+    space: &str,
+    name: &str,
+    caller: &Caller,
+    form: SourceForm,
+) -> Result<SourceView, KnowledgeError> {
+    let entered = spaces::enter_or_make(aws, space, caller, Role::Admin).await?;
+    if !is_space_name(name) {
+        return Err(invalid("its name is not of 1 to 40 of a-z, 0-9 and '-'"));
+    }
+    access::check_principals(&form.readers)?;
+    check(&form.source, aws.bucket.name())?;
+    let needs_readers = !matches!(form.source, SourceSetting::S3 { .. });
+    if needs_readers && form.readers.is_empty() {
+        return Err(invalid(
+            "it names no readers, so that nobody could read its documents",
+        ));
+    }
+    // Which buckets the function reads is the deployment's; another space's documents may lie in them.
+    let of_deployment = caller.administers_all(&aws.settings.admins);
+    if matches!(form.source, SourceSetting::S3 { .. }) && !of_deployment {
+        return Err(KnowledgeError::RoleRequired {
+            space: space.to_owned(),
+            needed: "administrator of the deployment",
+            role: entered.role.name(),
+        });
+    }
+    let key = keys::source(space, name);
+    let stored: Option<SourceRow> = aws.table.get(&key).await?;
+    if stored.is_none() && rows(aws, space).await?.len() >= SOURCES {
+        return Err(invalid("the space has 20 sources already"));
+    }
+    let expected = stored.as_ref().map_or(0, |row| row.version);
+    let row = SourceRow {
+        name: name.to_owned(),
+        version: expected + 1,
+        source: form.source,
+        readers: form.readers,
+        removed: false,
+        last: stored.and_then(|row| row.last),
+    };
+    aws.table.replace(&key, expected, &row).await?;
+    Ok(row.into())
+}
+
+/// Marks a source as removed: the next run takes its documents out, unless the brake stops it.
+///
+/// # Errors
+/// [`KnowledgeError::SourceNotFound`]; as [`list`].
+pub async fn remove(
+    aws: &Aws,
+    space: &str,
+    name: &str,
+    caller: &Caller,
+) -> Result<SourceView, KnowledgeError> {
+    spaces::enter(aws, space, caller, Role::Admin).await?;
+    let missing = || KnowledgeError::SourceNotFound {
+        name: name.chars().take(80).collect(),
+    };
+    if !is_space_name(name) {
+        return Err(missing());
+    }
+    let key = keys::source(space, name);
+    let row: SourceRow = aws.table.get(&key).await?.ok_or_else(missing)?;
+    let expected = row.version;
+    let row = SourceRow {
+        version: expected + 1,
+        removed: true,
+        ..row
+    };
+    aws.table.replace(&key, expected, &row).await?;
+    Ok(row.into())
+}
+
+/// Notes how a run found a source. A setting that changed in the meantime stays as it is.
+pub(super) async fn note(
+    aws: &Aws,
+    space: &str,
+    row: &SourceRow,
+    last: SourceRun,
+) -> Result<(), AwsError> {
+    let noted = SourceRow {
+        version: row.version + 1,
+        last: Some(last),
+        ..row.clone()
+    };
+    match aws
+        .table
+        .replace(&keys::source(space, &row.name), row.version, &noted)
+        .await
+    {
+        Err(AwsError::Conflict { .. }) => Ok(()),
+        noted => noted,
+    }
+}
+
+pub(super) fn last_run(run_id: &str, documents: u64, failed: u64) -> SourceRun {
+    SourceRun {
+        run_id: run_id.to_owned(),
+        ended_at: clock::rfc3339(clock::now_ms()),
+        documents,
+        failed,
+        error: None,
+        reason: None,
+    }
+}
+
+/// The full name of a space's secret: one space cannot name another's.
+pub(super) fn secret_name(space: &str, secret: &str) -> String {
+    format!("outcrop/{space}/{secret}")
+}
+
+fn invalid(problem: &str) -> KnowledgeError {
+    KnowledgeError::InvalidSource {
+        problem: problem.to_owned(),
+    }
+}
+
+fn check(source: &SourceSetting, own_bucket: &str) -> Result<(), KnowledgeError> {
+    match source {
+        SourceSetting::S3 { bucket, .. } if bucket == own_bucket => Err(invalid(
+            "the bucket is Outcrop's own; put documents below sources/ there, they need no source",
+        )),
+        SourceSetting::S3 { bucket, .. } if bucket.is_empty() => Err(invalid("it names no bucket")),
+        SourceSetting::S3 { .. } => Ok(()),
+        SourceSetting::Website { start, pages, .. } => {
+            if start.is_empty() || start.len() > 50 {
+                return Err(invalid("start is not 1 to 50 URLs"));
+            }
+            if !(1..=PAGES).contains(pages) {
+                return Err(invalid("pages is not from 1 to 20000"));
+            }
+            start.iter().try_for_each(|url| check_url(url))
+        }
+        SourceSetting::Confluence {
+            url,
+            secret,
+            spaces,
+        } => {
+            check_secret(secret)?;
+            let plain = |key: &String| {
+                let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"~_-.".contains(&byte);
+                !key.is_empty() && key.bytes().all(allowed)
+            };
+            if !spaces.iter().all(plain) {
+                return Err(invalid("one of its spaces is no key of a Confluence space"));
+            }
+            check_url(url)
+        }
+        SourceSetting::Sharepoint {
+            site,
+            secret,
+            graph,
+            login,
+        } => {
+            check_secret(secret)?;
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".,:/_-%".contains(&byte);
+            if site.is_empty() || !site.bytes().all(allowed) || site.contains("..") {
+                return Err(invalid(
+                    "site is no id of a SharePoint site and no host:/path:",
+                ));
+            }
+            check_url(graph)?;
+            check_url(login)
+        }
+    }
+}
+
+fn check_secret(secret: &str) -> Result<(), KnowledgeError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    match (1..=64).contains(&secret.len()) && secret.bytes().all(allowed) {
+        true => Ok(()),
+        false => Err(invalid(
+            "secret is not 1 to 64 of letters, digits, '_', '-' and '.'",
+        )),
+    }
+}
+
+fn check_url(text: &str) -> Result<(), KnowledgeError> {
+    let url = Url::parse(text).ok();
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url =
+        url.filter(|url| url.has_host() && url.username().is_empty() && url.password().is_none());
+    match url {
+        Some(_) => Ok(()),
+        None => Err(KnowledgeError::InvalidSource {
+            problem: format!("{text:?} is no http or https URL without a user in it"),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn settings_are_checked() {
+        let valid = |source: Value, ok: bool| {
+            let read: Result<SourceSetting, _> = serde_json::from_value(source.clone());
+            let checked = read.is_ok_and(|source| check(&source, "own").is_ok());
+            assert_eq!(checked, ok, "{source}");
+        };
+        valid(json!({"kind": "s3", "bucket": "b"}), true);
+        valid(json!({"kind": "s3", "bucket": "own"}), false);
+        valid(json!({"kind": "s3"}), false);
+        valid(
+            json!({"kind": "website", "start": ["https://example.com/"]}),
+            true,
+        );
+        valid(json!({"kind": "website", "start": []}), false);
+        valid(
+            json!({"kind": "website", "start": ["file:///etc/passwd"]}),
+            false,
+        );
+        valid(
+            json!({"kind": "website", "start": ["https://user:secret@example.com/"]}),
+            false,
+        );
+        valid(
+            json!({"kind": "website", "start": ["https://example.com/"], "pages": 0}),
+            false,
+        );
+        valid(
+            json!({"kind": "website", "start": ["https://example.com/"], "dept": 1}),
+            false,
+        );
+        let wiki = "https://example.atlassian.net";
+        valid(
+            json!({"kind": "confluence", "url": wiki, "secret": "wiki", "spaces": ["ENG"]}),
+            true,
+        );
+        valid(
+            json!({"kind": "confluence", "url": wiki, "secret": "../team/wiki"}),
+            false,
+        );
+        valid(
+            json!({"kind": "confluence", "url": wiki, "secret": "wiki", "spaces": ["A&b"]}),
+            false,
+        );
+        let site = "example.sharepoint.com:/sites/team:";
+        valid(
+            json!({"kind": "sharepoint", "site": site, "secret": "team"}),
+            true,
+        );
+        valid(
+            json!({"kind": "sharepoint", "site": "a/../b", "secret": "team"}),
+            false,
+        );
+        valid(
+            json!({"kind": "sharepoint", "site": "a?b", "secret": "team"}),
+            false,
+        );
+        valid(json!({"kind": "gopher"}), false);
+    }
+}

@@ -1,0 +1,358 @@
+//! SharePoint: the files of a site's library through Microsoft Graph. The first run lists all of them; from there on Graph
+//! tells what changed since the link that it gave last.
+//! Source: Microsoft Graph v1.0, driveItem: delta, and Use delta query to track changes.
+
+use std::time::Duration;
+
+use aws::Aws;
+use aws::web::{WebReply, WebRequest};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::confluence::{read, refused, secret, unreadable};
+use super::mirror::{Document, Mirror, file_name};
+use super::polite::{Polite, REPLY_BYTES, Trouble};
+use super::setting::{self, SourceSetting};
+use super::{Next, Place, Source, SourceError, failed};
+
+/// Files that are read in one question.
+const FILES: usize = 20;
+
+/// The pause between two requests.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Media that no reader of documents takes.
+const MEDIA: [&str; 3] = ["image/", "audio/", "video/"];
+
+pub(super) struct Sharepoint {
+    polite: Polite,
+    aws: Aws,
+    graph: Url,
+    login: Url,
+    site: String,
+    secret: String,
+    largest: u64,
+    token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Credential {
+    tenant: String,
+    client_id: String,
+    client_secret: String,
+}
+
+#[derive(Deserialize)]
+struct Token {
+    access_token: String,
+}
+
+#[derive(Deserialize)]
+struct Delta {
+    #[serde(default)]
+    value: Vec<Item>,
+    #[serde(default, rename = "@odata.nextLink")]
+    next: Option<String>,
+    #[serde(default, rename = "@odata.deltaLink")]
+    delta: Option<String>,
+}
+
+/// A file or folder, as far as it is read here.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Item {
+    id: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    size: u64,
+    /// Changes with the content.
+    #[serde(default)]
+    c_tag: Option<String>,
+    #[serde(default)]
+    web_url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<File>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deleted: Option<serde_json::Value>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct File {
+    #[serde(default)]
+    mime_type: String,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Position {
+    waiting: Vec<Item>,
+    next: Option<String>,
+    delta: Option<String>,
+}
+
+impl Sharepoint {
+    /// `None` for what is no setting of SharePoint.
+    pub fn new(aws: &Aws, space: &str, setting: &SourceSetting) -> Option<Self> {
+        let SourceSetting::Sharepoint {
+            site,
+            secret,
+            graph,
+            login,
+        } = setting
+        else {
+            return None;
+        };
+        Some(Self {
+            polite: Polite::new(aws, PAUSE),
+            aws: aws.clone(),
+            graph: Url::parse(graph).ok()?,
+            login: Url::parse(login).ok()?,
+            site: site.clone(),
+            secret: setting::secret_name(space, secret),
+            largest: extract::Limits::default().max_bytes as u64,
+            token: None,
+        })
+    }
+
+    /// A token by the client's credentials. Source: Microsoft identity platform, OAuth 2.0 client credentials flow.
+    async fn token(&mut self) -> Result<String, SourceError> {
+        if let Some(token) = &self.token {
+            return Ok(token.clone());
+        }
+        let credential: Credential = secret(&self.aws, &self.secret).await?;
+        let mut url = self.login.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty();
+            path.extend([credential.tenant.as_str(), "oauth2", "v2.0", "token"]);
+        }
+        let scope = format!("{}/.default", self.graph.origin().ascii_serialization());
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "client_credentials")
+            .append_pair("client_id", &credential.client_id)
+            .append_pair("client_secret", &credential.client_secret)
+            .append_pair("scope", &scope)
+            .finish();
+        let request = WebRequest {
+            method: "POST",
+            url: url.to_string(),
+            headers: vec![(
+                "content-type",
+                "application/x-www-form-urlencoded".to_owned(),
+            )],
+            body: form.into(),
+            limit: REPLY_BYTES,
+        };
+        let reply = self.polite.send(request).await?;
+        match reply.status {
+            200 => {
+                let token: Token = read(&reply.body)?;
+                self.token = Some(token.access_token.clone());
+                Ok(token.access_token)
+            }
+            400 | 401 | 403 => Err(refused(reply.status, &self.secret)),
+            status => Err(unreadable(status)),
+        }
+    }
+
+    /// Asks Graph, with a new token where the one at hand has expired. Links that lead away from Graph are not followed
+    /// with it.
+    async fn get(
+        &mut self,
+        url: &str,
+        limit: u64,
+    ) -> Result<Result<WebReply, Trouble>, SourceError> {
+        let url = self.graph.join(url).ok();
+        let url = url.filter(|url| url.origin() == self.graph.origin());
+        let url =
+            url.ok_or_else(|| failed("SourceUnreadable", "a link of its reply leads elsewhere"))?;
+        for attempt in 0..2 {
+            let token = self.token().await?;
+            let request = WebRequest {
+                url: url.to_string(),
+                headers: vec![("authorization", format!("Bearer {token}"))],
+                limit,
+                ..WebRequest::default()
+            };
+            match self.polite.send(request).await {
+                Ok(reply) if reply.status == 401 && attempt == 0 => self.token = None,
+                reply => return Ok(reply),
+            }
+        }
+        Err(refused(401, &self.secret))
+    }
+
+    async fn delta(&mut self, url: &str) -> Result<Delta, SourceError> {
+        let reply = self.get(url, REPLY_BYTES).await??;
+        match reply.status {
+            200 => read(&reply.body),
+            401 | 403 => Err(refused(reply.status, &self.secret)),
+            // Everything is to be listed anew.
+            410 => Err(SourceError::CursorExpired),
+            404 => Err(failed(
+                "SourceMissing",
+                "there is no such site, or the credential does not see it",
+            )),
+            status => Err(unreadable(status)),
+        }
+    }
+
+    /// A page of changes: what is deleted goes, what is as it was stays, the rest waits to be read.
+    fn sort(&self, items: Vec<Item>, mirror: &mut Mirror<'_>) -> Vec<Item> {
+        let mut waiting: Vec<Item> = Vec::new();
+        for item in items {
+            // A page may tell of the same file again; its last word counts.
+            waiting.retain(|one| one.id != item.id);
+            if item.deleted.is_some() {
+                mirror.gone(&item.id);
+                continue;
+            }
+            let Some(file) = &item.file else {
+                continue;
+            };
+            if MEDIA.iter().any(|kind| file.mime_type.starts_with(kind)) {
+                continue;
+            }
+            let name = format!("{}/{}", mirror.source, name(&item));
+            let same = mirror.known(&item.id).is_some_and(|known| {
+                known.version.is_some() && known.version == item.c_tag && known.name == name
+            });
+            match same {
+                true => mirror.keep(&item.id),
+                false => waiting.push(item),
+            }
+        }
+        waiting
+    }
+
+    async fn file(&mut self, item: &Item, mirror: &mut Mirror<'_>) -> Result<(), SourceError> {
+        let (id, name) = (item.id.as_str(), name(item));
+        if item.size > self.largest {
+            let words = format!(
+                "it has {} bytes, the limit is {}; split it",
+                item.size, self.largest
+            );
+            mirror.fail(id, &name, "DocumentTooLarge", words);
+            return Ok(());
+        }
+        let reply = match self.content(id).await? {
+            Err(busy @ Trouble::Busy { .. }) => return Err(busy.into()),
+            Err(trouble) => {
+                let (error, reason) = trouble.told();
+                mirror.fail(id, &name, error, reason);
+                return Ok(());
+            }
+            Ok(reply) => reply,
+        };
+        match reply.status {
+            200 => {}
+            // It went since it was listed: the next page of changes says so.
+            404 | 410 => return Ok(()),
+            status => {
+                let words = format!("SharePoint answered {status}; sync again later");
+                mirror.fail(id, &name, "FileUnreadable", words);
+                return Ok(());
+            }
+        }
+        let document = Document {
+            name,
+            content: reply.body,
+            uri: item.web_url.clone(),
+            version: item.c_tag.clone(),
+            ..Document::default()
+        };
+        Ok(mirror.store(id, document).await?)
+    }
+
+    /// The bytes of a file: Graph answers with a link to where they lie, which needs no token and gets none.
+    async fn content(&mut self, id: &str) -> Result<Result<WebReply, Trouble>, SourceError> {
+        if !id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!-_.".contains(&byte))
+        {
+            return Err(failed("SourceUnreadable", "the id of a file is none"));
+        }
+        let path = format!("/v1.0/sites/{}/drive/items/{id}/content", self.site);
+        let reply = match self.get(&path, self.largest).await? {
+            Ok(reply) => reply,
+            trouble => return Ok(trouble),
+        };
+        let location = reply
+            .headers
+            .get("location")
+            .filter(|_| (300..400).contains(&reply.status));
+        let Some(location) = location else {
+            return Ok(Ok(reply));
+        };
+        let request = WebRequest {
+            url: location.clone(),
+            limit: self.largest,
+            ..WebRequest::default()
+        };
+        Ok(self.polite.send(request).await)
+    }
+
+    fn position(&self, place: &Place) -> Result<Position, SourceError> {
+        if let Some(text) = &place.position {
+            return serde_json::from_str(text)
+                .map_err(|error| failed("SourceStateUnreadable", format!("{error}; sync again")));
+        }
+        let all = || format!("/v1.0/sites/{}/drive/root/delta", self.site);
+        Ok(Position {
+            next: Some(place.cursor.clone().unwrap_or_else(all)),
+            ..Position::default()
+        })
+    }
+}
+
+impl Source for Sharepoint {
+    async fn ask(&mut self, place: &Place, mirror: &mut Mirror<'_>) -> Result<Next, SourceError> {
+        let mut position = self.position(place)?;
+        if position.waiting.is_empty() {
+            let Some(next) = position.next.take() else {
+                return Ok(Next::End {
+                    cursor: position.delta,
+                    // With a cursor only what changed was listed.
+                    complete: place.cursor.is_none(),
+                });
+            };
+            let page = self.delta(&next).await?;
+            position.waiting = self.sort(page.value, mirror);
+            position.next = page.next;
+            position.delta = page.delta.or(position.delta);
+        }
+        for _ in 0..FILES {
+            let Some(item) = position.waiting.pop() else {
+                break;
+            };
+            match self.file(&item, mirror).await {
+                Err(SourceError::Busy { seconds }) => {
+                    position.waiting.push(item);
+                    return Ok(Next::More {
+                        position: written(&position),
+                        wait_seconds: seconds,
+                    });
+                }
+                read => read?,
+            }
+        }
+        Ok(Next::more(written(&position)))
+    }
+}
+
+fn written(position: &Position) -> String {
+    serde_json::to_string(position).unwrap_or_default()
+}
+
+/// A file keeps its name while it is moved: only its own name and its id are in it.
+fn name(item: &Item) -> String {
+    let (words, ending) = match item.name.rsplit_once('.') {
+        Some((words, ending))
+            if ending.len() <= 8 && ending.bytes().all(|byte| byte.is_ascii_alphanumeric()) =>
+        {
+            (words, format!(".{}", ending.to_ascii_lowercase()))
+        }
+        _ => (item.name.as_str(), String::new()),
+    };
+    file_name(words, &item.id, &ending)
+}

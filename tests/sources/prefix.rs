@@ -1,0 +1,104 @@
+//! Objects of another bucket, with Bedrock's sidecars.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{books, failures, found, run, set};
+use crate::instance::Instance;
+
+fn put(bucket: &Path, key: &str, text: &str) {
+    let file = bucket.join(key);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, text).unwrap();
+}
+
+#[tokio::test]
+async fn objects_of_another_bucket_are_copied_with_their_sidecars() {
+    let folder = tempfile::tempdir().unwrap();
+    let instance = Instance::start_in(folder.path()).await;
+    let bucket = folder.path().join("s3/handbooks");
+    put(&bucket, "docs/a.txt", "Marmots sleep in a.");
+    put(&bucket, "docs/sub/b.txt", "Marmots sleep in b.");
+    let sidecar = json!({"metadataAttributes": {"team": "alps", "readers": ["user:ada"]}});
+    put(
+        &bucket,
+        "docs/sub/b.txt.metadata.json",
+        &sidecar.to_string(),
+    );
+    put(&bucket, "docs/c.txt", "Marmots sleep in c.");
+    put(&bucket, "docs/c.txt.metadata.json", "no json");
+    put(&bucket, "else/d.txt", "Marmots sleep in d.");
+    let source = json!({"kind": "s3", "bucket": "handbooks", "prefix": "docs/"});
+    assert_eq!(set(&instance, "books", source).await.status, 200);
+    let first = run(&instance, json!({})).await;
+    assert_eq!(books(&first), ("PARTIAL", [2, 0, 0, 1]), "{first}");
+    assert_eq!(failures(&first), [("MalformedMetadata", "books/c.txt")]);
+    // The sidecar's readers stand instead of the source's.
+    assert_eq!(
+        found(&instance, "marmots").await,
+        ["s3://handbooks/docs/a.txt"]
+    );
+    let ada = crate::access::Caller::user(&instance, "ada", &[]);
+    let filter = json!({"equals": {"key": "team", "value": "alps"}});
+    let body = json!({"query": "marmots", "mode": "lexical", "filter": filter});
+    let reply = ada.send("POST", "/v1/search", Some(&body)).await;
+    assert_eq!(
+        reply.body["results"][0]["uri"], "s3://handbooks/docs/sub/b.txt",
+        "{}",
+        reply.body
+    );
+
+    put(&bucket, "docs/c.txt.metadata.json", "{}");
+    put(&bucket, "docs/a.txt", "Ibexes climb in a.");
+    std::fs::remove_file(bucket.join("docs/sub/b.txt")).unwrap();
+    let second = run(&instance, json!({})).await;
+    assert_eq!(books(&second), ("SUCCEEDED", [2, 0, 1, 0]), "{second}");
+    assert_eq!(
+        found(&instance, "ibexes").await,
+        ["s3://handbooks/docs/a.txt"]
+    );
+    assert_eq!(
+        found(&instance, "marmots").await,
+        ["s3://handbooks/docs/c.txt"]
+    );
+    assert_eq!(
+        books(&run(&instance, json!({})).await),
+        ("SUCCEEDED", [0, 2, 0, 0])
+    );
+
+    // More than one listing's page.
+    for number in 0..250 {
+        put(
+            &bucket,
+            &format!("docs/many/{number:03}.txt"),
+            "One of many.",
+        );
+    }
+    let many = run(&instance, json!({})).await;
+    assert_eq!(
+        books(&many),
+        ("SUCCEEDED", [250, 2, 0, 0]),
+        "{}",
+        many["counts"]
+    );
+}
+
+#[tokio::test]
+async fn a_bucket_that_cannot_be_read_deletes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let instance = Instance::start_in(folder.path()).await;
+    let bucket = folder.path().join("s3/handbooks");
+    put(&bucket, "a.txt", "Marmots sleep in a.");
+    let source: Value = json!({"kind": "s3", "bucket": "handbooks"});
+    set(&instance, "books", source).await;
+    assert_eq!(
+        books(&run(&instance, json!({})).await),
+        ("SUCCEEDED", [1, 0, 0, 0])
+    );
+    std::fs::remove_dir_all(&bucket).unwrap();
+    let lost = run(&instance, json!({})).await;
+    assert_eq!(books(&lost), ("PARTIAL", [0, 1, 0, 1]), "{lost}");
+    assert_eq!(failures(&lost)[0].1, "books/");
+    assert_eq!(found(&instance, "marmots").await, ["s3://handbooks/a.txt"]);
+}
