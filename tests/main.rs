@@ -24,6 +24,7 @@ mod isolation;
 mod journey;
 mod lambda_binaries;
 mod limits;
+mod renames;
 mod retrievers;
 mod sample;
 mod scripted_model;

@@ -1,7 +1,7 @@
 //! Ingestion: one step per invocation, named by the state machine in `infra/ingest.asl.json`.
 //!
 //! ```text
-//! plan → brake? → (extract → screen → embed)* → publish → verify → compact → report
+//! plan → brake? → move? → (extract → screen → embed)* → publish → verify → compact → report
 //! ```
 //! Every step may run twice and changes nothing the second time: ids are content hashes, rows are replaced whole,
 //! the manifest remembers which runs it holds. The state carries ids and counts, never documents.
@@ -12,6 +12,7 @@ mod embedding;
 mod extraction;
 #[cfg(test)]
 mod machine_tests;
+mod moving;
 mod plan;
 mod publish;
 mod report;
@@ -37,6 +38,8 @@ use crate::manifest::Manifest;
 pub enum Step {
     /// Compare the source with what is published; write the work list.
     Plan { run_id: String },
+    /// Documents under a new name keep their passages and vectors.
+    Move { run_id: String },
     /// Bytes to passages, for one batch of the work list.
     Extract {
         run_id: String,
@@ -145,6 +148,7 @@ impl From<serde_json::Error> for StepError {
 pub async fn run_step(aws: &Aws, step: Step) -> Result<Value, StepError> {
     match step {
         Step::Plan { run_id } => plan::plan(aws, &run_id).await,
+        Step::Move { run_id } => moving::move_renamed(aws, &run_id).await,
         Step::Extract { run_id, items } => extraction::extract_batch(aws, &run_id, &items).await,
         Step::Screen { run_id, batch_id } => screening::screen_batch(aws, &run_id, &batch_id).await,
         Step::Embed { run_id, batch_id } => embedding::embed_batch(aws, &run_id, &batch_id).await,

@@ -9,6 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
 use super::changes::{self, Change, PlannedChange, Stop};
+use super::moving::{self, Renamed};
 use super::rows::{
     BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, RunRow, RunStatus,
     objects,
@@ -58,10 +59,12 @@ struct Wanted<'a> {
 struct Difference {
     process: Vec<PlannedDocument>,
     delete: Vec<String>,
+    /// Of those to process, what is one of those to delete under another name.
+    renamed: Vec<Renamed>,
     unchanged: u64,
     rows: Vec<DocumentRow>,
     changes: Vec<PlannedChange>,
-    /// Documents that answer before the run, and how many of them are gone from the source.
+    /// Documents that answer before the run, and how many of them are gone from the source under any name.
     live: usize,
     lost: usize,
 }
@@ -114,6 +117,13 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         sources::settle(aws, &run.space).await?;
     }
 
+    let mut renamed = std::mem::take(&mut difference.renamed);
+    // The vectors of another model are of no use.
+    renamed.retain(|_| !run.re_embed);
+    let moved = moving::choose(aws, run_id, &run.space, renamed).await?;
+    difference
+        .process
+        .retain(|one| !moved.contains(&one.document_id));
     let mut lines = String::new();
     for document in &difference.process {
         lines.push_str(&serde_json::to_string(document)?);
@@ -134,6 +144,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     let counts = RunRow {
         status: RunStatus::Running,
         planned: difference.process.len() as u64
+            + moved.len() as u64
             + difference.unchanged
             + difference.delete.len() as u64
             + outside,
@@ -146,6 +157,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         "run_id": run_id,
         "bucket": aws.bucket.name(),
         "plan_key": objects::plan(run_id),
+        "to_move": moved.len(),
         "to_process": difference.process.len(),
         "to_delete": difference.delete.len(),
         "unchanged": difference.unchanged,
@@ -191,6 +203,7 @@ async fn stopped(
     };
     Ok(json!({
         "run_id": run_id,
+        "to_move": 0,
         "to_process": difference.process.len(),
         "to_delete": difference.delete.len(),
         "unchanged": difference.unchanged,
@@ -220,6 +233,7 @@ async fn still_asking(aws: &Aws, run: RunRow, wait_seconds: u64) -> Result<Value
     }
     Ok(json!({
         "run_id": run_id,
+        "to_move": 0,
         "to_process": 0,
         "to_delete": 0,
         "unchanged": 0,
@@ -441,33 +455,44 @@ fn compare(wanted: &Wanted<'_>, mut rows: Vec<DocumentRow>, sources: &mut Source
     difference
 }
 
-/// A new document with the very bytes of one that is gone is that one under another name. It is still taken out under
-/// the old name and brought in under the new one.
+/// A new document with the very bytes of one that is gone is that one under another name.
 fn tell_deletions(difference: &mut Difference, gone: Vec<DocumentRow>) {
     let Difference {
-        process, changes, ..
+        process,
+        changes,
+        renamed,
+        lost,
+        ..
     } = difference;
-    // What is processed and its changes stand in the same order.
-    let versions: BTreeMap<&str, usize> = process
-        .iter()
-        .enumerate()
-        .map(|(at, planned)| (planned.source_version.as_str(), at))
-        .collect();
+    // What is processed and its changes stand in the same order. Of the same bytes there may be several.
+    let mut new: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (at, (planned, told)) in process.iter().zip(changes.iter()).enumerate() {
+        if told.change == Change::New {
+            new.entry(&planned.source_version).or_default().push(at);
+        }
+    }
     let mut deleted = Vec::new();
     for row in gone {
         let live = row.published.as_ref();
-        let same = live.and_then(|live| versions.get(live.source_version.as_str()));
-        match same.and_then(|at| changes.get_mut(*at)) {
-            Some(new) if new.change == Change::New => {
-                new.change = Change::Renamed;
-                new.renamed_from = Some(row.name);
-            }
-            _ => deleted.push(PlannedChange {
+        let same = live.and_then(|live| new.get_mut(live.source_version.as_str()));
+        let at = same.and_then(Vec::pop);
+        if let Some((told, to)) = at.and_then(|at| changes.get_mut(at).zip(process.get(at))) {
+            told.change = Change::Renamed;
+            told.renamed_from = Some(row.name.clone());
+            // It answers under its new name as soon as it does not under the old one.
+            *lost -= 1;
+            renamed.push(Renamed {
+                from: row.document_id,
+                from_name: row.name,
+                to: to.clone(),
+            });
+        } else {
+            deleted.push(PlannedChange {
                 change: Change::Deleted,
                 document_id: row.document_id,
                 name: row.name,
                 renamed_from: None,
-            }),
+            });
         }
     }
     changes.append(&mut deleted);
@@ -599,8 +624,14 @@ mod tests {
         );
         // A document that was moved is deleted under its old name all the same.
         assert_eq!((plan.delete.len(), plan.unchanged, plan.live), (3, 1, 4));
-        // What never answered is no loss.
-        assert_eq!(plan.lost, 2);
+        // What never answered is no loss, nor is what answers under another name.
+        assert_eq!(plan.lost, 1);
+        let renamed: Vec<_> = plan
+            .renamed
+            .iter()
+            .map(|one| (one.from.as_str(), one.to.name.as_str()))
+            .collect();
+        assert_eq!(renamed, [("s.moved-from", "moved-to")]);
     }
 
     #[test]

@@ -225,6 +225,10 @@ pub mod objects {
         format!("runs/{run_id}/changes.jsonl")
     }
 
+    pub fn moves(run_id: &str) -> String {
+        format!("runs/{run_id}/moves.json")
+    }
+
     pub fn deletions(run_id: &str) -> String {
         format!("runs/{run_id}/deletions.json")
     }

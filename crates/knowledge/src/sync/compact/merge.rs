@@ -23,7 +23,9 @@ pub(super) async fn merge(
     let mut waiting: Vec<SegmentDocument> = Vec::new();
     let mut passages = 0;
     for segment in chosen {
-        for document in live_documents(aws, segment).await? {
+        let dead: BTreeSet<u32> = segment.dead_documents.iter().copied().collect();
+        let live = move |ordinal| !dead.contains(&ordinal);
+        for document in documents_of(aws, segment, live).await? {
             let more = document.passages.len();
             if passages > 0 && passages + more > SEGMENT_PASSAGES {
                 let full = std::mem::take(&mut waiting);
@@ -53,9 +55,11 @@ async fn write_sorted(
     write_segment(aws, space, run_id, embedder, documents).await
 }
 
-async fn live_documents(
+/// Those documents of a segment whose ordinals are wanted.
+pub(in crate::sync) async fn documents_of(
     aws: &Aws,
     segment: &ManifestSegment,
+    wanted: impl Fn(u32) -> bool + Send + 'static,
 ) -> Result<Vec<SegmentDocument>, StepError> {
     let bytes = aws.bucket.get(&segment.key).await?;
     let segment = segment.clone();
@@ -64,8 +68,9 @@ async fn live_documents(
             let detail = format!("{} does not match its checksum", segment.key);
             return Err(StepError::SegmentUnusable { detail });
         }
-        let dead: BTreeSet<u32> = segment.dead_documents.iter().copied().collect();
-        Ok(Segment::from_bytes(bytes.to_vec())?.to_documents(&dead)?)
+        let opened = Segment::from_bytes(bytes.to_vec())?;
+        let others = (0..opened.document_count()).filter(|ordinal| !wanted(*ordinal));
+        Ok(opened.to_documents(&others.collect())?)
     })
     .await
 }

@@ -8,6 +8,8 @@
 mod merge;
 mod policy;
 
+pub(super) use merge::documents_of;
+
 use aws::{Aws, AwsError, clock};
 use serde_json::{Value, json};
 

@@ -1,0 +1,249 @@
+//! A document under a new name: its passages and vectors go with it, at once and without a model.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::instance::Instance;
+
+fn source(folder: &Path) -> PathBuf {
+    folder.join("s3/outcrop-bucket/sources/default")
+}
+
+fn put(source: &Path, name: &str, text: &str) {
+    let file = source.join(name);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, text).unwrap();
+    let sidecar = json!({"metadataAttributes": {"team": "alps", "readers": ["everyone"]}});
+    std::fs::write(
+        source.join(format!("{name}.metadata.json")),
+        sidecar.to_string(),
+    )
+    .unwrap();
+}
+
+fn rename(source: &Path, from: &str, to: &str) {
+    std::fs::create_dir_all(source.join(to).parent().unwrap()).unwrap();
+    for ending in ["", ".metadata.json"] {
+        let name = |name: &str| source.join(format!("{name}{ending}"));
+        std::fs::rename(name(from), name(to)).unwrap();
+    }
+}
+
+async fn run(instance: &Instance) -> Value {
+    let reply = instance.post("/v1/runs", &json!({})).await;
+    assert_eq!(reply.status, 202, "{}", reply.body);
+    instance
+        .finished(reply.body["run_id"].as_str().unwrap())
+        .await
+}
+
+/// Titles of what a search finds.
+async fn titles(instance: &Instance, query: &str, mode: &str) -> Vec<String> {
+    let body = json!({"query": query, "mode": mode, "filter": {"equals": {"key": "team", "value": "alps"}}});
+    let reply = instance.post("/v1/search", &body).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let results = reply.body["results"].as_array().unwrap().iter();
+    results
+        .map(|one| one["title"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// No model answers from now on.
+async fn no_model(instance: &Instance) {
+    let fault =
+        json!({"operation": "InvokeModel", "error": "AccessDeniedException", "times": 1000});
+    instance.fault(&fault).await;
+}
+
+#[tokio::test]
+async fn a_renamed_document_moves_without_a_model_and_without_a_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let instance = Instance::start_in(folder.path()).await;
+    let source = source(folder.path());
+    put(
+        &source,
+        "old/marmots.txt",
+        "Marmots sleep through the winter.",
+    );
+    put(&source, "ibexes.txt", "Ibexes climb all summer.");
+    assert_eq!(run(&instance).await["status"], "SUCCEEDED");
+    let listed = instance.get("/v1/documents").await.body;
+    let old = listed["documents"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["name"] == "old/marmots.txt");
+    let old = old.unwrap()["document_id"].as_str().unwrap().to_owned();
+
+    no_model(&instance).await;
+    rename(&source, "old/marmots.txt", "new/whistlers.txt");
+    let started = instance.post("/v1/runs", &json!({})).await;
+    let run_id = started.body["run_id"].as_str().unwrap();
+    // While it moves, one of the names is there, and never both.
+    let mut names = Vec::new();
+    loop {
+        let found = titles(&instance, "marmots", "lexical").await;
+        assert_eq!(found.len(), 1, "{found:?}");
+        names.extend(found);
+        let status = instance.get(&format!("/v1/runs/{run_id}")).await.body["status"].clone();
+        if status != "QUEUED" && status != "RUNNING" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    names.dedup();
+    assert!(
+        names == ["marmots.txt", "whistlers.txt"] || names == ["whistlers.txt"],
+        "{names:?}"
+    );
+    let moved = instance.finished(run_id).await;
+    let counts = &moved["counts"];
+    assert_eq!(
+        (
+            &moved["status"],
+            &counts["published"],
+            &counts["deleted"],
+            &counts["unchanged"],
+            &moved["embedding_tokens"]
+        ),
+        (
+            &json!("SUCCEEDED"),
+            &json!(1),
+            &json!(1),
+            &json!(1),
+            &json!(0)
+        ),
+        "{moved}"
+    );
+    assert_eq!(
+        titles(&instance, "marmots", "lexical").await,
+        ["whistlers.txt"]
+    );
+
+    let listed = instance.get("/v1/documents?status=published").await.body;
+    let new = listed["documents"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["name"] == "new/whistlers.txt");
+    let new = new.unwrap();
+    assert_eq!(
+        (&new["metadata"]["team"], &new["passages"]),
+        (&json!("alps"), &json!(1))
+    );
+    assert!(
+        new["uri"].as_str().unwrap().ends_with("/new/whistlers.txt"),
+        "{new}"
+    );
+    let text = instance
+        .get(&format!(
+            "/v1/documents/{}/text",
+            new["document_id"].as_str().unwrap()
+        ))
+        .await;
+    assert_eq!(text.body["text"], "Marmots sleep through the winter.");
+    let gone = instance.get(&format!("/v1/documents/{old}/text")).await;
+    assert_eq!(gone.status, 404, "{}", gone.body);
+
+    // Its vector came along.
+    let faults = format!("{}/_local/faults", instance.aws);
+    let cleared = reqwest::Client::new().delete(faults).send().await.unwrap();
+    assert!(cleared.status().is_success());
+    let vectors = titles(&instance, "Marmots sleep through the winter.", "vector").await;
+    assert_eq!(
+        vectors.first().map(String::as_str),
+        Some("whistlers.txt"),
+        "{vectors:?}"
+    );
+    // And the next run finds nothing to do.
+    let same = run(&instance).await;
+    assert_eq!(
+        (&same["status"], &same["counts"]["unchanged"]),
+        (&json!("SUCCEEDED"), &json!(2)),
+        "{same}"
+    );
+}
+
+#[tokio::test]
+async fn a_folder_is_renamed_and_pulls_no_brake() {
+    let folder = tempfile::tempdir().unwrap();
+    let instance = Instance::start_in(folder.path()).await;
+    let source = source(folder.path());
+    for number in 0..30 {
+        put(
+            &source,
+            &format!("old/{number}.txt"),
+            &format!("Marmot number {number} sleeps."),
+        );
+    }
+    assert_eq!(run(&instance).await["status"], "SUCCEEDED");
+    no_model(&instance).await;
+    for number in 0..30 {
+        rename(
+            &source,
+            &format!("old/{number}.txt"),
+            &format!("new/{number}.txt"),
+        );
+    }
+    let moved = run(&instance).await;
+    assert_eq!(
+        (
+            &moved["status"],
+            &moved["counts"]["published"],
+            &moved["counts"]["deleted"]
+        ),
+        (&json!("SUCCEEDED"), &json!(30), &json!(30)),
+        "{moved}"
+    );
+}
+
+#[tokio::test]
+async fn another_ending_is_another_document_and_so_are_other_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let instance = Instance::start_in(folder.path()).await;
+    let source = source(folder.path());
+    put(&source, "a.txt", "# Marmots\n\nMarmots sleep.");
+    put(&source, "b.txt", "Ibexes climb.");
+    assert_eq!(run(&instance).await["status"], "SUCCEEDED");
+    rename(&source, "a.txt", "a.md");
+    let read_anew = run(&instance).await;
+    assert_eq!(read_anew["status"], "SUCCEEDED", "{read_anew}");
+    assert!(read_anew["embedding_tokens"].as_u64().unwrap() > 0);
+    // As Markdown it has a title of its own.
+    assert_eq!(titles(&instance, "marmots", "lexical").await, ["Marmots"]);
+}
+
+#[tokio::test]
+async fn vectors_in_the_table_move_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let instance = Instance::start_in(folder.path()).await;
+    let source = source(folder.path());
+    let setting = instance.request(reqwest::Method::PUT, "/v1/spaces/default");
+    let set = instance
+        .send(setting.json(&json!({"retriever": "dynamodb"})))
+        .await;
+    assert_eq!(set.status, 200, "{}", set.body);
+    if let Some(run_id) = set.body["run_id"].as_str() {
+        instance.finished(run_id).await;
+    }
+    put(&source, "marmots.txt", "Marmots sleep through the winter.");
+    put(&source, "ibexes.txt", "Ibexes climb all summer.");
+    assert_eq!(run(&instance).await["status"], "SUCCEEDED");
+    rename(&source, "marmots.txt", "whistlers.txt");
+    let moved = run(&instance).await;
+    assert_eq!(
+        (&moved["status"], &moved["embedding_tokens"]),
+        (&json!("SUCCEEDED"), &json!(0)),
+        "{moved}"
+    );
+    let body = json!({"query": "Marmots sleep through the winter.", "mode": "vector"});
+    let found = instance.post("/v1/search", &body).await.body;
+    assert_eq!(
+        (&found["retriever"], &found["results"][0]["title"]),
+        (&json!("dynamodb"), &json!("whistlers.txt")),
+        "{found}"
+    );
+    assert_eq!(found["results"].as_array().unwrap().len(), 2);
+}
