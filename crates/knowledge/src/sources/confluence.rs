@@ -6,13 +6,14 @@
 
 use std::time::Duration;
 
+use aws::Aws;
 use aws::web::{WebReply, WebRequest};
-use aws::{Aws, AwsError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::api::{self, read, refused, secret, unreadable};
 use super::mirror::{Document, Mirror, file_name};
 use super::polite::{Polite, REPLY_BYTES, Trouble};
 use super::setting::{self, SourceSetting};
@@ -249,8 +250,7 @@ impl Confluence {
 
     async fn position(&mut self, place: &Place) -> Result<Position, SourceError> {
         match &place.position {
-            Some(text) => serde_json::from_str(text)
-                .map_err(|error| failed("SourceStateUnreadable", format!("{error}; sync again"))),
+            Some(text) => api::position(text),
             None => Ok(Position {
                 next: Some(self.first().await?),
                 waiting: Vec::new(),
@@ -284,26 +284,22 @@ impl Source for Confluence {
             position.next = listed.links.next;
         }
         for _ in 0..BODIES {
+            if mirror.is_time_up() {
+                break;
+            }
             let Some((id, version)) = position.waiting.pop() else {
                 break;
             };
             match self.page(&id, mirror).await {
                 Err(SourceError::Busy { seconds }) => {
                     position.waiting.push((id, version));
-                    return Ok(Next::More {
-                        position: written(&position),
-                        wait_seconds: seconds,
-                    });
+                    return Ok(Next::later(api::written(&position), seconds));
                 }
                 read => read?,
             }
         }
-        Ok(Next::more(written(&position)))
+        Ok(Next::more(api::written(&position)))
     }
-}
-
-fn written(position: &Position) -> String {
-    serde_json::to_string(position).unwrap_or_default()
 }
 
 /// A page of its own, so that its title is known.
@@ -311,54 +307,5 @@ fn html(title: &str, body: &str) -> String {
     let title = title.replace('&', "&amp;").replace('<', "&lt;");
     format!(
         "<!doctype html><html><head><meta charset=\"utf-8\"><title>{title}</title></head><body>{body}</body></html>"
-    )
-}
-
-/// Reads a secret that holds JSON. Its text goes into no message.
-pub(super) async fn secret<T: serde::de::DeserializeOwned>(
-    aws: &Aws,
-    name: &str,
-) -> Result<T, SourceError> {
-    let text = aws.secrets.text(name).await.map_err(|error| match error {
-        AwsError::Missing { .. } => failed(
-            "SecretMissing",
-            format!("there is no secret {name}; make it in Secrets Manager"),
-        ),
-        AwsError::Refused { .. } => failed(
-            "SecretRefused",
-            format!("the function may not read the secret {name}"),
-        ),
-        error => error.into(),
-    })?;
-    serde_json::from_str(&text).map_err(|_| {
-        failed(
-            "SecretUnreadable",
-            format!("the secret {name} is not the JSON that this source needs"),
-        )
-    })
-}
-
-pub(super) fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, SourceError> {
-    serde_json::from_slice(body).map_err(|error| {
-        failed(
-            "SourceUnreadable",
-            format!("its reply is not the one expected: {error}"),
-        )
-    })
-}
-
-pub(super) fn refused(status: u16, secret: &str) -> SourceError {
-    failed(
-        "CredentialRefused",
-        format!(
-            "it answered {status}; renew what the secret {secret} holds, or let it see the pages"
-        ),
-    )
-}
-
-pub(super) fn unreadable(status: u16) -> SourceError {
-    failed(
-        "SourceUnreadable",
-        format!("it answered {status}; sync again later"),
     )
 }

@@ -3,24 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use aws::{Aws, AwsError};
+use aws::{Aws, AwsError, clock};
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::confluence::Confluence;
+use super::manage;
 use super::mirror::Mirror;
 use super::prefix::Prefix;
-use super::setting::{self, SourceRow, SourceRun, SourceSetting};
+use super::setting::{SourceRow, SourceRun, SourceSetting};
 use super::sharepoint::Sharepoint;
 use super::state::{self, Failed, State, Sweep};
 use super::website::Website;
 use super::{Next, Place, Source, SourceError};
 use crate::digest::short_id;
 use crate::names;
-use crate::sync::rows::{BatchDocument, DocumentStatus};
+use crate::sync::rows::{BatchDocument, DocumentStatus, RunRow};
 
 /// How long one invocation asks. A function has 900 s, and the plan that follows needs some of them.
 const SLICE: Duration = Duration::from_secs(300);
+
+/// How long a run asks: the state machine gives it six hours, and the documents need some of them.
+const LONGEST_MS: u64 = 4 * 3_600_000;
 
 /// Waits in a row after which a source is given up for this run.
 const WAITS: u32 = 30;
@@ -66,19 +70,24 @@ pub(crate) struct Outcome {
 ///
 /// # Errors
 /// Those of our own services.
-pub(crate) async fn advance(aws: &Aws, space: &str, run_id: &str) -> Result<Fetched, AwsError> {
+pub(crate) async fn advance(aws: &Aws, run: &RunRow) -> Result<Fetched, AwsError> {
+    let (space, run_id) = (run.space.as_str(), run.run_id.as_str());
+    let too_long = clock::now_ms().saturating_sub(run.started_at_ms) > LONGEST_MS;
     let until = Instant::now() + SLICE;
     let mut outcome = Outcome::default();
-    for row in setting::rows(aws, space).await? {
+    for row in manage::rows(aws, space).await? {
         let mut state = State::read(aws, space, &row.name).await?;
         begin(&mut state, &row, run_id);
         if !state.sweep.done {
-            let asked = ask(aws, space, &row, &mut state, until).await;
+            let asked = match too_long {
+                true => leave(&mut state),
+                false => ask(aws, space, &row, &mut state, until).await,
+            };
             state.write(aws, space, &row.name).await?;
             if let Some(wait_seconds) = asked? {
                 return Ok(Fetched::More { wait_seconds });
             }
-            setting::note(aws, space, &row, last(&state)).await?;
+            manage::note(aws, space, &row, last(&state)).await?;
         }
         outcome.take(space, &row, &state);
     }
@@ -93,8 +102,17 @@ fn begin(state: &mut State, row: &SourceRow, run_id: &str) {
         state.sweep = Sweep::default();
     }
     if state.sweep.run_id != run_id {
+        let before = std::mem::take(&mut state.sweep);
+        let unfinished = before.unfinished;
         state.sweep = Sweep {
             run_id: run_id.to_owned(),
+            // What took longer than a run may goes on where it stood.
+            position: before.position.filter(|_| unfinished),
+            seen: if unfinished {
+                before.seen
+            } else {
+                BTreeSet::new()
+            },
             ..Sweep::default()
         };
     }
@@ -121,17 +139,18 @@ async fn ask(
         source: &row.name,
         readers: &row.readers,
         state,
+        until,
     };
     match &row.source {
         SourceSetting::S3 { bucket, prefix } => {
-            sweep(Prefix::new(aws, bucket, prefix), mirror, until).await
+            sweep(Prefix::new(aws, bucket, prefix), mirror).await
         }
-        SourceSetting::Website { .. } => sweep(Website::new(aws, &row.source), mirror, until).await,
+        SourceSetting::Website { .. } => sweep(Website::new(aws, &row.source), mirror).await,
         SourceSetting::Confluence { .. } => {
-            sweep(Confluence::new(aws, space, &row.source), mirror, until).await
+            sweep(Confluence::new(aws, space, &row.source), mirror).await
         }
         SourceSetting::Sharepoint { .. } => {
-            sweep(Sharepoint::new(aws, space, &row.source), mirror, until).await
+            sweep(Sharepoint::new(aws, space, &row.source), mirror).await
         }
     }
 }
@@ -139,7 +158,6 @@ async fn ask(
 async fn sweep(
     source: Option<impl Source>,
     mut mirror: Mirror<'_>,
-    until: Instant,
 ) -> Result<Option<u64>, AwsError> {
     let Some(mut source) = source else {
         give_up(
@@ -192,7 +210,7 @@ async fn sweep(
             );
             return Ok(None);
         }
-        if wait_seconds > 0 || Instant::now() >= until {
+        if wait_seconds > 0 || mirror.is_time_up() {
             return Ok(Some(wait_seconds));
         }
     }
@@ -219,6 +237,14 @@ fn from_anew(state: &mut State) {
     state.sweep.from_anew = true;
 }
 
+/// The run has asked for long enough: what came is kept, and the next run goes on.
+fn leave(state: &mut State) -> Result<Option<u64>, AwsError> {
+    let words = "it took longer than 4 h; what came is kept, and the next run goes on from there";
+    give_up(state, "SourceUnfinished", words);
+    state.sweep.unfinished = true;
+    Ok(None)
+}
+
 /// The source cannot be asked: nothing of it changes, and the run tells why.
 fn give_up(state: &mut State, error: &str, reason: &str) {
     let failed = Failed {
@@ -242,7 +268,7 @@ fn last(state: &State) -> SourceRun {
     SourceRun {
         error: whole.map(|failed| failed.error.clone()),
         reason: whole.map(|failed| failed.reason.clone()),
-        ..setting::last_run(&state.sweep.run_id, held, failed)
+        ..manage::last_run(&state.sweep.run_id, held, failed)
     }
 }
 
@@ -275,7 +301,7 @@ impl Outcome {
 /// # Errors
 /// Those of our own services.
 pub(crate) async fn settle(aws: &Aws, space: &str) -> Result<(), AwsError> {
-    for row in setting::rows(aws, space).await? {
+    for row in manage::rows(aws, space).await? {
         let mut state = State::read(aws, space, &row.name).await?;
         let gone = state.gone();
         for name in &gone {
@@ -293,4 +319,40 @@ pub(crate) async fn settle(aws: &Aws, space: &str) -> Result<(), AwsError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_begins_anew_unless_the_one_before_did_not_finish() {
+        let row: SourceRow = serde_json::from_value(json!({
+            "name": "site", "version": 1, "readers": [], "source": {"kind": "s3", "bucket": "b"},
+        }))
+        .unwrap();
+        let check = |unfinished: bool, same_setting: bool, goes_on: bool| {
+            let mut state = State::default();
+            begin(&mut state, &row, "s.1");
+            state.sweep.position = Some("there".into());
+            state.sweep.seen.insert("a".into());
+            state.cursor = Some("c".into());
+            if unfinished {
+                leave(&mut state).unwrap();
+            }
+            if !same_setting {
+                state.setting.clear();
+            }
+            begin(&mut state, &row, "s.1");
+            assert_eq!(state.sweep.done, unfinished && same_setting);
+            begin(&mut state, &row, "s.2");
+            assert_eq!(state.sweep.position.is_some(), goes_on);
+            assert_eq!(state.sweep.seen.len(), usize::from(goes_on));
+            assert!(!state.sweep.done && state.sweep.failed.is_empty());
+            assert_eq!(state.cursor.is_some(), same_setting);
+        };
+        check(false, true, false);
+        check(true, true, true);
+        check(true, false, false);
+    }
 }

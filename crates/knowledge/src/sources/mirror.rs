@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use aws::{Aws, AwsError};
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::state::{Failed, Item, State};
 use crate::digest::{sha256_hex, short_id};
@@ -34,9 +35,16 @@ pub(super) struct Mirror<'a> {
     pub source: &'a str,
     pub readers: &'a [String],
     pub state: &'a mut State,
+    /// When this invocation is to end.
+    pub until: Instant,
 }
 
 impl Mirror<'_> {
+    /// Whether the rest is the next invocation's.
+    pub fn is_time_up(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
     /// What is held of a document that the source has not said to be gone.
     pub fn known(&self, id: &str) -> Option<&Item> {
         self.state.items.get(id).filter(|item| !item.gone)

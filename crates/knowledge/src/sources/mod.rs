@@ -5,8 +5,10 @@
 //! A run asks in slices, one for each invocation of its plan, and remembers in between where it stands. What a source
 //! could not give is told as failed and stays in the index; what is gone is deleted once the brake lets it pass.
 
+mod api;
 mod confluence;
 mod fetch;
+mod manage;
 mod mirror;
 mod polite;
 mod prefix;
@@ -20,10 +22,9 @@ use std::future::Future;
 use aws::AwsError;
 
 pub(crate) use fetch::{Fetched, Outcome, advance, is_fetch_error, settle};
-pub(crate) use setting::holds;
-pub use setting::{
-    SourceForm, SourcePage, SourceRun, SourceSetting, SourceView, list, remove, set,
-};
+pub(crate) use manage::holds;
+pub use manage::{list, remove, set};
+pub use setting::{SourceForm, SourcePage, SourceRun, SourceSetting, SourceView};
 
 use mirror::Mirror;
 
@@ -65,9 +66,13 @@ enum Next {
 
 impl Next {
     fn more(position: String) -> Self {
+        Self::later(position, 0)
+    }
+
+    fn later(position: String, wait_seconds: u64) -> Self {
         Self::More {
             position,
-            wait_seconds: 0,
+            wait_seconds,
         }
     }
 }

@@ -34,7 +34,8 @@ impl Prefix {
         mirror: &mut Mirror<'_>,
     ) -> Result<(), SourceError> {
         let id = object.key.as_str();
-        let name = id[self.prefix.len()..].trim_start_matches('/');
+        let name = id.strip_prefix(&self.prefix).unwrap_or(id);
+        let name = name.trim_start_matches('/');
         let sidecar_version = sidecar_etag.as_deref().unwrap_or("none");
         let version = format!("{}-{}-{sidecar_version}", object.etag, object.bytes);
         if mirror
@@ -126,6 +127,9 @@ impl Source for Prefix {
                 None => self.bucket.head(&sidecar).await?.map(|found| found.etag),
             };
             self.take(object, etag, mirror).await?;
+            if mirror.is_time_up() {
+                return Ok(Next::more(object.key.clone()));
+            }
         }
         Ok(match last.filter(|_| more) {
             Some(position) => Next::more(position),

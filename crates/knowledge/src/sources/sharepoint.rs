@@ -9,7 +9,7 @@ use aws::web::{WebReply, WebRequest};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::confluence::{read, refused, secret, unreadable};
+use super::api::{self, read, refused, secret, unreadable};
 use super::mirror::{Document, Mirror, file_name};
 use super::polite::{Polite, REPLY_BYTES, Trouble};
 use super::setting::{self, SourceSetting};
@@ -294,8 +294,7 @@ impl Sharepoint {
 
     fn position(&self, place: &Place) -> Result<Position, SourceError> {
         if let Some(text) = &place.position {
-            return serde_json::from_str(text)
-                .map_err(|error| failed("SourceStateUnreadable", format!("{error}; sync again")));
+            return api::position(text);
         }
         let all = || format!("/v1.0/sites/{}/drive/root/delta", self.site);
         Ok(Position {
@@ -322,26 +321,22 @@ impl Source for Sharepoint {
             position.delta = page.delta.or(position.delta);
         }
         for _ in 0..FILES {
+            if mirror.is_time_up() {
+                break;
+            }
             let Some(item) = position.waiting.pop() else {
                 break;
             };
             match self.file(&item, mirror).await {
                 Err(SourceError::Busy { seconds }) => {
                     position.waiting.push(item);
-                    return Ok(Next::More {
-                        position: written(&position),
-                        wait_seconds: seconds,
-                    });
+                    return Ok(Next::later(api::written(&position), seconds));
                 }
                 read => read?,
             }
         }
-        Ok(Next::more(written(&position)))
+        Ok(Next::more(api::written(&position)))
     }
-}
-
-fn written(position: &Position) -> String {
-    serde_json::to_string(position).unwrap_or_default()
 }
 
 /// A file keeps its name while it is moved: only its own name and its id are in it.

@@ -44,6 +44,9 @@ pub(super) struct Sweep {
     pub failed: BTreeMap<String, Failed>,
     /// Waits without an answer in between.
     pub waits: u32,
+    /// Whether it took longer than a run may.
+    #[serde(default)]
+    pub unfinished: bool,
     /// Whether a cursor had expired, so that this run asks for everything.
     pub from_anew: bool,
 }

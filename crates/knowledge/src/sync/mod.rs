@@ -6,6 +6,7 @@
 //! Every step may run twice and changes nothing the second time: ids are content hashes, rows are replaced whole,
 //! the manifest remembers which runs it holds. The state carries ids and counts, never documents.
 
+mod asking;
 pub(crate) mod changes;
 mod compact;
 mod embedding;

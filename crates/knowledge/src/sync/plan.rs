@@ -8,6 +8,7 @@ use aws::{Aws, AwsError, RetrieverSetting, clock};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
+use super::asking::{fetched, set_aside, still_asking};
 use super::changes::{self, Change, PlannedChange, Stop};
 use super::moving::{self, Renamed};
 use super::rows::{
@@ -33,7 +34,7 @@ const SOURCES_BATCH: &str = "sources";
 const ROW_DOCUMENTS: usize = 300;
 
 /// What the source holds of one document: the object, and the ETag of its sidecar.
-struct SourceObject {
+pub(super) struct SourceObject {
     object: Listed,
     sidecar_etag: Option<String>,
 }
@@ -213,64 +214,6 @@ async fn stopped(
     }))
 }
 
-/// The sources of the space, asked on behalf of a run over the whole of it.
-async fn fetched(aws: &Aws, run: &RunRow) -> Result<Fetched, AwsError> {
-    match run.documents {
-        Some(_) => Ok(Fetched::Done(sources::Outcome::default())),
-        None => sources::advance(aws, &run.space, &run.run_id).await,
-    }
-}
-
-/// The sources are not through: the state machine waits and plans again.
-async fn still_asking(aws: &Aws, run: RunRow, wait_seconds: u64) -> Result<Value, StepError> {
-    let run_id = run.run_id.clone();
-    if run.status == RunStatus::Queued {
-        let running = RunRow {
-            status: RunStatus::Running,
-            ..run
-        };
-        runs::replace(aws, running).await?;
-    }
-    Ok(json!({
-        "run_id": run_id,
-        "to_move": 0,
-        "to_process": 0,
-        "to_delete": 0,
-        "unchanged": 0,
-        "stop": "fetch",
-        "reason": "",
-        "wait_seconds": wait_seconds.max(1),
-    }))
-}
-
-/// Documents that their source could not give stay out of the comparison, so that they stay as they are; answers their
-/// rows, which say why.
-fn set_aside(
-    rows: &mut Vec<DocumentRow>,
-    sources: &mut Sources,
-    failed: &[BatchDocument],
-) -> Vec<DocumentRow> {
-    let failed: BTreeMap<&str, &BatchDocument> = failed
-        .iter()
-        .map(|one| (one.document_id.as_str(), one))
-        .collect();
-    sources.retain(|id, _| !failed.contains_key(id.as_str()));
-    let (aside, rest) = std::mem::take(rows)
-        .into_iter()
-        .partition(|row| failed.contains_key(row.document_id.as_str()));
-    *rows = rest;
-    let now_ms = clock::now_ms();
-    let told = |row: DocumentRow| {
-        let one = failed.get(row.document_id.as_str())?;
-        let problem = one.error.clone().zip(one.reason.clone());
-        // A document that is not there yet has nothing to stay.
-        let known = row.published.is_some();
-        known.then(|| row.with_status(DocumentStatus::Failed, problem, now_ms))
-    };
-    let aside: Vec<DocumentRow> = aside;
-    aside.into_iter().filter_map(told).collect()
-}
-
 /// Takes over the uploads that were announced for the run's documents; answers those whose bytes are not the announced
 /// ones. A run over the whole source leaves such uploads alone: they may be under way.
 async fn take_uploads(aws: &Aws, run: &RunRow) -> Result<Vec<BatchDocument>, StepError> {
@@ -321,7 +264,7 @@ async fn record(
     aws.table.put(&keys::batch(run_id, batch_id), &batch).await
 }
 
-type Sources = BTreeMap<String, SourceObject>;
+pub(super) type Sources = BTreeMap<String, SourceObject>;
 
 async fn named_documents(
     aws: &Aws,
