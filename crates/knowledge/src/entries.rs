@@ -56,7 +56,7 @@ pub async fn take(aws: &Aws, payload: &Value) -> Value {
         let Ok(message) = Message::deserialize(record) else {
             continue;
         };
-        match spaces_of(aws, &message.body).await {
+        match spaces_of(aws, &message.body, &wanted).await {
             Ok(spaces) => {
                 for space in spaces {
                     let messages = wanted.entry(space).or_default();
@@ -90,8 +90,12 @@ pub async fn take(aws: &Aws, payload: &Value) -> Value {
     json!({ "batchItemFailures": failures.collect::<Vec<_>>() })
 }
 
-/// The spaces that a message asks a run for.
-async fn spaces_of(aws: &Aws, body: &str) -> Result<BTreeSet<String>, KnowledgeError> {
+/// The spaces that a message asks a run for. A space that is to have one needs no second look.
+async fn spaces_of(
+    aws: &Aws,
+    body: &str,
+    wanted: &BTreeMap<String, Vec<String>>,
+) -> Result<BTreeSet<String>, KnowledgeError> {
     let event = match read(body)? {
         Said::Spaces(spaces) => return Ok(spaces.into_iter().collect()),
         Said::Object(event) => event,
@@ -99,6 +103,9 @@ async fn spaces_of(aws: &Aws, body: &str) -> Result<BTreeSet<String>, KnowledgeE
     let Some((space, object)) = place(&event.key) else {
         return Ok(BTreeSet::new());
     };
+    if wanted.contains_key(space) {
+        return Ok(BTreeSet::from([space.to_owned()]));
+    }
     let name = object.strip_suffix(names::SIDECAR).unwrap_or(object);
     // What a run copied from a source is that run's own.
     if sources::holds(aws, space, name).await? {

@@ -35,10 +35,15 @@ pub async fn run(arguments: SourceArguments) -> Result<u8, Failure> {
     }
     match &arguments.command {
         SourceCommand::List => output::piece(&listing(&rows(&found), &COLUMNS)),
-        SourceCommand::Set { name, .. } => {
+        SourceCommand::Set { name, kind, .. } => {
             output::note(&format!(
                 "{name} is set; `outcrop sync` brings its documents"
             ));
+            if !matches!(kind, SourceKind::S3 { .. }) {
+                output::note(
+                    "its own permissions are not taken over: its readers read all that it gives",
+                );
+            }
         }
         SourceCommand::Remove { name } => {
             output::note(&format!(
