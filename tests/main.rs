@@ -24,6 +24,7 @@ mod isolation;
 mod journey;
 mod lambda_binaries;
 mod limits;
+mod redrive;
 mod renames;
 mod retrievers;
 mod sample;

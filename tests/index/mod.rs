@@ -13,7 +13,7 @@ use aws::dynamo::keys;
 use aws::{Aws, chance, clock};
 use knowledge::manifest::{self, Manifest};
 use knowledge::snapshot::{Snapshot, Snapshots};
-use knowledge::sync::rows::{PlannedDocument, RunRow, RunStatus};
+use knowledge::sync::rows::{PlannedDocument, RunRow};
 use knowledge::sync::{Step, StepError, run_step};
 use knowledge::{names, spaces};
 use retrieval::{Mask, Mode, Query, Segment};
@@ -79,24 +79,7 @@ impl Space {
     pub async fn new_run(&self) -> String {
         let now_ms = clock::now_ms();
         let run_id = format!("{}.{}", self.name, chance::ulid(now_ms));
-        let row = RunRow {
-            run_id: run_id.clone(),
-            space: self.name.to_owned(),
-            version: 1,
-            status: RunStatus::Queued,
-            documents: None,
-            re_embed: false,
-            dry_run: false,
-            allow_deletions: false,
-            error: None,
-            reason: None,
-            planned: 0,
-            unchanged: 0,
-            deleted: 0,
-            owner: None,
-            started_at_ms: now_ms,
-            finished_at_ms: None,
-        };
+        let row = RunRow::queued(run_id.clone(), self.name.to_owned(), now_ms);
         let key = keys::run(&run_id);
         self.aws.table.create(&key, &row).await.unwrap();
         run_id

@@ -51,6 +51,10 @@ pub const ROUTES: &[Route] = &[
         path: "/v1/runs/{run_id}/changes",
     },
     Route {
+        method: "POST",
+        path: "/v1/runs/{run_id}/redrive",
+    },
+    Route {
         method: "GET",
         path: "/v1/spaces/{space}",
     },
@@ -126,6 +130,10 @@ async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeErro
         ("POST", "/v1/uploads") => announce(aws, &caller, request).await,
         ("POST", "/v1/orders") => import_orders(aws, &caller, request).await,
         ("POST", "/v1/runs") => start(aws, &caller, request).await,
+        ("POST", "/v1/runs/{run_id}/redrive") => {
+            let run_id = runs::redrive(aws, web::parameter(request, "run_id"), &caller).await?;
+            Ok(accepted(&json!({ "run_id": run_id })))
+        }
         ("GET", "/v1/runs/{run_id}") => Ok(web::json(
             StatusCode::OK,
             &runs::get(aws, web::parameter(request, "run_id"), &caller).await?,

@@ -19,7 +19,7 @@ use crate::release::{may_read, seen};
 use crate::roles::Role;
 use crate::sources;
 use crate::spaces::{self, Entered};
-use crate::sync::rows::{DocumentRow, DocumentStatus, Screening};
+use crate::sync::rows::{DocumentRow, DocumentStatus, Progress, Screening};
 use crate::uploads::{ANNOUNCED_SECONDS, UploadRow};
 
 /// A document as callers see it.
@@ -44,7 +44,46 @@ pub struct Document {
     pub metadata: BTreeMap<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
+    /// How often ingestion of the version that was last tried has begun.
+    pub attempts: u32,
+    #[serde(skip_serializing_if = "Stages::is_empty")]
+    pub stages: Stages,
     pub updated_at: String,
+}
+
+/// When the last attempt came to each stage, RFC 3339.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Stages {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub planned_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extracting_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub screening_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding_at: Option<String>,
+    /// Published, refused, failed or deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settled_at: Option<String>,
+}
+
+impl Stages {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl From<&Progress> for Stages {
+    fn from(progress: &Progress) -> Self {
+        let told = |ms: Option<u64>| ms.map(clock::rfc3339);
+        Self {
+            planned_at: told(progress.planned_at_ms),
+            extracting_at: told(progress.extracting_at_ms),
+            screening_at: told(progress.screening_at_ms),
+            embedding_at: told(progress.embedding_at_ms),
+            settled_at: told(progress.settled_at_ms),
+        }
+    }
 }
 
 /// One page of documents in the order of their ids.
@@ -94,6 +133,8 @@ impl From<DocumentRow> for Document {
             content_hash,
             metadata: row.metadata,
             run_id: row.run_id,
+            attempts: row.progress.attempts,
+            stages: Stages::from(&row.progress),
             updated_at: clock::rfc3339(row.updated_at_ms),
         }
     }

@@ -76,6 +76,13 @@ pub enum KnowledgeError {
     IdempotencyKeyReused,
     #[error("the same request is under way; ask again in a moment")]
     RequestUnderWay,
+    #[error("the run {run_id:?} has not ended; wait for its end, then redrive it")]
+    RunNotEnded { run_id: String },
+    #[error("the run {run_id:?} left nothing to redrive: {reason}")]
+    NothingToRedrive {
+        run_id: String,
+        reason: &'static str,
+    },
     #[error("there is no ticket {ticket_id:?} that you may see")]
     TicketNotFound { ticket_id: String },
     #[error("somebody else changed the ticket {ticket_id:?}; read it again and decide anew")]
@@ -200,6 +207,8 @@ impl KnowledgeError {
             Self::InvalidIdempotencyKey { .. } => "InvalidIdempotencyKey",
             Self::IdempotencyKeyReused => "IdempotencyKeyReused",
             Self::RequestUnderWay => "RequestUnderWay",
+            Self::RunNotEnded { .. } => "RunNotEnded",
+            Self::NothingToRedrive { .. } => "NothingToRedrive",
             Self::TicketNotFound { .. } => "TicketNotFound",
             Self::TicketChanged { .. } => "TicketChanged",
             Self::UnknownRoute { .. } => "UnknownRoute",
@@ -243,6 +252,8 @@ impl KnowledgeError {
             | Self::TicketChanged { .. }
             | Self::RunUnderWay { .. }
             | Self::RequestUnderWay
+            | Self::RunNotEnded { .. }
+            | Self::NothingToRedrive { .. }
             | Self::ConversationTooLong { .. } => 409,
             Self::PayloadTooLarge { .. } | Self::DocumentTooLarge { .. } => 413,
             Self::UnsupportedMediaType { .. } => 415,
@@ -271,6 +282,7 @@ impl KnowledgeError {
             | Self::Interrupted
             | Self::RunUnderWay { .. }
             | Self::RequestUnderWay
+            | Self::RunNotEnded { .. }
             | Self::RateLimited { .. } => true,
             _ => false,
         }
@@ -451,6 +463,13 @@ mod tests {
             },
             E::RunNotFound {
                 run_id: "legal.2".into(),
+            },
+            E::RunNotEnded {
+                run_id: "legal.2".into(),
+            },
+            E::NothingToRedrive {
+                run_id: "legal.2".into(),
+                reason: "it was a dry run",
             },
             E::TicketNotFound {
                 ticket_id: "default.t1".into(),

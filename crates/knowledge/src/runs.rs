@@ -10,12 +10,16 @@ use serde_json::json;
 
 use crate::KnowledgeError;
 use crate::access::Caller;
+use crate::limits;
 use crate::paging::{self, Visible};
 use crate::roles::Role;
-use crate::spaces;
+use crate::spaces::{self, Entered};
 use crate::sync::changes::{self, PlannedChange};
 use crate::sync::rows::{BatchDocument, BatchRow, DocumentRow, DocumentStatus, RunRow, RunStatus};
 use crate::under_way;
+
+/// The error that the state machine gives a run whose plan the brake stopped.
+pub(crate) const BRAKE_PULLED: &str = "BrakePulled";
 
 /// Documents that one run may name. Keeps the run's row far below DynamoDB's 400 KB.
 pub const RUN_DOCUMENTS: usize = 1_000;
@@ -62,6 +66,12 @@ pub struct Run {
     pub error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The run whose failures this one repeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redrive_of: Option<String>,
+    /// The run that repeats this one's failures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redriven_by: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<Failure>,
     /// Whether there are more failures than shown; `GET /v1/documents` has them all.
@@ -160,22 +170,12 @@ pub async fn start(
         under_way::claim(aws, space, &run_id).await?;
     }
     let row = RunRow {
-        run_id: run_id.clone(),
-        space: space.to_owned(),
-        version: 1,
-        status: RunStatus::Queued,
         documents: task.documents,
         re_embed: task.re_embed,
         dry_run: task.dry_run,
         allow_deletions: task.allow_deletions,
-        error: None,
-        reason: None,
-        planned: 0,
-        unchanged: 0,
-        deleted: 0,
         owner: caller.owner().map(str::to_owned),
-        started_at_ms: now_ms,
-        finished_at_ms: None,
+        ..RunRow::queued(run_id.clone(), space.to_owned(), now_ms)
     };
     // The row comes first: a run that starts without one could not say what it does.
     // A repeated request made the row and started the execution the first time.
@@ -235,22 +235,8 @@ pub async fn changes(
 /// # Errors
 /// [`KnowledgeError::RunNotFound`] when there is none, or it is another's and the caller is no admin.
 pub async fn get(aws: &Aws, run_id: &str, caller: &Caller) -> Result<Run, KnowledgeError> {
-    let missing = || KnowledgeError::RunNotFound {
-        run_id: run_id.to_owned(),
-    };
-    let space = keys::space_of(run_id).ok_or_else(missing)?;
-    let key = keys::run(run_id);
-    let (entered, row) = tokio::join!(
-        spaces::enter(aws, space, caller, Role::Reader),
-        aws.table.get::<RunRow>(&key)
-    );
-    let role = match entered {
-        Ok(entered) => entered.role,
-        Err(KnowledgeError::UnknownSpace { .. }) => return Err(missing()),
-        Err(error) => return Err(error),
-    };
-    let row = row?.filter(|row| may_see(row, caller, role));
-    let row = settle_dead_execution(aws, row.ok_or_else(missing)?).await?;
+    let (entered, row) = visible_row(aws, run_id, caller).await?;
+    let role = entered.role;
     let (counts, documents) = books(aws, &row).await?;
     let failed: Vec<Failure> = documents.0.into_iter().filter_map(failure).collect();
     let all = failed.len();
@@ -266,6 +252,129 @@ pub async fn get(aws: &Aws, run_id: &str, caller: &Caller) -> Result<Run, Knowle
         embedding_tokens: documents.1,
         ..view(row)
     })
+}
+
+/// The row of a run that the caller may see, as its execution stands.
+async fn visible_row(
+    aws: &Aws,
+    run_id: &str,
+    caller: &Caller,
+) -> Result<(Entered, RunRow), KnowledgeError> {
+    let missing = || KnowledgeError::RunNotFound {
+        run_id: run_id.chars().take(120).collect(),
+    };
+    let space = keys::space_of(run_id).ok_or_else(missing)?;
+    let key = keys::run(run_id);
+    let (entered, row) = tokio::join!(
+        spaces::enter(aws, space, caller, Role::Reader),
+        aws.table.get::<RunRow>(&key)
+    );
+    let entered = match entered {
+        Ok(entered) => entered,
+        Err(KnowledgeError::UnknownSpace { .. }) => return Err(missing()),
+        Err(error) => return Err(error),
+    };
+    let row = row?.filter(|row| may_see(row, caller, entered.role));
+    let row = settle_dead_execution(aws, row.ok_or_else(missing)?).await?;
+    Ok((entered, row))
+}
+
+/// Starts a run over what an ended one left undone; answers its id. Asking again answers the same id: what that run leaves
+/// undone is redriven from that run.
+///
+/// # Errors
+/// [`KnowledgeError::RunNotFound`]; [`KnowledgeError::RoleRequired`] as for starting such a run;
+/// [`KnowledgeError::RunNotEnded`]; [`KnowledgeError::NothingToRedrive`]; [`KnowledgeError::RunUnderWay`] where the run was
+/// over the whole source; else the services' errors.
+pub async fn redrive(aws: &Aws, run_id: &str, caller: &Caller) -> Result<String, KnowledgeError> {
+    let (entered, row) = visible_row(aws, run_id, caller).await?;
+    entered.require(match row.re_embed || row.allow_deletions {
+        true => Role::Admin,
+        false => Role::Editor,
+    })?;
+    limits::count(aws, &entered, caller).await?;
+    if let Some(by) = &row.redriven_by {
+        launch_redrive(aws, &row, by, caller).await?;
+        return Ok(by.clone());
+    }
+    check_redrivable(aws, &row).await?;
+    let by = format!("{}.{}", row.space, chance::ulid(clock::now_ms()));
+    let claimed = RunRow {
+        redriven_by: Some(by.clone()),
+        ..row.clone()
+    };
+    match replace(aws, claimed).await {
+        Ok(()) => {}
+        // Somebody else asked at the same time: theirs is the redrive.
+        Err(AwsError::Conflict { .. }) => {
+            let row = self::row(aws, run_id).await?;
+            let detail = format!("run {run_id}");
+            return row
+                .redriven_by
+                .ok_or_else(|| AwsError::Conflict { detail }.into());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    launch_redrive(aws, &row, &by, caller).await?;
+    Ok(by)
+}
+
+async fn check_redrivable(aws: &Aws, row: &RunRow) -> Result<(), KnowledgeError> {
+    if !row.status.is_final() {
+        return Err(KnowledgeError::RunNotEnded {
+            run_id: row.run_id.clone(),
+        });
+    }
+    let nothing = |reason: &'static str| KnowledgeError::NothingToRedrive {
+        run_id: row.run_id.clone(),
+        reason,
+    };
+    if row.dry_run {
+        return Err(nothing("it was a dry run"));
+    }
+    if row.error.as_deref() == Some(BRAKE_PULLED) {
+        return Err(nothing(
+            "the brake stopped it; start a run with allow_deletions if its deletions are right",
+        ));
+    }
+    let (counts, _) = books(aws, row).await?;
+    // A run without a plan has not even looked.
+    let looked = row.plan.is_some() || row.status == RunStatus::Succeeded;
+    if looked && counts.failed + counts.pending == 0 {
+        return Err(nothing(
+            "no document of it failed; those that were refused stay so until they are changed",
+        ));
+    }
+    Ok(())
+}
+
+/// Makes the redrive's row and starts it, each unless that was done before.
+async fn launch_redrive(
+    aws: &Aws,
+    of: &RunRow,
+    by: &str,
+    caller: &Caller,
+) -> Result<(), KnowledgeError> {
+    let known: Option<RunRow> = aws.table.get(&keys::run(by)).await?;
+    if known.is_none() && of.documents.is_none() {
+        under_way::claim(aws, &of.space, by).await?;
+    }
+    let row = RunRow {
+        re_embed: of.re_embed,
+        allow_deletions: of.allow_deletions,
+        redrive_of: Some(of.run_id.clone()),
+        owner: caller.owner().map(str::to_owned),
+        ..RunRow::queued(by.to_owned(), of.space.clone(), clock::now_ms())
+    };
+    match aws.table.create(&keys::run(by), &row).await {
+        Ok(()) | Err(AwsError::Conflict { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    match aws.states.start(by, &json!({ "run_id": by })).await {
+        // It has run, and ended.
+        Ok(()) | Err(AwsError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Runs of a space, newest first: the caller's own, and to its admins all.
@@ -353,6 +462,8 @@ fn view(row: RunRow) -> Run {
         counts: None,
         error: row.error,
         reason: row.reason,
+        redrive_of: row.redrive_of,
+        redriven_by: row.redriven_by,
         failures: Vec::new(),
         more_failures: false,
         hidden_failures: 0,
@@ -418,6 +529,11 @@ pub(crate) async fn replace(aws: &Aws, row: RunRow) -> Result<(), AwsError> {
         .await
 }
 
+/// Whether a run's deletions were seen done. Rows of an earlier release say so by their status alone.
+fn deletions_done(row: &RunRow) -> bool {
+    row.deletions_verified || matches!(row.status, RunStatus::Succeeded | RunStatus::Partial)
+}
+
 /// Counts of a run from its batches, with the documents and embedding tokens behind them.
 pub(crate) async fn books(
     aws: &Aws,
@@ -442,7 +558,8 @@ pub(crate) async fn books(
     let mut counts = Counts {
         planned: row.planned,
         unchanged: row.unchanged,
-        deleted: row.deleted,
+        // Until they are verified they are pending, and none of a run that broke off before counts as done.
+        deleted: if deletions_done(row) { row.deleted } else { 0 },
         ..Counts::default()
     };
     for document in documents.values() {

@@ -38,6 +38,9 @@ pub enum Command {
     /// List ingestion runs, or show one
     #[command(after_help = "Example: outcrop runs default.01k9zq6v3x8e4m2n7p5r1s0t9w")]
     Runs(RunsArguments),
+    /// Do again what a run left undone, and nothing else
+    #[command(after_help = "Example: outcrop redrive default.01k9zq6v3x8e4m2n7p5r1s0t9w")]
+    Redrive(RedriveArguments),
     /// List documents, or show one
     #[command(after_help = "Example: outcrop documents --json")]
     Documents(DocumentsArguments),
@@ -254,6 +257,14 @@ pub struct SearchArguments {
 }
 
 #[derive(Debug, Args)]
+pub struct RedriveArguments {
+    /// The run that ended with failures
+    pub run_id: String,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+#[derive(Debug, Args)]
 pub struct RunsArguments {
     /// Show this run with its counts and failures
     pub run_id: Option<String>,
@@ -266,7 +277,7 @@ pub struct DocumentsArguments {
     /// Show this document
     pub document_id: Option<String>,
     /// List only those that stand so
-    #[arg(long, conflicts_with = "document_id", value_parser = ["pending", "embedding", "published", "refused", "failed"])]
+    #[arg(long, conflicts_with = "document_id", value_parser = ["pending", "extracting", "screening", "embedding", "published", "refused", "failed"])]
     pub status: Option<String>,
     #[command(flatten)]
     pub connection: Connection,

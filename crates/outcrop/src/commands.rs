@@ -30,6 +30,7 @@ pub async fn run(cli: Cli) -> u8 {
         Command::Answers(arguments) => answers::show(arguments).await,
         Command::Search(arguments) => search(arguments).await,
         Command::Runs(arguments) => runs(arguments).await,
+        Command::Redrive(arguments) => intake::redrive(arguments).await,
         Command::Documents(arguments) => documents(arguments).await,
         Command::Source(arguments) => source::run(arguments).await,
         Command::Space(arguments) => space::run(arguments).await,
@@ -238,7 +239,14 @@ async fn documents(arguments: DocumentsArguments) -> Result<u8, Failure> {
     if arguments.connection.json || arguments.document_id.is_some() {
         output::json(&found);
     } else {
-        let columns = ["document_id", "status", "passages", "name", "reason"];
+        let columns = [
+            "document_id",
+            "status",
+            "passages",
+            "attempts",
+            "name",
+            "reason",
+        ];
         output::piece(&listing(&found["documents"], &columns));
     }
     Ok(DONE)

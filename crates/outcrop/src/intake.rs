@@ -6,20 +6,23 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use crate::arguments::IngestArguments;
+use crate::arguments::{IngestArguments, RedriveArguments};
 use crate::client::{Api, Failure, RUN_DOCUMENTS, Unsent};
-use crate::commands::{Session, text};
+use crate::commands::{Session, encoded, text};
 use crate::output::{self, DONE, FAILED, INCOMPLETE};
 use crate::walk::{self, Found, Walk};
 
 /// Files that are sent side by side.
 const UPLOADS_IN_FLIGHT: usize = 8;
-const POLL: Duration = Duration::from_millis(200);
+/// Between looks at a run: each takes a tenth of the time that it has lasted, within these bounds. A look counts every
+/// document of the run.
+const FIRST_POLL: Duration = Duration::from_millis(200);
+const LAST_POLL: Duration = Duration::from_secs(3);
 
 /// A file that was not sent, and why.
 struct Refused {
@@ -78,11 +81,30 @@ async fn re_embed(arguments: &IngestArguments) -> Result<u8, Failure> {
     Ok(exit_code(&[run], 0))
 }
 
+/// Does again what a run left undone.
+pub async fn redrive(arguments: RedriveArguments) -> Result<u8, Failure> {
+    let session = Session::open(&arguments.connection).await?;
+    let path = format!("/v1/runs/{}/redrive", encoded(&arguments.run_id));
+    let ended = started_at(&session, &path, &json!({})).await;
+    session.close().await;
+    let run = ended?;
+    if arguments.connection.json {
+        output::json(&json!({ "run": &run }));
+    } else {
+        output::piece(&run_report(&run));
+    }
+    Ok(exit_code(&[run], 0))
+}
+
 /// Starts a run with this body and waits for its end, or for Ctrl-C.
 pub async fn run_alone(session: &Session, body: &Value) -> Result<Value, Failure> {
+    started_at(session, "/v1/runs", body).await
+}
+
+async fn started_at(session: &Session, path: &str, body: &Value) -> Result<Value, Failure> {
     let waiting_for = RefCell::new(None);
     tokio::select! {
-        ended = run_to_end(&session.api, body, &waiting_for) => ended,
+        ended = run_to_end(&session.api, path, body, &waiting_for) => ended,
         _ = tokio::signal::ctrl_c() => Err(stopped(session, waiting_for.borrow().as_deref())),
     }
 }
@@ -177,17 +199,18 @@ async fn run_each(
     let mut runs = Vec::new();
     for chunk in ids.chunks(RUN_DOCUMENTS) {
         let body = json!({ "space": api.space, "documents": chunk });
-        runs.push(run_to_end(api, &body, waiting_for).await?);
+        runs.push(run_to_end(api, "/v1/runs", &body, waiting_for).await?);
     }
     Ok(runs)
 }
 
 async fn run_to_end(
     api: &Api,
+    path: &str,
     body: &Value,
     waiting_for: &RefCell<Option<String>>,
 ) -> Result<Value, Failure> {
-    let started = api.post("/v1/runs", body).await?;
+    let started = api.post(path, body).await?;
     let run_id = text(&started, "run_id");
     waiting_for.replace(Some(run_id.to_owned()));
     wait(api, run_id).await
@@ -195,6 +218,7 @@ async fn run_to_end(
 
 async fn wait(api: &Api, run_id: &str) -> Result<Value, Failure> {
     let bar = output::progress(1, "ingesting");
+    let begun = Instant::now();
     loop {
         let run = api.get(&format!("/v1/runs/{run_id}")).await?;
         let counts = &run["counts"];
@@ -210,7 +234,8 @@ async fn wait(api: &Api, run_id: &str) -> Result<Value, Failure> {
             bar.finish_and_clear();
             return Ok(run);
         }
-        tokio::time::sleep(POLL).await;
+        let pause = (begun.elapsed() / 10).clamp(FIRST_POLL, LAST_POLL);
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -256,6 +281,10 @@ pub fn run_report(run: &Value) -> String {
         })
         .collect();
     report.push_str(&output::table(&rows));
+    if !rows.is_empty() && rows.iter().any(|row| row[0] == "failed") {
+        let again = format!("again: outcrop redrive {}\n", text(run, "run_id"));
+        report.push_str(&again);
+    }
     if run["more_failures"] == true {
         report.push_str("… and more; `outcrop documents` shows every status\n");
     }

@@ -208,6 +208,7 @@ async fn failures_are_a_table() {
     PARTIAL default.run1: 1 planned
     refused  EmptyDocument   a.txt      it holds no text
     failed   ModelThrottled  größer.md  too many requests
+    again: outcrop redrive default.run1
     ");
 }
 

@@ -133,7 +133,7 @@ fn status(request: &HttpRequest) -> Result<Option<DocumentStatus>, KnowledgeErro
         .map(Some)
         .ok_or_else(|| KnowledgeError::InvalidRequest {
             detail: format!(
-                "status is {text:?}; give pending, embedding, published, refused or failed"
+                "status is {text:?}; give pending, extracting, screening, embedding, published, refused or failed"
             ),
         })
 }

@@ -13,7 +13,7 @@ use knowledge::answers::{
 };
 use knowledge::ask::{Answer, AnswerSource, Timings, Usage};
 use knowledge::cite::Citation;
-use knowledge::documents::{Document, DocumentPage, DocumentText};
+use knowledge::documents::{Document, DocumentPage, DocumentText, Stages};
 use knowledge::grounding::Support;
 use knowledge::guard::{Finding, GuardCheckReply, GuardReport, Verdict};
 use knowledge::http::Route;
@@ -425,9 +425,20 @@ fn documents_have_the_fields_described() {
         content_hash: None,
         metadata: BTreeMap::new(),
         run_id: None,
+        attempts: 1,
+        stages: Stages::default(),
         updated_at: text(),
     };
+    let stages = Stages {
+        planned_at: Some(text()),
+        extracting_at: Some(text()),
+        screening_at: Some(text()),
+        embedding_at: Some(text()),
+        settled_at: Some(text()),
+    };
+    check(&api, "Stages", &stages, &Stages::default());
     let full = Document {
+        stages,
         error: Some(text()),
         reason: Some(text()),
         screening: Some(Screening {
@@ -472,6 +483,8 @@ fn runs_have_the_fields_described() {
         counts: None,
         error: None,
         reason: None,
+        redrive_of: None,
+        redriven_by: None,
         failures: Vec::new(),
         more_failures: false,
         hidden_failures: 0,
@@ -483,6 +496,8 @@ fn runs_have_the_fields_described() {
         counts: Some(Counts::default()),
         error: Some(text()),
         reason: Some(text()),
+        redrive_of: Some(text()),
+        redriven_by: Some(text()),
         failures: vec![failure.clone()],
         more_failures: true,
         hidden_failures: 1,
@@ -534,6 +549,8 @@ fn the_statuses_are_the_ones_described() {
     let statuses = |pointer: &str| api.pointer(pointer).unwrap().clone();
     let document = [
         DocumentStatus::Pending,
+        DocumentStatus::Extracting,
+        DocumentStatus::Screening,
         DocumentStatus::Embedding,
         DocumentStatus::Published,
         DocumentStatus::Refused,

@@ -11,11 +11,11 @@ use super::rows::{BatchDocument, DocumentRow, DocumentStatus, RunRow, RunStatus}
 use crate::runs;
 use crate::sources::{self, Fetched};
 
-/// The sources of the space, asked on behalf of a run over the whole of it.
-pub(super) async fn fetched(aws: &Aws, run: &RunRow) -> Result<Fetched, AwsError> {
-    match run.documents {
-        Some(_) => Ok(Fetched::Done(sources::Outcome::default())),
-        None => sources::advance(aws, run).await,
+/// The sources of the space, asked on behalf of a run over the `whole` of it.
+pub(super) async fn fetched(aws: &Aws, run: &RunRow, whole: bool) -> Result<Fetched, AwsError> {
+    match whole {
+        false => Ok(Fetched::Done(sources::Outcome::default())),
+        true => sources::advance(aws, run).await,
     }
 }
 

@@ -6,8 +6,8 @@ use aws::{Aws, AwsError};
 use retrieval::SegmentDocument;
 use serde_json::{Value, json};
 
-use super::StepError;
-use super::rows::{BatchRow, objects};
+use super::rows::{BatchRow, DocumentStatus, objects};
+use super::{StepError, configured_embedder, progress};
 
 pub(super) async fn embed_batch(
     aws: &Aws,
@@ -23,7 +23,15 @@ pub(super) async fn embed_batch(
         // The same batch of the same run has the same vectors; they were paid for once.
         return Ok(done(run_id, &batch));
     }
-    let body = aws.bucket.get(&objects::passages(run_id, batch_id)).await?;
+    let passages_key = batch.passages_key.clone();
+    let passages_key = passages_key.unwrap_or_else(|| objects::passages(run_id, batch_id));
+    let body = aws.bucket.get(&passages_key).await?;
+    let waiting = batch
+        .documents
+        .iter()
+        .filter(|one| !one.status.is_settled());
+    let waiting = waiting.map(|one| one.document_id.as_str());
+    progress::mark(aws, run_id, waiting, DocumentStatus::Embedding, None).await?;
     let mut documents: Vec<SegmentDocument> = serde_json::from_slice(&body)?;
     let texts: Vec<String> = documents
         .iter()
@@ -54,11 +62,17 @@ pub(super) async fn embed_batch(
     aws.bucket
         .put(&part_key, retrieval::part::encode(&documents)?)
         .await?;
-    let batch = BatchRow {
+    let mut batch = BatchRow {
         part_key: Some(part_key),
         embedding_tokens: embeddings.tokens,
+        embedder: Some(configured_embedder(aws)),
         ..batch
     };
+    for document in &mut batch.documents {
+        if !document.status.is_settled() {
+            document.status = DocumentStatus::Embedding;
+        }
+    }
     aws.table.put(&batch_key, &batch).await?;
     Ok(done(run_id, &batch))
 }

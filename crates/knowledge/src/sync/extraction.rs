@@ -1,5 +1,7 @@
 //! Extract: bytes to text to passages, document by document; each refusal is recorded with its reason.
 
+use std::collections::BTreeMap;
+
 use aws::dynamo::keys;
 use aws::{Aws, AwsError, clock};
 use retrieval::chunk::{self, FixedSize};
@@ -23,12 +25,17 @@ pub(super) async fn extract_batch(
     items: &[PlannedDocument],
 ) -> Result<Value, StepError> {
     let batch_id = batch_id(items);
-    if let Some(passages) = already_embedded(aws, run_id, &batch_id).await? {
-        return Ok(json!({ "run_id": run_id, "batch_id": batch_id, "passages": passages }));
+    let key = keys::batch(run_id, &batch_id);
+    let stored: Option<BatchRow> = aws.table.get(&key).await?;
+    // The batch's row is written last: where it names its passages, all of this was done. What was screened meanwhile must
+    // not be replaced by what was not.
+    if let Some(batch) = stored.as_ref().filter(|one| one.passages_key.is_some()) {
+        return Ok(done(run_id, batch));
     }
+    let mut rows = begin(aws, items).await?;
     let mut documents = Vec::new();
     let mut extracted = Vec::new();
-    let mut rows = Vec::new();
+    let mut updated = Vec::new();
     for item in items {
         let space = keys::space_of(&item.document_id).unwrap_or_default();
         let (outcome, sidecar) = extract_one(aws, space, item).await?;
@@ -36,7 +43,9 @@ pub(super) async fn extract_batch(
             .as_ref()
             .err()
             .map(|(name, words)| (name.to_string(), words.clone()));
-        rows.push(updated_row(aws, item, sidecar, problem.clone()).await?);
+        if let Some(row) = rows.remove(&item.document_id) {
+            updated.push(updated_row(row, &sidecar, problem));
+        }
         match outcome {
             Ok((document, text)) => {
                 aws.bucket
@@ -51,53 +60,71 @@ pub(super) async fn extract_batch(
             Err((error, reason)) => documents.push(refused(item, error, reason)),
         }
     }
-    let passages: usize = extracted
-        .iter()
-        .map(|document| document.passages.len())
-        .sum();
+    let passages_key = objects::passages(run_id, &batch_id);
     let body = serde_json::to_vec(&extracted)?;
-    aws.bucket
-        .put(&objects::passages(run_id, &batch_id), body)
-        .await?;
-    let rows: Vec<_> = rows
+    aws.bucket.put(&passages_key, body).await?;
+    let updated: Vec<_> = updated
         .into_iter()
         .map(|row| (keys::document(&row.document_id), row))
         .collect();
-    aws.table.put_many(&rows).await?;
+    aws.table.put_many(&updated).await?;
     let batch = BatchRow {
-        batch_id: batch_id.clone(),
-        documents,
-        part_key: None,
-        embedding_tokens: 0,
+        passages_key: Some(passages_key),
+        ..BatchRow::new(batch_id, documents)
     };
-    aws.table
-        .put(&keys::batch(run_id, &batch_id), &batch)
-        .await?;
-    Ok(json!({ "run_id": run_id, "batch_id": batch_id, "passages": passages }))
+    let written = match stored {
+        Some(_) => aws.table.put(&key, &batch).await,
+        None => aws.table.create(&key, &batch).await,
+    };
+    match written {
+        // The same step was delivered twice, and the other was first.
+        Ok(()) | Err(AwsError::Conflict { .. }) => Ok(done(run_id, &batch)),
+        Err(error) => Err(error.into()),
+    }
 }
 
-/// The passages of a batch that went through before. A run that was interrupted begins its Map anew; what it has already
-/// paid for is not done again.
-async fn already_embedded(
+fn done(run_id: &str, batch: &BatchRow) -> Value {
+    let (batch_id, passages) = (&batch.batch_id, batch.passages());
+    json!({ "run_id": run_id, "batch_id": batch_id, "passages": passages })
+}
+
+/// The rows of the documents, each noting that an attempt has begun.
+async fn begin(
     aws: &Aws,
-    run_id: &str,
-    batch_id: &str,
-) -> Result<Option<u64>, AwsError> {
-    let batch: Option<BatchRow> = aws.table.get(&keys::batch(run_id, batch_id)).await?;
-    Ok(batch.filter(|batch| batch.part_key.is_some()).map(|batch| {
-        let versions = batch
-            .documents
-            .iter()
-            .filter_map(|one| one.version.as_ref());
-        versions.map(|version| u64::from(version.passages)).sum()
-    }))
+    items: &[PlannedDocument],
+) -> Result<BTreeMap<String, DocumentRow>, AwsError> {
+    let wanted: Vec<_> = items
+        .iter()
+        .map(|item| keys::document(&item.document_id))
+        .collect();
+    let stored: Vec<DocumentRow> = aws.table.get_many(&wanted).await?;
+    let mut stored: BTreeMap<String, DocumentRow> = stored
+        .into_iter()
+        .map(|row| (row.document_id.clone(), row))
+        .collect();
+    let now_ms = clock::now_ms();
+    let rows: Vec<DocumentRow> = items
+        .iter()
+        .map(|item| {
+            let new = || DocumentRow::new(item.document_id.clone(), item.name.clone(), now_ms);
+            let row = stored.remove(&item.document_id).unwrap_or_else(new);
+            row.with_status(DocumentStatus::Extracting, None, now_ms)
+        })
+        .collect();
+    let noted: Vec<_> = rows
+        .iter()
+        .map(|row| (keys::document(&row.document_id), row))
+        .collect();
+    aws.table.put_many(&noted).await?;
+    let named = rows.into_iter().map(|row| (row.document_id.clone(), row));
+    Ok(named.collect())
 }
 
 fn accepted(item: &PlannedDocument, document: &SegmentDocument) -> BatchDocument {
     BatchDocument {
         document_id: item.document_id.clone(),
         name: item.name.clone(),
-        status: DocumentStatus::Embedding,
+        status: DocumentStatus::Screening,
         error: None,
         reason: None,
         version: Some(PublishedVersion {
@@ -124,26 +151,21 @@ fn refused(item: &PlannedDocument, error: &str, reason: String) -> BatchDocument
 }
 
 /// The document's row with its readers and metadata as the sidecar says now.
-async fn updated_row(
-    aws: &Aws,
-    item: &PlannedDocument,
-    sidecar: Sidecar,
+fn updated_row(
+    row: DocumentRow,
+    sidecar: &Sidecar,
     problem: Option<(String, String)>,
-) -> Result<DocumentRow, AwsError> {
-    let now_ms = clock::now_ms();
-    let stored: Option<DocumentRow> = aws.table.get(&keys::document(&item.document_id)).await?;
-    let row = stored
-        .unwrap_or_else(|| DocumentRow::new(item.document_id.clone(), item.name.clone(), now_ms));
+) -> DocumentRow {
     let status = match problem {
         Some(_) => DocumentStatus::Refused,
-        None => DocumentStatus::Embedding,
+        None => DocumentStatus::Screening,
     };
-    Ok(DocumentRow {
+    DocumentRow {
         readers: sidecar.effective_readers(),
         metadata: sidecar.metadata(),
         screening: None,
-        ..row.with_status(status, problem, now_ms)
-    })
+        ..row.with_status(status, problem, clock::now_ms())
+    }
 }
 
 async fn extract_one(

@@ -66,6 +66,10 @@ fn errors() -> Vec<(StepError, bool)> {
             missing: 1,
             first: detail(),
         },
+        StepError::ManifestContended {
+            space: detail(),
+            attempts: 1,
+        },
         StepError::GuardUnavailable,
         StepError::InvalidStepInput { detail: detail() },
         StepError::SegmentUnusable { detail: detail() },
@@ -80,6 +84,7 @@ fn errors() -> Vec<(StepError, bool)> {
             StepError::GuardUnavailable => true,
             StepError::EmbedderMismatch { .. }
             | StepError::ReEmbedIncomplete { .. }
+            | StepError::ManifestContended { .. }
             | StepError::InvalidStepInput { .. }
             | StepError::SegmentUnusable { .. } => false,
         };

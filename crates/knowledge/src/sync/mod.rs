@@ -15,7 +15,9 @@ mod extraction;
 mod machine_tests;
 mod moving;
 mod plan;
+mod progress;
 mod publish;
+mod redrive;
 mod report;
 pub mod rows;
 mod screening;
@@ -100,6 +102,12 @@ pub enum StepError {
         missing: u64,
         first: String,
     },
+    /// Other publishers were first, time after time. What was embedded is kept for the run's redrive.
+    #[error(
+        "{attempts} times another publisher of {space:?} was first; nothing of the run is live. Redrive it with \
+         `outcrop redrive` when fewer runs publish"
+    )]
+    ManifestContended { space: String, attempts: u32 },
     /// The guardrail gave no verdict; nothing is embedded unseen.
     #[error("the guardrail gave no verdict in time")]
     GuardUnavailable,
@@ -119,6 +127,7 @@ impl StepError {
             Self::Bedrock(error) => error.name(),
             Self::EmbedderMismatch { .. } => "EmbedderMismatch",
             Self::ReEmbedIncomplete { .. } => "ReEmbedIncomplete",
+            Self::ManifestContended { .. } => "ManifestContended",
             Self::GuardUnavailable => "GuardUnavailable",
             Self::InvalidStepInput { .. } => "InvalidStepInput",
             Self::SegmentUnusable { .. } => "SegmentUnusable",
@@ -197,9 +206,14 @@ pub(crate) fn embedder_identity(model: &str, dimensions: u32) -> String {
     format!("{model}/{dimensions}")
 }
 
+/// The embedder of the settings.
+fn configured_embedder(aws: &Aws) -> String {
+    embedder_identity(&aws.settings.embed_model, aws.settings.embed_dimensions)
+}
+
 /// Refuses to add vectors of the settings' model to a manifest with another's.
 fn refuse_other_embedder(aws: &Aws, space: &str, manifest: &Manifest) -> Result<(), StepError> {
-    let configured = embedder_identity(&aws.settings.embed_model, aws.settings.embed_dimensions);
+    let configured = configured_embedder(aws);
     let stored = embedder_identity(&manifest.embedder, manifest.dimension);
     if stored == configured || manifest.segments.is_empty() {
         return Ok(());

@@ -16,7 +16,7 @@ use super::rows::{
     objects,
 };
 use super::segments::Lists;
-use super::{StepError, done};
+use super::{StepError, configured_embedder, done};
 use crate::digest::short_id;
 use crate::manifest::{self, ManifestSegment};
 use crate::names;
@@ -113,6 +113,17 @@ pub(super) async fn move_renamed(aws: &Aws, run_id: &str) -> Result<Value, StepE
     Ok(done(run_id))
 }
 
+/// The documents under their new names that a run has set out to move.
+pub(super) async fn planned(aws: &Aws, run_id: &str) -> Result<Vec<PlannedDocument>, StepError> {
+    let body = match aws.bucket.get(&objects::moves(run_id)).await {
+        Err(AwsError::Missing { .. }) => return Ok(Vec::new()),
+        body => body?,
+    };
+    let moves: Vec<Moves> = serde_json::from_slice(&body)?;
+    let documents = moves.into_iter().flat_map(|one| one.documents);
+    Ok(documents.map(|(_, one)| one.to).collect())
+}
+
 async fn move_part(
     aws: &Aws,
     run_id: &str,
@@ -171,10 +182,9 @@ async fn move_part(
         .await?;
     aws.table.put_many(&updated).await?;
     let batch = BatchRow {
-        batch_id,
-        documents: listed,
         part_key: Some(part_key),
-        embedding_tokens: 0,
+        embedder: Some(configured_embedder(aws)),
+        ..BatchRow::new(batch_id, listed)
     };
     aws.table.put(&batch_key, &batch).await?;
     Ok(())

@@ -1,6 +1,6 @@
 //! Plan: list the source, compare with what is published, write the work list.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws::dynamo::keys::{self, DOCUMENT_PREFIX};
 use aws::s3::Listed;
@@ -15,7 +15,7 @@ use super::rows::{
     BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, RunRow, RunStatus,
     objects,
 };
-use super::{StepError, refuse_other_embedder};
+use super::{StepError, redrive, refuse_other_embedder};
 use crate::names;
 use crate::runs;
 use crate::sources::{self, Fetched};
@@ -28,7 +28,7 @@ const HEADS_IN_FLIGHT: usize = 16;
 const UPLOADS_BATCH: &str = "uploads";
 
 /// How the batches of what sources could not give begin.
-const SOURCES_BATCH: &str = "sources";
+pub(super) const SOURCES_BATCH: &str = "sources";
 
 /// Documents of one such batch: its row is far below DynamoDB's 400 KB.
 const ROW_DOCUMENTS: usize = 300;
@@ -53,17 +53,19 @@ struct Wanted<'a> {
     run_id: &'a str,
     /// The setting that vectors must stand in the table for, if any must.
     vectors: Option<&'a RetrieverSetting>,
+    /// Deletions that were decided on before and count as no loss.
+    settled_deletions: Option<&'a BTreeSet<String>>,
     now_ms: u64,
 }
 
 #[derive(Default)]
-struct Difference {
-    process: Vec<PlannedDocument>,
+pub(super) struct Difference {
+    pub(super) process: Vec<PlannedDocument>,
     delete: Vec<String>,
     /// Of those to process, what is one of those to delete under another name.
     renamed: Vec<Renamed>,
     unchanged: u64,
-    rows: Vec<DocumentRow>,
+    pub(super) rows: Vec<DocumentRow>,
     changes: Vec<PlannedChange>,
     /// Documents that answer before the run, and how many of them are gone from the source under any name.
     live: usize,
@@ -72,23 +74,33 @@ struct Difference {
 
 pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     let run = runs::row(aws, run_id).await?;
+    // A plan that was made is followed: what was brought in since would not be planned again.
+    if let Some(outcome) = run.plan {
+        return Ok(outcome);
+    }
     if let Some(manifest) = crate::manifest::current(aws, &run.space).await?
         && !run.re_embed
     {
         refuse_other_embedder(aws, &run.space, &manifest)?;
     }
-    let fetched = match fetched(aws, &run).await? {
+    let left = match &run.redrive_of {
+        Some(of) => Some(redrive::left_over(aws, of).await?),
+        None => None,
+    };
+    let left_ids = left.as_ref().and_then(|left| left.documents.clone());
+    let named = run.documents.clone().or(left_ids);
+    let whole = named.is_none();
+    let fetched = match fetched(aws, &run, whole).await? {
         Fetched::Done(outcome) => outcome,
         Fetched::More { wait_seconds } => return still_asking(aws, run, wait_seconds).await,
     };
     let refused = if run.dry_run {
         Vec::new()
     } else {
-        take_uploads(aws, &run).await?
+        take_uploads(aws, &run.space, named.as_deref()).await?
     };
-    let (mut rows, mut sources) = match &run.documents {
-        Some(ids) => {
-            let mut ids = ids.clone();
+    let (mut rows, mut sources) = match named {
+        Some(mut ids) => {
             ids.retain(|id| refused.iter().all(|document| document.document_id != *id));
             named_documents(aws, &ids).await?
         }
@@ -106,6 +118,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         run_id,
         all: run.re_embed,
         vectors: vectors.as_ref(),
+        settled_deletions: left.as_ref().map(|left| &left.deletions),
         now_ms: clock::now_ms(),
     };
     let mut difference = compare(&wanted, rows, &mut sources);
@@ -114,13 +127,23 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         return stopped(aws, run, &difference, outside, stop).await;
     }
     difference.rows.extend(unfetched);
-    if run.documents.is_none() {
+    if whole {
         sources::settle(aws, &run.space).await?;
     }
+    let carried = match &left {
+        Some(left) => redrive::carry_over(aws, run_id, left, &mut difference).await?,
+        None => 0,
+    };
 
     let mut renamed = std::mem::take(&mut difference.renamed);
     // The vectors of another model are of no use.
     renamed.retain(|_| !run.re_embed);
+    let to_process: BTreeSet<&str> = difference
+        .process
+        .iter()
+        .map(|one| one.document_id.as_str())
+        .collect();
+    renamed.retain(|one| to_process.contains(one.to.document_id.as_str()));
     let moved = moving::choose(aws, run_id, &run.space, renamed).await?;
     difference
         .process
@@ -135,26 +158,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     aws.bucket
         .put(&objects::deletions(run_id), deletions)
         .await?;
-    let rows: Vec<_> = difference
-        .rows
-        .into_iter()
-        .map(|row| (keys::document(&row.document_id), row))
-        .collect();
-    aws.table.put_many(&rows).await?;
-
-    let counts = RunRow {
-        status: RunStatus::Running,
-        planned: difference.process.len() as u64
-            + moved.len() as u64
-            + difference.unchanged
-            + difference.delete.len() as u64
-            + outside,
-        unchanged: difference.unchanged,
-        deleted: difference.delete.len() as u64,
-        ..run
-    };
-    runs::replace(aws, counts).await?;
-    Ok(json!({
+    let outcome = json!({
         "run_id": run_id,
         "bucket": aws.bucket.name(),
         "plan_key": objects::plan(run_id),
@@ -165,7 +169,27 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         "stop": "no",
         "reason": "",
         "wait_seconds": 0,
-    }))
+    });
+    let rows: Vec<_> = difference
+        .rows
+        .into_iter()
+        .map(|row| (keys::document(&row.document_id), row))
+        .collect();
+    aws.table.put_many(&rows).await?;
+
+    let counts = RunRow {
+        status: RunStatus::Running,
+        planned: (difference.process.len() + difference.delete.len()) as u64
+            + difference.unchanged
+            + (moved.len() as u64 + carried)
+            + outside,
+        unchanged: difference.unchanged,
+        deleted: difference.delete.len() as u64,
+        plan: Some(outcome.clone()),
+        ..run
+    };
+    runs::replace(aws, counts).await?;
+    Ok(outcome)
 }
 
 /// A run over named documents was asked for each of its deletions.
@@ -189,20 +213,11 @@ async fn stopped(
     stop: Stop,
 ) -> Result<Value, StepError> {
     let run_id = run.run_id.clone();
-    let counts = RunRow {
-        status: RunStatus::Running,
-        planned: (difference.process.len() + difference.delete.len()) as u64
-            + difference.unchanged
-            + outside,
-        unchanged: difference.unchanged,
-        ..run
-    };
-    runs::replace(aws, counts).await?;
     let (stop, reason) = match stop {
         Stop::DryRun => ("dry_run", String::new()),
         Stop::Brake(reason) => ("brake", reason),
     };
-    Ok(json!({
+    let outcome = json!({
         "run_id": run_id,
         "to_move": 0,
         "to_process": difference.process.len(),
@@ -211,22 +226,37 @@ async fn stopped(
         "stop": stop,
         "reason": reason,
         "wait_seconds": 0,
-    }))
+    });
+    let counts = RunRow {
+        status: RunStatus::Running,
+        planned: (difference.process.len() + difference.delete.len()) as u64
+            + difference.unchanged
+            + outside,
+        unchanged: difference.unchanged,
+        plan: Some(outcome.clone()),
+        ..run
+    };
+    runs::replace(aws, counts).await?;
+    Ok(outcome)
 }
 
 /// Takes over the uploads that were announced for the run's documents; answers those whose bytes are not the announced
 /// ones. A run over the whole source leaves such uploads alone: they may be under way.
-async fn take_uploads(aws: &Aws, run: &RunRow) -> Result<Vec<BatchDocument>, StepError> {
-    let announced = match &run.documents {
+async fn take_uploads(
+    aws: &Aws,
+    space: &str,
+    ids: Option<&[String]>,
+) -> Result<Vec<BatchDocument>, StepError> {
+    let announced = match ids {
         Some(ids) => uploads::of_documents(aws, ids).await?,
-        None => uploads::of_space(aws, &run.space).await?,
+        None => uploads::of_space(aws, space).await?,
     };
     let taken: Vec<_> = stream::iter(&announced)
         .map(async |upload| Ok::<_, AwsError>((upload, uploads::take_over(aws, upload).await?)))
         .buffer_unordered(HEADS_IN_FLIGHT)
         .try_collect()
         .await?;
-    let named = run.documents.is_some();
+    let named = ids.is_some();
     let mut refused: Vec<BatchDocument> = taken
         .into_iter()
         .filter_map(|(upload, taken)| match taken {
@@ -255,12 +285,7 @@ async fn record(
     if documents.is_empty() {
         return Ok(());
     }
-    let batch = BatchRow {
-        batch_id: batch_id.to_owned(),
-        documents: documents.to_vec(),
-        part_key: None,
-        embedding_tokens: 0,
-    };
+    let batch = BatchRow::new(batch_id.to_owned(), documents.to_vec());
     aws.table.put(&keys::batch(run_id, batch_id), &batch).await
 }
 
@@ -312,8 +337,7 @@ async fn whole_source(aws: &Aws, space: &str) -> Result<(Vec<DocumentRow>, Sourc
         .table
         .query_all(&keys::space_partition(space), DOCUMENT_PREFIX)
         .await?;
-    let known: std::collections::BTreeSet<String> =
-        rows.iter().map(|row| row.document_id.clone()).collect();
+    let known: BTreeSet<String> = rows.iter().map(|row| row.document_id.clone()).collect();
     let now_ms = clock::now_ms();
     let mut sources = Sources::new();
     for object in listed {
@@ -383,13 +407,17 @@ fn compare(wanted: &Wanted<'_>, mut rows: Vec<DocumentRow>, sources: &mut Source
                     bytes,
                     run_id: Some(run_id.to_owned()),
                     expires_at: None,
+                    progress: row.progress.clone().planned(&source.version(), now_ms),
                     ..row
                 });
             }
             None if row.status == DocumentStatus::Deleted => {}
             None => {
                 difference.delete.push(row.document_id.clone());
-                difference.lost += usize::from(row.published.is_some());
+                let decided = |ids: &BTreeSet<String>| ids.contains(&row.document_id);
+                let loss =
+                    row.published.is_some() && !wanted.settled_deletions.is_some_and(decided);
+                difference.lost += usize::from(loss);
                 gone.push(row);
             }
         }
@@ -423,7 +451,7 @@ fn tell_deletions(difference: &mut Difference, gone: Vec<DocumentRow>) {
             told.change = Change::Renamed;
             told.renamed_from = Some(row.name.clone());
             // It answers under its new name as soon as it does not under the old one.
-            *lost -= 1;
+            *lost = lost.saturating_sub(1);
             renamed.push(Renamed {
                 from: row.document_id,
                 from_name: row.name,
@@ -496,6 +524,7 @@ mod tests {
                 run_id: "s.run",
                 all,
                 vectors: None,
+                settled_deletions: None,
                 now_ms: 1,
             };
             let plan = compare(&wanted, vec![row("a", status, version)], &mut sources);
@@ -546,6 +575,7 @@ mod tests {
             run_id: "s.run",
             all: false,
             vectors: None,
+            settled_deletions: None,
             now_ms: 1,
         };
         let plan = compare(&wanted, rows, &mut sources);

@@ -1,10 +1,11 @@
 //! Publish: the run's parts become segments, and one conditional write of the manifest makes them live.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aws::dynamo::keys;
 use aws::dynamo::keys::BATCH_PREFIX;
-use aws::{Aws, AwsError, RetrieverSetting, clock};
+use aws::{Aws, AwsError, RetrieverSetting, chance, clock};
 use retrieval::SegmentDocument;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,8 +16,18 @@ use super::{StepError, refuse_other_embedder, vectors};
 use crate::manifest::{self, Edition, ManifestSegment};
 use crate::runs;
 
-/// How often the step itself meets another publisher before it leaves the retry to the state machine.
-pub(super) const MANIFEST_ATTEMPTS: u32 = 5;
+/// How often a step meets another publisher before it gives up. The state machine does not try again what ends so: the
+/// segments are built once, and the tries are counted in one place.
+pub(super) const MANIFEST_ATTEMPTS: u32 = 10;
+/// The longest pauses between them: the first, which doubles, and the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Waits, with full jitter, after the manifest was another publisher's for the `attempt`th time, counted from 0.
+pub(super) async fn give_way(attempt: u32) {
+    let longest = FIRST_PAUSE * 2u32.saturating_pow(attempt);
+    tokio::time::sleep(chance::jitter(longest.min(LAST_PAUSE))).await;
+}
 
 /// What the run made live, for Verify.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -126,7 +137,7 @@ async fn swap(
     replaced.sort();
     let mut lists = Lists::default();
     let mut outcome = Vec::new();
-    for _ in 0..MANIFEST_ATTEMPTS {
+    for attempt in 0..MANIFEST_ATTEMPTS {
         let current = manifest::edition(aws, space).await?.unwrap_or_else(|| {
             Edition::empty(&aws.settings.embed_model, aws.settings.embed_dimensions)
         });
@@ -163,11 +174,12 @@ async fn swap(
             Err(AwsError::Conflict { .. }) => outcome.extend_from_slice(next.objects()),
             Err(error) => return Err(error.into()),
         }
+        give_way(attempt).await;
     }
-    Err(AwsError::Conflict {
-        detail: format!("manifest of {space}"),
-    }
-    .into())
+    Err(StepError::ManifestContended {
+        space: space.to_owned(),
+        attempts: MANIFEST_ATTEMPTS,
+    })
 }
 
 /// A re-embedding replaces every segment; one that still keeps documents alive holds some that did not come through.

@@ -1,20 +1,15 @@
 //! Report: close the run's books; and record batches that could not be brought through.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use aws::dynamo::keys;
+use aws::dynamo::keys::{self, BATCH_PREFIX};
 use aws::{Aws, clock};
 use serde_json::{Value, json};
 
-use super::rows::{
-    BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, RunRow, RunStatus,
-};
-use super::{StepError, batch_id, done};
-use crate::runs::{self, Counts};
+use super::rows::{BatchDocument, BatchRow, DocumentStatus, PlannedDocument, RunRow, RunStatus};
+use super::{StepError, batch_id, done, progress, redrive};
+use crate::runs::{self, BRAKE_PULLED, Counts};
 use crate::{KnowledgeError, entries};
-
-/// The error that the state machine gives a run whose plan the brake stopped.
-const BRAKE_PULLED: &str = "BrakePulled";
 
 pub(super) async fn fail_batch(
     aws: &Aws,
@@ -40,14 +35,9 @@ pub(super) async fn fail_batch(
             _ => failed(item, error, cause),
         })
         .collect();
-    let batch = BatchRow {
-        batch_id,
-        documents,
-        part_key: None,
-        embedding_tokens: 0,
-    };
+    let batch = BatchRow::new(batch_id, documents);
     aws.table.put(&key, &batch).await?;
-    mark_rows(aws, &batch).await?;
+    mark_rows(aws, run_id, &batch.documents).await?;
     Ok(done(run_id))
 }
 
@@ -70,17 +60,92 @@ fn plain_cause(cause: &str) -> String {
         .unwrap_or_else(|| cause.to_owned())
 }
 
-async fn mark_rows(aws: &Aws, batch: &BatchRow) -> Result<(), StepError> {
-    let now_ms = clock::now_ms();
-    let mut updated = Vec::new();
-    for document in &batch.documents {
-        let key = keys::document(&document.document_id);
-        if let Some(row) = aws.table.get::<DocumentRow>(&key).await? {
-            let problem = document.error.clone().zip(document.reason.clone());
-            updated.push((key, row.with_status(document.status, problem, now_ms)));
+async fn mark_rows(aws: &Aws, run_id: &str, documents: &[BatchDocument]) -> Result<(), StepError> {
+    for document in documents {
+        let problem = document.error.as_deref().zip(document.reason.as_deref());
+        let id = std::iter::once(document.document_id.as_str());
+        progress::mark(aws, run_id, id, document.status, problem).await?;
+    }
+    Ok(())
+}
+
+/// The batches of what a run that broke off never came to: its name, and how many documents stand in one row.
+const UNREACHED: &str = "unreached-";
+const UNREACHED_DOCUMENTS: usize = 100;
+
+/// Marks whatever a run that broke off has left undone as failed, for the run's own reason: nothing of it is under way any
+/// more.
+async fn fail_the_rest(
+    aws: &Aws,
+    run: &RunRow,
+    (error, reason): (&str, &str),
+) -> Result<(), StepError> {
+    let partition = keys::run_partition(&run.run_id);
+    let batches: Vec<BatchRow> = aws.table.query_all(&partition, BATCH_PREFIX).await?;
+    let (unreached, mut batches): (Vec<BatchRow>, Vec<BatchRow>) = batches
+        .into_iter()
+        .partition(|batch| batch.batch_id.starts_with(UNREACHED));
+    let mut undone = redrive::undone(aws, run, &batches).await?.documents;
+    if run.plan.is_none() {
+        let named = run.documents.iter().flatten();
+        undone.extend(named.map(|id| PlannedDocument {
+            document_id: id.clone(),
+            name: String::new(),
+            source_version: String::new(),
+        }));
+    }
+    for batch in &mut batches {
+        let mut open = batch
+            .documents
+            .iter_mut()
+            .filter(|one| !one.status.is_settled());
+        let mut changed = false;
+        for document in open.by_ref() {
+            changed = true;
+            document.status = DocumentStatus::Failed;
+            document.error = Some(error.to_owned());
+            document.reason = Some(reason.to_owned());
+        }
+        if changed {
+            let key = keys::batch(&run.run_id, &batch.batch_id);
+            aws.table.put(&key, &batch).await?;
         }
     }
-    aws.table.put_many(&updated).await?;
+    // A repeated report finds these where it left them.
+    let in_batches: BTreeSet<&str> = batches
+        .iter()
+        .flat_map(|batch| &batch.documents)
+        .map(|document| document.document_id.as_str())
+        .collect();
+    let ids = undone.iter().map(|one| one.document_id.as_str());
+    progress::mark(
+        aws,
+        &run.run_id,
+        ids,
+        DocumentStatus::Failed,
+        Some((error, reason)),
+    )
+    .await?;
+    undone.retain(|one| !in_batches.contains(one.document_id.as_str()));
+    let left: Vec<BatchDocument> = undone
+        .iter()
+        .map(|one| failed(one, error, reason))
+        .collect();
+    let rows: Vec<_> = left
+        .chunks(UNREACHED_DOCUMENTS)
+        .enumerate()
+        .map(|(number, documents)| {
+            let id = format!("{UNREACHED}{number:06}");
+            let key = keys::batch(&run.run_id, &id);
+            (key, BatchRow::new(id, documents.to_vec()))
+        })
+        .collect();
+    tracing::debug!(
+        before = unreached.len(),
+        now = rows.len(),
+        "unreached batches"
+    );
+    aws.table.put_many(&rows).await?;
     Ok(())
 }
 
@@ -89,7 +154,17 @@ pub(super) async fn report(
     run_id: &str,
     failure: Option<(String, String)>,
 ) -> Result<Value, StepError> {
-    let run = runs::row(aws, run_id).await?;
+    let mut run = runs::row(aws, run_id).await?;
+    if let Some((error, cause)) = &failure
+        && error != BRAKE_PULLED
+        && !run.dry_run
+    {
+        fail_the_rest(aws, &run, (error, &plain_cause(cause))).await?;
+        if run.plan.is_none() {
+            // Without a plan the run has what it was started with.
+            run.planned = run.documents.as_ref().map_or(0, |ids| ids.len() as u64);
+        }
+    }
     let (counts, _) = runs::books(aws, &run).await?;
     let status = match &failure {
         // Nothing was changed, as was asked for or before harm was done.
@@ -102,7 +177,7 @@ pub(super) async fn report(
         status,
         error: error.or(run.error.clone()),
         reason: cause.as_deref().map(plain_cause).or(run.reason.clone()),
-        finished_at_ms: Some(clock::now_ms()),
+        finished_at_ms: run.finished_at_ms.or(Some(clock::now_ms())),
         ..run
     };
     let space = closed.space.clone();

@@ -10,12 +10,81 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DocumentStatus {
+    /// Announced or planned; no step has begun on it.
     Pending,
+    Extracting,
+    /// Extracted; the guardrail has not let it through yet.
+    Screening,
+    /// Screened; it waits for its vectors and for its run's publication.
     Embedding,
     Published,
     Refused,
     Failed,
     Deleted,
+}
+
+impl DocumentStatus {
+    /// Whether a run that works on the document has come to an end with it.
+    pub fn is_settled(self) -> bool {
+        matches!(
+            self,
+            Self::Published | Self::Refused | Self::Failed | Self::Deleted
+        )
+    }
+}
+
+/// How often a version of a document was tried, and when the last attempt came to each stage (milliseconds since the
+/// epoch). Times are noted as the clock said; none is computed from another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The version of the source that is tried; a new one begins to count anew.
+    #[serde(default)]
+    pub source_version: String,
+    /// How often extraction has begun on this version.
+    #[serde(default)]
+    pub attempts: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned_at_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extracting_at_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub screening_at_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding_at_ms: Option<u64>,
+    /// Published, refused, failed or deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_at_ms: Option<u64>,
+}
+
+impl Progress {
+    /// A run has taken this version of the document into its plan.
+    pub(super) fn planned(self, source_version: &str, now_ms: u64) -> Self {
+        let attempts = match self.source_version == source_version {
+            true => self.attempts,
+            false => 0,
+        };
+        Self {
+            source_version: source_version.to_owned(),
+            attempts,
+            planned_at_ms: Some(now_ms),
+            ..Self::default()
+        }
+    }
+
+    fn came_to(mut self, status: DocumentStatus, now_ms: u64) -> Self {
+        match status {
+            DocumentStatus::Pending => {}
+            DocumentStatus::Extracting => {
+                self.attempts = self.attempts.saturating_add(1);
+                self.extracting_at_ms = Some(now_ms);
+                (self.screening_at_ms, self.embedding_at_ms) = (None, None);
+            }
+            DocumentStatus::Screening => self.screening_at_ms = Some(now_ms),
+            DocumentStatus::Embedding => self.embedding_at_ms = Some(now_ms),
+            _ => self.settled_at_ms = Some(now_ms),
+        }
+        self
+    }
 }
 
 /// A document's row.
@@ -46,6 +115,8 @@ pub struct DocumentRow {
     pub screening: Option<Screening>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
+    #[serde(default)]
+    pub progress: Progress,
     pub created_at_ms: u64,
     pub updated_at_ms: u64,
     /// DynamoDB's time to live, seconds: set on rows of deleted documents and of uploads that never came.
@@ -68,6 +139,7 @@ impl DocumentRow {
             published: None,
             screening: None,
             run_id: None,
+            progress: Progress::default(),
             created_at_ms: now_ms,
             updated_at_ms: now_ms,
             expires_at: None,
@@ -82,6 +154,7 @@ impl DocumentRow {
         now_ms: u64,
     ) -> Self {
         self.status = status;
+        self.progress = self.progress.came_to(status, now_ms);
         (self.error, self.reason) = problem.unzip();
         self.updated_at_ms = now_ms;
         self
@@ -170,8 +243,21 @@ pub struct RunRow {
     pub planned: u64,
     #[serde(default)]
     pub unchanged: u64,
+    /// Documents that the plan deletes.
     #[serde(default)]
     pub deleted: u64,
+    /// What the state machine was told of the plan, once it was made: a plan is made once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Value>,
+    /// Whether Verify has seen them gone.
+    #[serde(default)]
+    pub deletions_verified: bool,
+    /// The run whose failures this one repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redrive_of: Option<String>,
+    /// The run that repeats this one's failures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redriven_by: Option<String>,
     /// The principal that started the run; may read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
@@ -180,12 +266,40 @@ pub struct RunRow {
     pub finished_at_ms: Option<u64>,
 }
 
+impl RunRow {
+    /// A run over the whole source of a space that has not begun.
+    pub fn queued(run_id: String, space: String, now_ms: u64) -> Self {
+        Self {
+            run_id,
+            space,
+            version: 1,
+            status: RunStatus::Queued,
+            documents: None,
+            re_embed: false,
+            dry_run: false,
+            allow_deletions: false,
+            error: None,
+            reason: None,
+            planned: 0,
+            unchanged: 0,
+            deleted: 0,
+            plan: None,
+            deletions_verified: false,
+            redrive_of: None,
+            redriven_by: None,
+            owner: None,
+            started_at_ms: now_ms,
+            finished_at_ms: None,
+        }
+    }
+}
+
 /// One document of a batch and how far it came.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BatchDocument {
     pub document_id: String,
     pub name: String,
-    /// `Embedding` until its passages are in the part, then `Published` once read back; or refused, failed.
+    /// `Screening` once extracted, `Embedding` once screened, `Published` once read back; or refused, failed.
     pub status: DocumentStatus,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -205,6 +319,36 @@ pub struct BatchRow {
     pub part_key: Option<String>,
     #[serde(default)]
     pub embedding_tokens: u64,
+    /// Model and components of the part's vectors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedder: Option<String>,
+    /// The passages to embed, once extracted: as they were extracted, or as the guardrail left them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passages_key: Option<String>,
+    /// Texts that screening replaced and that are to be removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stale_texts: Vec<String>,
+}
+
+impl BatchRow {
+    /// A batch that is not embedded.
+    pub fn new(batch_id: String, documents: Vec<BatchDocument>) -> Self {
+        Self {
+            batch_id,
+            documents,
+            part_key: None,
+            embedding_tokens: 0,
+            embedder: None,
+            passages_key: None,
+            stale_texts: Vec::new(),
+        }
+    }
+
+    /// Passages of its documents.
+    pub fn passages(&self) -> u64 {
+        let versions = self.documents.iter().filter_map(|one| one.version.as_ref());
+        versions.map(|version| u64::from(version.passages)).sum()
+    }
 }
 
 /// One line of the work list.
@@ -235,6 +379,10 @@ pub mod objects {
 
     pub fn passages(run_id: &str, batch_id: &str) -> String {
         format!("runs/{run_id}/batches/{batch_id}.json")
+    }
+
+    pub fn screened(run_id: &str, batch_id: &str) -> String {
+        format!("runs/{run_id}/batches/{batch_id}.screened.json")
     }
 
     pub fn part(run_id: &str, batch_id: &str) -> String {

@@ -37,13 +37,19 @@ pub(super) async fn screen_batch(
 ) -> Result<Value, StepError> {
     let done = |masked: usize, quarantined: usize| json!({ "run_id": run_id, "batch_id": batch_id, "masked": masked, "quarantined": quarantined });
     let passages_key = objects::passages(run_id, batch_id);
-    let documents: Vec<SegmentDocument> =
-        serde_json::from_slice(&aws.bucket.get(&passages_key).await?)?;
+    let screened_key = objects::screened(run_id, batch_id);
     let batch_key = keys::batch(run_id, batch_id);
     let batch: Option<BatchRow> = aws.table.get(&batch_key).await?;
     let mut batch = batch.ok_or_else(|| AwsError::Missing {
         what: format!("batch {batch_id}"),
     })?;
+    // The batch's row is written last but for the removal of texts: where it names what was screened, only that is left.
+    if batch.part_key.is_some() || batch.passages_key.as_ref() == Some(&screened_key) {
+        remove_stale(aws, &batch).await?;
+        return Ok(done(0, 0));
+    }
+    let documents: Vec<SegmentDocument> =
+        serde_json::from_slice(&aws.bucket.get(&passages_key).await?)?;
     let (mut kept, mut rows, mut stale) = (Vec::new(), Vec::new(), Vec::new());
     let (mut masked, mut quarantined) = (0, 0);
     for document in documents {
@@ -92,16 +98,23 @@ pub(super) async fn screen_batch(
         }
     }
     aws.bucket
-        .put(&passages_key, serde_json::to_vec(&kept)?)
+        .put(&screened_key, serde_json::to_vec(&kept)?)
         .await?;
-    aws.table.put(&batch_key, &batch).await?;
     let rows: Vec<_> = rows.into_iter().flatten().collect();
     aws.table.put_many(&rows).await?;
-    // Last, so that a repeated step finds the texts that its batch names.
-    for key in stale {
-        aws.bucket.delete(&key).await?;
-    }
+    batch.passages_key = Some(screened_key);
+    batch.stale_texts = stale;
+    aws.table.put(&batch_key, &batch).await?;
+    remove_stale(aws, &batch).await?;
     Ok(done(masked, quarantined))
+}
+
+/// Removes the texts that the batch replaced: last, so that a repeated step finds what its batch names.
+async fn remove_stale(aws: &Aws, batch: &BatchRow) -> Result<(), AwsError> {
+    for key in &batch.stale_texts {
+        aws.bucket.delete(key).await?;
+    }
+    Ok(())
 }
 
 /// The text first, then what else of a document reaches answers: its title and headings.

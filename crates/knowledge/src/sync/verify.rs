@@ -8,13 +8,14 @@ use retrieval::Segment;
 use serde_json::Value;
 
 use super::publish::Published;
+use super::redrive::VERIFICATION_FAILED;
 use super::rows::{
-    BatchDocument, BatchRow, DocumentRow, DocumentStatus, PublishedVersion, objects,
+    BatchDocument, BatchRow, DocumentRow, DocumentStatus, PublishedVersion, RunRow, objects,
 };
 use super::vectors::{self, Kept, Standing};
-use super::{StepError, done};
+use super::{StepError, done, progress};
 use crate::digest::sha256_hex;
-use crate::{names, runs};
+use crate::{manifest, names, runs};
 
 /// What was found of the documents that a run published.
 struct Found {
@@ -34,6 +35,9 @@ pub(super) async fn verify(aws: &Aws, run_id: &str) -> Result<Value, StepError> 
         verify_batch(aws, run_id, batch, &found).await?;
     }
     remove_deleted(aws, run_id, &found.vectors).await?;
+    if !run.deletions_verified {
+        runs::replace(aws, with_deletions(run.clone())).await?;
+    }
     if let Some(setting) = &found.vectors.setting {
         vectors::settle(aws, &run.space, setting).await?;
     }
@@ -41,8 +45,12 @@ pub(super) async fn verify(aws: &Aws, run_id: &str) -> Result<Value, StepError> 
 }
 
 async fn read_back(aws: &Aws, run_id: &str, space: &str) -> Result<Found, StepError> {
-    let published: Published =
+    let mut published: Published =
         serde_json::from_slice(&aws.bucket.get(&objects::published(run_id)).await?)?;
+    if !published.segments.is_empty() && !is_live(aws, run_id, space).await? {
+        // Files that no manifest ever named answer nobody, however whole they are.
+        published.segments.clear();
+    }
     let vectors = Kept::read(aws, space, published.vectors).await?;
     let mut documents = BTreeMap::new();
     for segment in published.segments {
@@ -61,6 +69,19 @@ async fn read_back(aws: &Aws, run_id: &str, space: &str) -> Result<Found, StepEr
         }
     }
     Ok(Found { documents, vectors })
+}
+
+/// Whether the space's ledger remembers the run's publication.
+async fn is_live(aws: &Aws, run_id: &str, space: &str) -> Result<bool, AwsError> {
+    let edition = manifest::edition(aws, space).await?;
+    Ok(edition.is_some_and(|edition| edition.ledger.recent_runs.iter().any(|run| run == run_id)))
+}
+
+fn with_deletions(run: RunRow) -> RunRow {
+    RunRow {
+        deletions_verified: true,
+        ..run
+    }
 }
 
 async fn verify_batch(
@@ -89,8 +110,7 @@ async fn verify_batch(
         let Some(row) = rows.remove(&document.document_id) else {
             continue;
         };
-        // A later run may have taken the document over; its row is that run's to write.
-        if row.run_id.as_deref().is_some_and(|owner| owner != run_id) {
+        if !progress::belongs_to(&row, run_id) {
             continue;
         }
         let version = PublishedVersion {
@@ -121,7 +141,7 @@ fn settle(document: &mut BatchDocument, problem: Option<String>) {
         }
         Some(reason) => {
             document.status = DocumentStatus::Failed;
-            document.error = Some("VerificationFailed".into());
+            document.error = Some(VERIFICATION_FAILED.into());
             document.reason = Some(reason);
         }
     }

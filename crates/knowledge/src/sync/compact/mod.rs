@@ -14,7 +14,7 @@ use aws::{Aws, AwsError, clock};
 use serde_json::{Value, json};
 
 use super::StepError;
-use super::publish::MANIFEST_ATTEMPTS;
+use super::publish::{MANIFEST_ATTEMPTS, give_way};
 use super::segments::{Lists, WrittenSegment, bury, run_prefix};
 use crate::manifest::{self, Edition, ManifestSegment, document_list_key};
 use crate::runs;
@@ -38,7 +38,9 @@ pub(super) async fn compact(aws: &Aws, run_id: &str) -> Result<Value, StepError>
             break;
         }
         let written = merge::merge(aws, &space, run_id, &edition.manifest, &chosen).await?;
-        put_in_place(aws, &space, &chosen, &written).await?;
+        if !put_in_place(aws, &space, &chosen, &written).await? {
+            break;
+        }
         merged += chosen.len();
     }
     let removed = clean(aws, &space, run_id).await?;
@@ -46,40 +48,38 @@ pub(super) async fn compact(aws: &Aws, run_id: &str) -> Result<Value, StepError>
     Ok(json!({ "run_id": run_id, "merged_segments": merged, "removed_objects": removed }))
 }
 
-/// Replaces the manifest until no publisher is in between.
+/// Replaces the manifest until no publisher is in between; `false` when there was one each time, and the next run tries.
 async fn put_in_place(
     aws: &Aws,
     space: &str,
     chosen: &[ManifestSegment],
     written: &[WrittenSegment],
-) -> Result<(), StepError> {
+) -> Result<bool, StepError> {
     let mut lists = Lists::default();
     let mut abandoned = Vec::new();
-    for _ in 0..MANIFEST_ATTEMPTS {
+    for attempt in 0..MANIFEST_ATTEMPTS {
         let Some(current) = manifest::edition(aws, space).await? else {
-            return Ok(());
+            return Ok(true);
         };
         let used = |written: &WrittenSegment| {
             current.names(&written.segment.key) || current.has_retired(&written.segment.key)
         };
         // The write before was made although its answer was lost.
         if written.iter().any(used) {
-            return Ok(());
+            return Ok(true);
         }
         let gone = gone_since(aws, &mut lists, &current, chosen).await?;
         let mut next = successor(current, chosen, written, &gone, clock::now_ms());
         next.ledger
             .retire(std::mem::take(&mut abandoned), clock::now_ms());
         match manifest::replace(aws, space, &mut next).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(true),
             Err(AwsError::Conflict { .. }) => abandoned.extend_from_slice(next.objects()),
             Err(error) => return Err(error.into()),
         }
+        give_way(attempt).await;
     }
-    Err(AwsError::Conflict {
-        detail: format!("manifest of {space}"),
-    }
-    .into())
+    Ok(false)
 }
 
 /// Documents of the chosen segments that died while they were merged, sorted. All documents of a segment that is not live
@@ -152,7 +152,7 @@ async fn clean(aws: &Aws, space: &str, run_id: &str) -> Result<usize, StepError>
     let grace_ms = aws.settings.index.retired_grace.as_millis() as u64;
     let written = aws.bucket.list(&run_prefix(space, run_id)).await?;
     let mut abandoned = Vec::new();
-    for _ in 0..MANIFEST_ATTEMPTS {
+    for attempt in 0..MANIFEST_ATTEMPTS {
         let Some(current) = manifest::edition(aws, space).await? else {
             return Ok(0);
         };
@@ -190,6 +190,7 @@ async fn clean(aws: &Aws, space: &str, run_id: &str) -> Result<usize, StepError>
             Err(AwsError::Conflict { .. }) => abandoned.extend_from_slice(next.objects()),
             Err(error) => return Err(error.into()),
         }
+        give_way(attempt).await;
     }
     // The objects are gone; their note stays for the next run.
     Ok(0)
