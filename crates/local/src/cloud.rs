@@ -22,6 +22,7 @@ use crate::gateway::{Gateway, Tokens};
 use crate::lambda::{FunctionConfig, Host, Invocation};
 use crate::s3::{KEY, S3};
 use crate::states::{Services, StateMachines, TaskError};
+use crate::storage_faults::StorageFaults;
 use crate::template::{self, Template};
 
 /// Instances of one function at the most; a laptop has few cores.
@@ -157,6 +158,7 @@ pub async fn start(config: CloudConfig) -> Result<RunningCloud, CloudError> {
         states: states.clone(),
         lambda: crate::lambda::router(host),
         bedrock: bedrock::router(bedrock),
+        faults: StorageFaults::default(),
     };
     let serving = vec![
         serve(aws_listener, aws_port::router(services), stopped.clone()),

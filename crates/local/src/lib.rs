@@ -10,4 +10,5 @@ pub mod lambda;
 mod s3;
 mod secrets;
 pub mod states;
+mod storage_faults;
 pub mod template;

@@ -17,13 +17,13 @@ const FAULT_BYTES: usize = 64 << 10;
 /// A body that is read only to be refused; S3's largest single PUT of ours is a segment.
 const BODY_BYTES: usize = 1 << 30;
 /// The code of a full disk. S3 has none, for it never fills; the functions take it for a refusal, which it is.
-pub const DISK_FULL: &str = "InsufficientStorage";
-pub const DISK_FULL_WORDS: &str =
+pub(crate) const DISK_FULL: &str = "InsufficientStorage";
+pub(crate) const DISK_FULL_WORDS: &str =
     "the disk that holds the laptop's data is full; free some space, then redrive the run";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Store {
+pub(crate) enum Store {
     S3,
     Dynamodb,
 }
@@ -86,7 +86,7 @@ fn codes(store: Store) -> &'static [(&'static str, u16)] {
 
 /// What strikes one call.
 #[derive(Debug)]
-pub enum Strike {
+pub(crate) enum Strike {
     /// Answer this, and do nothing.
     Before(Response<Body>),
     /// Do what was asked, then answer this.
@@ -95,11 +95,11 @@ pub enum Strike {
 
 /// The armed faults.
 #[derive(Debug, Clone, Default)]
-pub struct StorageFaults(Arc<Mutex<Vec<Fault>>>);
+pub(crate) struct StorageFaults(Arc<Mutex<Vec<Fault>>>);
 
 impl StorageFaults {
     /// Answers `/_local/storage-faults`.
-    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    pub(crate) async fn answer(&self, request: Request<Body>) -> Response<Body> {
         match *request.method() {
             Method::GET => reply(StatusCode::OK, json!(*self.lock()).to_string()),
             Method::DELETE => {
@@ -116,9 +116,10 @@ impl StorageFaults {
                     .and_then(|fault| self.arm(fault));
                 match armed {
                     Ok(()) => reply(StatusCode::NO_CONTENT, String::new()),
-                    Err(words) => {
-                        reply(StatusCode::BAD_REQUEST, json!({ "message": words }).to_string())
-                    }
+                    Err(words) => reply(
+                        StatusCode::BAD_REQUEST,
+                        json!({ "message": words }).to_string(),
+                    ),
                 }
             }
             _ => reply(StatusCode::METHOD_NOT_ALLOWED, String::new()),
@@ -137,7 +138,10 @@ impl StorageFaults {
             }
             _ => return Err("a fault needs an error, or disk_bytes for s3".to_owned()),
         }
-        if fault.share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+        if fault
+            .share
+            .is_some_and(|share| !(0.0..=1.0).contains(&share))
+        {
             return Err("share must be between 0 and 1".to_owned());
         }
         self.lock().push(fault);
@@ -145,7 +149,12 @@ impl StorageFaults {
     }
 
     /// What strikes this call, if anything does.
-    pub fn strike(&self, store: Store, method: &Method, headers: &HeaderMap) -> Option<Strike> {
+    pub(crate) fn strike(
+        &self,
+        store: Store,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Option<Strike> {
         let mut faults = self.lock();
         let mut of_store = faults.iter_mut().filter(|fault| fault.service == store);
         of_store.find_map(|fault| fault.turn(method, headers))
@@ -185,7 +194,11 @@ impl Fault {
         self.struck += 1;
         let wanted = self.error.as_deref().unwrap_or_default();
         let known = codes(self.service).iter();
-        let code = *known.copied().collect::<Vec<_>>().iter().find(|(code, _)| *code == wanted)?;
+        let code = *known
+            .copied()
+            .collect::<Vec<_>>()
+            .iter()
+            .find(|(code, _)| *code == wanted)?;
         let words = "asked for by /_local/storage-faults";
         let reply = match self.service {
             Store::S3 => s3_error(method, code, words),
@@ -199,7 +212,7 @@ impl Fault {
 }
 
 /// Reads a body that nobody wants, so that its connection can be kept.
-pub async fn drain(request: Request<Body>) {
+pub(crate) async fn drain(request: Request<Body>) {
     // What cannot be read ends with the connection.
     let _ = axum::body::to_bytes(request.into_body(), BODY_BYTES).await;
 }
@@ -267,9 +280,8 @@ mod tests {
     #[test]
     fn a_share_of_the_calls_is_struck_and_the_same_ones_each_time() {
         let struck = |seed: u64| -> Vec<u32> {
-            let faults = armed(
-                json!({"service": "s3", "error": "SlowDown", "share": 0.05, "seed": seed}),
-            );
+            let faults =
+                armed(json!({"service": "s3", "error": "SlowDown", "share": 0.05, "seed": seed}));
             let headers = HeaderMap::new();
             let calls = 0..10_000;
             calls
@@ -308,7 +320,10 @@ mod tests {
             assert!(refused.unwrap_err().contains(words), "{words}");
         };
         check(json!({"service": "s3", "error": "Oops"}), "SlowDown");
-        check(json!({"service": "dynamodb", "disk_bytes": 1}), "disk_bytes");
+        check(
+            json!({"service": "dynamodb", "disk_bytes": 1}),
+            "disk_bytes",
+        );
         check(json!({"service": "s3"}), "disk_bytes");
         check(
             json!({"service": "s3", "error": "SlowDown", "share": 2.0}),

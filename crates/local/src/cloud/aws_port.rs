@@ -12,6 +12,7 @@ use crate::gateway::caller;
 use crate::s3::S3;
 use crate::secrets::Secrets;
 use crate::states::StateMachines;
+use crate::storage_faults::{self, StorageFaults, Store, Strike};
 
 /// Step Functions' largest request is far below this.
 const STATES_BYTES: usize = 2 << 20;
@@ -24,6 +25,7 @@ pub(super) struct Services {
     pub states: StateMachines,
     pub lambda: Router,
     pub bedrock: Router,
+    pub faults: StorageFaults,
 }
 
 pub(super) fn router(services: Services) -> Router {
@@ -34,12 +36,15 @@ async fn dispatch(State(services): State<Services>, request: Request<Body>) -> R
     if let Err(foreign) = caller::check(request.headers()) {
         return refusal(StatusCode::FORBIDDEN, foreign.name(), &foreign.to_string());
     }
+    if request.uri().path() == "/_local/storage-faults" {
+        return services.faults.answer(request).await;
+    }
     if request.uri().path().starts_with("/_local/") {
         return oneshot(services.bedrock, request).await;
     }
     match service(&request).as_deref() {
-        Some("dynamodb") => services.dynamo.forward(request).await,
-        Some("s3") => services.s3.call(request).await,
+        Some("dynamodb") => store(&services, Store::Dynamodb, request).await,
+        Some("s3") => store(&services, Store::S3, request).await,
         Some("secretsmanager") => secrets(&services.secrets, request).await,
         Some("states") => states(&services.states, request).await,
         Some("lambda") => oneshot(services.lambda, request).await,
@@ -57,6 +62,26 @@ async fn dispatch(State(services): State<Services>, request: Request<Body>) -> R
             "the request is not signed; sign it with access key `outcrop` and secret `outcrop`",
         ),
     }
+}
+
+/// A request to a store, with the fault that strikes it.
+async fn store(services: &Services, store: Store, request: Request<Body>) -> Response<Body> {
+    let strike = services
+        .faults
+        .strike(store, request.method(), request.headers());
+    let struck = match strike {
+        Some(Strike::Before(reply)) => {
+            storage_faults::drain(request).await;
+            return reply;
+        }
+        Some(Strike::After(reply)) => Some(reply),
+        None => None,
+    };
+    let done = match store {
+        Store::Dynamodb => services.dynamo.forward(request).await,
+        Store::S3 => services.s3.call(request).await,
+    };
+    struck.unwrap_or(done)
 }
 
 async fn oneshot(router: Router, request: Request<Body>) -> Response<Body> {

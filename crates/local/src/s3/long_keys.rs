@@ -4,12 +4,16 @@
 //! about 120 bytes on. Longer keys are kept under a shorter one: their first folders, then `~` and a hash. A file
 //! `.key-<hash>` in the store's folder holds the key itself, for listings.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use axum::http::StatusCode;
 use s3s::dto::*;
-use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 use sha2::{Digest, Sha256};
+
+use crate::storage_faults::{DISK_FULL, DISK_FULL_WORDS};
 
 /// The longest name of a file. Source: every file system in use on Linux and macOS.
 const FILE_NAME_BYTES: usize = 255;
@@ -54,6 +58,27 @@ fn hash(key: &str) -> String {
         .collect()
 }
 
+/// A full disk under its name: as an internal error it would be tried again and again.
+fn told_if_full(error: S3Error) -> S3Error {
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        let full = |cause: &std::io::Error| {
+            matches!(
+                cause.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+            )
+        };
+        if cause.downcast_ref::<std::io::Error>().is_some_and(full) {
+            let code = S3ErrorCode::Custom(DISK_FULL.into());
+            let mut told = S3Error::with_message(code, DISK_FULL_WORDS);
+            told.set_status_code(StatusCode::INSUFFICIENT_STORAGE);
+            return told;
+        }
+        source = cause.source();
+    }
+    error
+}
+
 impl LongKeys {
     /// Keeps the key of a long one, so that listings can tell it.
     async fn remember(&self, bucket: &str, key: &str) -> S3Result<()> {
@@ -68,7 +93,7 @@ impl LongKeys {
         };
         written
             .await
-            .map_err(|error| s3_error!(error, InternalError))
+            .map_err(|error| told_if_full(s3_error!(error, InternalError)))
     }
 
     /// The key that a listed one stands for.
@@ -151,7 +176,7 @@ macro_rules! operations {
                 let input = &mut request.input;
                 self.remember(&input.bucket, &input.key).await?;
                 input.key = stored(&input.bucket, &input.key);
-                self.files.put_object(request).await
+                self.files.put_object(request).await.map_err(told_if_full)
             }
 
             async fn copy_object(&self, mut request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
@@ -161,7 +186,7 @@ macro_rules! operations {
                 if let CopySource::Bucket { bucket, key, .. } = &mut input.copy_source {
                     *key = stored(bucket, key).into();
                 }
-                self.files.copy_object(request).await
+                self.files.copy_object(request).await.map_err(told_if_full)
             }
 
             async fn upload_part_copy(&self, mut request: S3Request<UploadPartCopyInput>) -> S3Result<S3Response<UploadPartCopyOutput>> {

@@ -113,7 +113,15 @@ pub(super) fn close(journal: &Journal, entry: &Entry, finished: Finished, clock:
     let at_ms = clock.now_ms();
     let status = finished.status;
     let event = history::execution_finished(&finished);
-    if let Err(fault) = journal.finish(Finished { at_ms, ..finished }, event) {
+    if let Err(fault) = journal.finish(
+        Finished {
+            at_ms,
+            ..finished.clone()
+        },
+        event,
+    ) {
+        // Whoever asks is told what the file could not take.
+        entry.keep_unwritten(Finished { at_ms, ..finished });
         tracing::error!(
             execution = entry.name,
             fault.cause,
@@ -121,4 +129,41 @@ pub(super) fn close(journal: &Journal, entry: &Entry, finished: Finished, clock:
         );
     }
     entry.state.send_replace((status, Some(at_ms)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::states::execution::Entry;
+    use crate::states::store::Started;
+
+    /// The run said FAILED with `ExecutionEnded`, and only the log knew of the full disk.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_end_that_a_full_disk_did_not_take_is_told_all_the_same() {
+        let clock = Arc::new(Clock::system());
+        let started = Started {
+            name: "run".into(),
+            machine: "m".into(),
+            definition: "d".into(),
+            input: "{}".into(),
+            at_ms: 1,
+        };
+        let journal = Journal::over(full_disk(), Arc::clone(&clock));
+        let entry = Entry::new("run.jsonl".into(), &started, (Status::Running, None));
+        let Err(fault) = journal.resumed() else {
+            panic!("a full disk took a line");
+        };
+        close(&journal, &entry, failed(Status::Failed, fault), &clock);
+        let end = entry.unwritten().expect("an end");
+        assert_eq!(end.error.as_deref(), Some(crate::states::store::DISK_FULL));
+        let cause = end.cause.unwrap_or_default();
+        assert!(cause.contains("disk"), "{cause}");
+    }
+
+    #[cfg(target_os = "linux")]
+    fn full_disk() -> std::fs::File {
+        let open = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        open.expect("a device that is always full")
+    }
 }

@@ -16,7 +16,7 @@ use super::drive::{close, drive, failed};
 use super::fault::Fault;
 use super::history::Trail;
 use super::run::{Checkpoints, Frame, Identity, Run};
-use super::store::{self, Journal, Record, Started, Status};
+use super::store::{self, Finished, Journal, Record, Started, Status};
 use super::{Services, StatesError, arn};
 
 /// Times that an execution goes on from the same state before it is given up.
@@ -57,6 +57,8 @@ pub(super) struct Entry {
     /// Status and, once ended, the time.
     pub state: watch::Sender<(Status, Option<u64>)>,
     pub stop_asked: watch::Sender<Option<Stop>>,
+    /// An end that its file did not take.
+    unwritten: Mutex<Option<Finished>>,
 }
 
 /// Why an execution was stopped, in the words of the one who stopped it.
@@ -325,7 +327,7 @@ impl Executions {
 }
 
 impl Entry {
-    fn new(path: PathBuf, started: &Started, state: (Status, Option<u64>)) -> Self {
+    pub fn new(path: PathBuf, started: &Started, state: (Status, Option<u64>)) -> Self {
         Self {
             machine: started.machine.clone(),
             name: started.name.clone(),
@@ -333,7 +335,17 @@ impl Entry {
             started_ms: started.at_ms,
             state: watch::Sender::new(state),
             stop_asked: watch::Sender::new(None),
+            unwritten: Mutex::new(None),
         }
+    }
+
+    /// Keeps an end that is on no disk, for those who ask while this process lives.
+    pub fn keep_unwritten(&self, finished: Finished) {
+        *lock(&self.unwritten) = Some(finished);
+    }
+
+    pub fn unwritten(&self) -> Option<Finished> {
+        lock(&self.unwritten).clone()
     }
 
     pub fn arn(&self) -> String {

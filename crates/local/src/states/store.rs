@@ -17,6 +17,9 @@ use super::clock::{Clock, epoch_seconds};
 use super::expression::Variables;
 use super::fault::{Fault, RUNTIME};
 
+/// The error of an execution whose file the disk did not take. Nothing of AWS's: its disks do not fill.
+pub(super) const DISK_FULL: &str = "Outcrop.DiskFull";
+
 /// Most events of one execution (Step Functions service quotas, "Maximum execution history size").
 pub(super) const MAX_EVENTS: u64 = 25_000;
 
@@ -191,6 +194,16 @@ impl Journal {
         Ok(Self { clock, writer })
     }
 
+    /// A journal over an open file.
+    #[cfg(test)]
+    pub fn over(file: File, clock: Arc<Clock>) -> Self {
+        let writer = Mutex::new(Writer {
+            file,
+            last_event: 0,
+        });
+        Self { clock, writer }
+    }
+
     /// Goes on with the file of an interrupted execution, after its last whole line.
     pub fn reopen(path: &Path, record: &Record, clock: Arc<Clock>) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).open(path)?;
@@ -242,7 +255,13 @@ impl Journal {
     fn write<T>(&self, act: impl FnOnce(&mut Writer, u64) -> io::Result<T>) -> Result<T, Fault> {
         act(&mut self.lock(), self.clock.now_ms()).map_err(|error| {
             let cause = format!("The execution's file cannot be written: {error}");
-            Fault::fatal(RUNTIME, cause)
+            match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    let words = "The disk that holds the laptop's data is full; free some space";
+                    Fault::fatal(DISK_FULL, format!("{words}. {cause}"))
+                }
+                _ => Fault::fatal(RUNTIME, cause),
+            }
         })
     }
 

@@ -91,7 +91,8 @@ pub(super) async fn describe(executions: &Executions, request: OneExecution) -> 
     reply.insert("redriveStatus".to_owned(), json!("NOT_REDRIVABLE"));
     let reason = "Executions here resume by themselves and are not redriven by request.";
     reply.insert("redriveStatusReason".to_owned(), json!(reason));
-    let ended = record.finished.filter(|_| reply.contains_key("stopDate"));
+    let end = record.finished.or_else(|| entry.unwritten());
+    let ended = end.filter(|_| reply.contains_key("stopDate"));
     let Some(finished) = ended else {
         return Ok(Value::Object(reply));
     };
