@@ -207,6 +207,28 @@ impl Instance {
             .await;
         assert!(reply.unwrap().status().is_success());
     }
+
+    /// Makes the local S3 or DynamoDB fail as told.
+    pub async fn storage_fault(&self, fault: &Value) {
+        let url = format!("{}/_local/storage-faults", self.aws);
+        let reply = self.client.post(url).json(fault).send().await.unwrap();
+        assert!(reply.status().is_success(), "{:?}", reply.text().await);
+    }
+
+    /// The faults of S3 and DynamoDB with what they struck.
+    pub async fn storage_faults(&self) -> Value {
+        let url = format!("{}/_local/storage-faults", self.aws);
+        let reply = self.client.get(url).send().await.unwrap();
+        reply.json().await.unwrap()
+    }
+
+    pub async fn clear_faults(&self) {
+        for path in ["faults", "storage-faults"] {
+            let url = format!("{}/_local/{path}", self.aws);
+            let reply = self.client.delete(url).send().await.unwrap();
+            assert!(reply.status().is_success());
+        }
+    }
 }
 
 impl Drop for Instance {

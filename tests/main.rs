@@ -16,6 +16,7 @@ mod conversation;
 mod durability;
 mod entries;
 mod evidence;
+mod faults;
 mod guard_stream;
 mod guards;
 mod index;

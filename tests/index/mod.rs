@@ -4,7 +4,7 @@
 mod compaction;
 mod parts;
 mod snapshots;
-mod unreliable;
+pub mod unreliable;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -15,22 +15,41 @@ pub enum Moment {
     After,
 }
 
+/// Who is told that another writer was first, whatever they write of a manifest.
+pub async fn open_contended(behind: &str) -> String {
+    serve(Door {
+        behind: behind.to_owned(),
+        client: reqwest::Client::new(),
+        moment: Moment::Before,
+        left: AtomicUsize::new(usize::MAX),
+        contended: true,
+    })
+    .await
+}
+
 struct Door {
     behind: String,
     client: reqwest::Client,
     moment: Moment,
     /// Writes until the one that fails; it and all that follow fail.
     left: AtomicUsize,
+    contended: bool,
 }
 
 /// Opens a door that lets `writes` writes through. Answers its address.
 pub async fn open(behind: &str, writes: usize, moment: Moment) -> String {
-    let door = Arc::new(Door {
+    serve(Door {
         behind: behind.to_owned(),
         client: reqwest::Client::new(),
         moment,
         left: AtomicUsize::new(writes),
-    });
+        contended: false,
+    })
+    .await
+}
+
+async fn serve(door: Door) -> String {
+    let door = Arc::new(door);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let router = Router::new().fallback(pass).with_state(door);
@@ -61,6 +80,9 @@ async fn pass(State(door): State<Arc<Door>>, request: Request) -> Response<Body>
         return broken();
     }
     let body = to_bytes(body, usize::MAX).await.unwrap();
+    if door.contended && writes && body.windows(10).any(|part| part == b"\"MANIFEST\"") {
+        return conflict();
+    }
     let reply = door
         .client
         .request(head.method, format!("{}{}", door.behind, head.uri))
@@ -78,4 +100,15 @@ async fn pass(State(door): State<Arc<Door>>, request: Request) -> Response<Body>
     *answer.headers_mut() = reply.headers().clone();
     *answer.body_mut() = Body::from(reply.bytes().await.unwrap());
     answer
+}
+
+/// As DynamoDB says that a condition does not hold.
+fn conflict() -> Response<Body> {
+    let kind = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
+    let body = serde_json::json!({"__type": kind, "message": "The conditional request failed"});
+    let mut reply = Response::new(Body::from(body.to_string()));
+    *reply.status_mut() = StatusCode::BAD_REQUEST;
+    let json = axum::http::HeaderValue::from_static("application/x-amz-json-1.0");
+    reply.headers_mut().insert("content-type", json);
+    reply
 }

@@ -58,6 +58,8 @@ pub struct Settings {
     pub embed_model: String,
     /// Components of an embedding.
     pub embed_dimensions: u32,
+    /// What the account may ask of the embedding model, where that is not AWS's default.
+    pub embed_quota: EmbedQuota,
     /// Who finds the passages of a space that says nothing else.
     pub retriever: RetrieverSetting,
     /// The guardrail that questions, answers and documents go through; without one nothing is guarded.
@@ -74,8 +76,10 @@ pub struct Settings {
     pub request_limits: RequestLimits,
     /// Tokens of one answer at the most.
     pub answer_tokens: u32,
-    /// SDK attempts after the first. 0 inside ingestion steps, where the state machine retries.
+    /// SDK attempts after the first, of calls to storage.
     pub sdk_retries: u32,
+    /// SDK attempts after the first, of calls to models. 0 inside ingestion steps, where the state machine retries.
+    pub model_retries: u32,
     /// Bounds of the index files.
     pub index: IndexSettings,
     /// What agents may write, and how long it is remembered.
@@ -89,6 +93,15 @@ pub struct Settings {
     pub(crate) local: bool,
 }
 
+/// What an account may ask of the embedding model in a minute: `None` is AWS's default for the model, 0 any number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EmbedQuota {
+    /// `OUTCROP_EMBED_TOKENS_PER_MINUTE`.
+    pub tokens_per_minute: Option<u64>,
+    /// `OUTCROP_EMBED_REQUESTS_PER_MINUTE`.
+    pub requests_per_minute: Option<u64>,
+}
+
 /// How long a model is waited for. All are below the functions' own time of 900 s, so that a silent model is told by
 /// its name and not as a function that was killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +113,11 @@ pub struct ModelTimeouts {
     /// The whole call with its retries, or the whole stream; `OUTCROP_MODEL_OPERATION_TIMEOUT_SECONDS`, 600 by default.
     pub operation: Duration,
 }
+
+/// Attempts after the first of a step's call to storage.
+const STEP_STORAGE_RETRIES: u32 = 3;
+/// The longest pause before the first of them; it doubles, and each is drawn between nothing and its length.
+const STORAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest of them, in seconds.
 const MODEL_TIMEOUT_SECONDS: u64 = 870;
@@ -166,7 +184,15 @@ impl Settings {
 
     /// The same settings with another number of SDK attempts after the first.
     pub fn with_sdk_retries(mut self, sdk_retries: u32) -> Self {
-        self.sdk_retries = sdk_retries;
+        (self.sdk_retries, self.model_retries) = (sdk_retries, sdk_retries);
+        self
+    }
+
+    /// The settings of ingestion steps. Models are left to the state machine's retries, which know of quotas. Calls to
+    /// storage are retried where they fail, within the SDK's budget: a step makes hundreds of them, and one that began
+    /// anew for each would never end. See docs/decisions/034-one-retry-for-each-fault.md.
+    pub fn for_steps(mut self) -> Self {
+        (self.sdk_retries, self.model_retries) = (STEP_STORAGE_RETRIES, 0);
         self
     }
 
@@ -203,6 +229,10 @@ impl Settings {
             },
             embed_model: required("OUTCROP_EMBED_MODEL", "amazon.titan-embed-text-v2:0")?,
             embed_dimensions: dimensions(&required("OUTCROP_EMBED_DIMENSIONS", "1024")?)?,
+            embed_quota: EmbedQuota {
+                tokens_per_minute: number("OUTCROP_EMBED_TOKENS_PER_MINUTE", &lookup, "300000")?,
+                requests_per_minute: number("OUTCROP_EMBED_REQUESTS_PER_MINUTE", &lookup, "6000")?,
+            },
             retriever: retriever(lookup("OUTCROP_RETRIEVER"))?,
             guardrail: guardrail(&lookup)?,
             guard_mode: guard_mode(lookup("OUTCROP_GUARD_MODE"))?,
@@ -216,6 +246,7 @@ impl Settings {
             },
             answer_tokens: answer_tokens(&lookup)?,
             sdk_retries: 2,
+            model_retries: 2,
             index: index_settings(&lookup)?,
             agents: AgentSettings {
                 session_writes: whole("OUTCROP_SESSION_WRITES", &lookup, 20, "20")?,
@@ -376,6 +407,17 @@ fn whole(
     })
 }
 
+/// The same where leaving it out means something else than any number does.
+fn number(
+    variable: &'static str,
+    lookup: impl Fn(&str) -> Option<String>,
+    example: &'static str,
+) -> Result<Option<u64>, ConfigError> {
+    let text = lookup(variable).filter(|value| !value.is_empty());
+    text.map(|_| whole(variable, &lookup, 0, example))
+        .transpose()
+}
+
 fn answer_tokens(lookup: &impl Fn(&str) -> Option<String>) -> Result<u32, ConfigError> {
     let variable = "OUTCROP_ANSWER_TOKENS";
     let tokens = whole(variable, lookup, 1_024, "1024")?;
@@ -440,7 +482,11 @@ pub(crate) fn sdk_config(settings: &Settings) -> SdkConfig {
                 .connect_timeout(Duration::from_secs(3))
                 .build(),
         )
-        .retry_config(RetryConfig::standard().with_max_attempts(settings.sdk_retries + 1))
+        .retry_config(
+            RetryConfig::standard()
+                .with_initial_backoff(STORAGE_PAUSE)
+                .with_max_attempts(settings.sdk_retries + 1),
+        )
         .http_client(http_client(settings));
     if let Ok(name) = AppName::new("outcrop") {
         builder = builder.app_name(name);

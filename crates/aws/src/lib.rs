@@ -15,6 +15,7 @@ pub mod states;
 pub mod telemetry;
 pub mod web;
 
+use aws_sdk_dynamodb::config::http::HttpResponse;
 use config::Settings;
 
 pub use retriever::{FILTER_KEYS, NoRetriever, RetrieverSetting};
@@ -94,15 +95,15 @@ impl Aws {
 }
 
 /// Sorts an SDK error into ours: the error's code decides, transport failures count as busy.
-pub(crate) fn classify<E, R>(
+pub(crate) fn classify<E>(
     service: &'static str,
-    error: aws_sdk_dynamodb::error::SdkError<E, R>,
+    error: aws_sdk_dynamodb::error::SdkError<E, HttpResponse>,
 ) -> AwsError
 where
     E: aws_sdk_dynamodb::error::ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    R: std::fmt::Debug + Send + Sync + 'static,
 {
     use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+    let status = error.raw_response().map(|reply| reply.status().as_u16());
     let code = error.code().unwrap_or_default().to_owned();
     let message = error.message().unwrap_or_default().to_owned();
     let transport = matches!(
@@ -133,6 +134,8 @@ where
         | "ServiceUnavailable"
         | "RequestTimeout" => AwsError::Busy { service, detail },
         _ if transport => AwsError::Busy { service, detail },
+        // A reply to HEAD says nothing but its status.
+        "" if matches!(status, Some(429 | 500..=504)) => AwsError::Busy { service, detail },
         _ => AwsError::Refused { service, detail },
     }
 }

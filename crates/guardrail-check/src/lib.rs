@@ -18,7 +18,7 @@ pub const ROUTES: &[Route] = &[Route {
     path: "/v1/guardrail/check",
 }];
 
-/// A client without retries for steps, which the state machine retries, and one with retries for HTTP.
+/// A client for steps, whose calls to models the state machine retries, and one for HTTP.
 pub struct Service {
     steps: Aws,
     http: Aws,
@@ -26,7 +26,7 @@ pub struct Service {
 
 impl Service {
     pub fn new(settings: aws::config::Settings) -> Arc<Self> {
-        let steps = Aws::new(settings.clone().with_sdk_retries(0));
+        let steps = Aws::new(settings.clone().for_steps());
         Arc::new(Self {
             steps,
             http: Aws::new(settings),

@@ -14,8 +14,7 @@ use serde_json::Value;
 
 pub use routes::ROUTES;
 
-/// What this function's requests use: a client without retries for steps, because the state machine retries them and
-/// retries must not multiply; and one with retries for HTTP.
+/// What this function's requests use: a client for steps, whose calls to models the state machine retries; and one for HTTP.
 pub struct Service {
     steps: Aws,
     http: Aws,
@@ -23,7 +22,7 @@ pub struct Service {
 
 impl Service {
     pub fn new(settings: aws::config::Settings) -> Arc<Self> {
-        let steps = Aws::new(settings.clone().with_sdk_retries(0));
+        let steps = Aws::new(settings.clone().for_steps());
         Arc::new(Self {
             steps,
             http: Aws::new(settings),

@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod models;
 pub mod names;
 pub mod orders;
+pub mod pace;
 mod paging;
 pub mod problem;
 pub mod prompt;

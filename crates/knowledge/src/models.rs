@@ -18,7 +18,7 @@ pub struct Capabilities {
     pub temperature: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
     #[expect(
@@ -27,13 +27,51 @@ struct Table {
     )]
     version: u32,
     models: Vec<Capabilities>,
+    prices: PriceList,
+    embedders: Vec<Embedder>,
 }
 
-static TABLE: LazyLock<Vec<Capabilities>> = LazyLock::new(|| {
-    serde_json::from_str::<Table>(include_str!("../../../infra/models.json"))
-        .map(|table| table.models)
-        .unwrap_or_default()
+/// Where prices come from and when they held.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PriceList {
+    pub as_of: String,
+    pub region: String,
+    pub currency: String,
+    pub source: String,
+}
+
+/// What an embedding model costs, and what AWS grants an account of it by default. Accounts differ; the settings say so.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Embedder {
+    contains: String,
+    pub usd_per_million_tokens: f64,
+    pub tokens_per_minute: u64,
+    pub requests_per_minute: u64,
+}
+
+impl Embedder {
+    /// What so many tokens cost.
+    pub fn usd(&self, tokens: u64) -> f64 {
+        tokens as f64 * self.usd_per_million_tokens / 1e6
+    }
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../../infra/models.json")).unwrap_or_default()
 });
+
+/// The row of an embedding model; `None` for one that the table does not know, as on a laptop.
+pub fn embedder(model: &str) -> Option<&'static Embedder> {
+    let mut rows = TABLE.embedders.iter();
+    rows.find(|row| model.contains(&row.contains))
+}
+
+/// Where the prices come from.
+pub fn price_list() -> &'static PriceList {
+    &TABLE.prices
+}
 
 /// The capabilities of a model, profile or router; of an id that says nothing about its model, the least.
 pub fn capabilities(model: &str) -> Capabilities {
@@ -43,6 +81,7 @@ pub fn capabilities(model: &str) -> Capabilities {
         temperature: false,
     };
     TABLE
+        .models
         .iter()
         .find(|row| model.contains(&row.contains))
         .cloned()
@@ -108,6 +147,22 @@ mod tests {
     }
 
     #[test]
+    fn embedders_have_prices_and_quotas() {
+        let check = |model: &str, usd_of_a_million: Option<f64>| {
+            let found = embedder(model).map(|row| row.usd(1_000_000));
+            assert_eq!(found, usd_of_a_million, "{model}");
+        };
+        check("amazon.titan-embed-text-v2:0", Some(0.02));
+        check("cohere.embed-v4:0", Some(0.12));
+        check("us.cohere.embed-v4:0", Some(0.12));
+        check("cohere.embed-multilingual-v3", Some(0.10));
+        check("local.minilm-l6-v2", None);
+        assert!(price_list().source.starts_with("https://"));
+        let limited = |row: &Embedder| row.tokens_per_minute > 0 && row.requests_per_minute > 0;
+        assert!(TABLE.embedders.iter().all(limited));
+    }
+
+    #[test]
     fn models_are_found_by_their_id() {
         let check = |model: &str, citations: bool| {
             assert_eq!(capabilities(model).citations, citations, "{model}");
@@ -122,6 +177,6 @@ mod tests {
         let opaque = "arn:aws:bedrock:us-east-1:000000000000:application-inference-profile/abc";
         assert!(!capabilities(opaque).temperature, "the least");
         assert!(capabilities("amazon.nova-lite-v1:0").temperature);
-        assert!(!TABLE.is_empty());
+        assert!(!TABLE.models.is_empty());
     }
 }

@@ -10,13 +10,13 @@ use serde_json::json;
 
 use crate::KnowledgeError;
 use crate::access::Caller;
-use crate::limits;
 use crate::paging::{self, Visible};
 use crate::roles::Role;
 use crate::spaces::{self, Entered};
+use crate::sync::Estimate;
 use crate::sync::changes::{self, PlannedChange};
 use crate::sync::rows::{BatchDocument, BatchRow, DocumentRow, DocumentStatus, RunRow, RunStatus};
-use crate::under_way;
+use crate::{limits, models, under_way};
 
 /// The error that the state machine gives a run whose plan the brake stopped.
 pub(crate) const BRAKE_PULLED: &str = "BrakePulled";
@@ -80,10 +80,46 @@ pub struct Run {
     /// Failures of documents that the caller may not read.
     #[serde(skip_serializing_if = "is_zero")]
     pub hidden_failures: usize,
+    /// What the run will embed, told before it does; of runs over the whole source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<EstimateView>,
     pub embedding_tokens: u64,
+    /// What they cost, by the price list; none for a model without a price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding_usd: Option<f64>,
     pub started_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
+}
+
+/// What a run will embed, and what that costs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EstimateView {
+    #[serde(flatten)]
+    pub estimate: Estimate,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd_per_1000_documents: Option<f64>,
+    /// Which price list, and of when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prices: Option<String>,
+}
+
+impl EstimateView {
+    fn of(aws: &Aws, estimate: Estimate) -> Self {
+        let price = models::embedder(&aws.settings.embed_model);
+        let usd = price.map(|price| price.usd(estimate.tokens));
+        let list = models::price_list();
+        Self {
+            usd,
+            usd_per_1000_documents: usd
+                .filter(|_| estimate.documents > 0)
+                .map(|usd| usd * 1000.0 / estimate.documents as f64),
+            prices: price.map(|_| format!("{}, {}, {}", list.source, list.region, list.as_of)),
+            estimate,
+        }
+    }
 }
 
 fn is_zero(count: &usize) -> bool {
@@ -250,6 +286,9 @@ pub async fn get(aws: &Aws, run_id: &str, caller: &Caller) -> Result<Run, Knowle
         more_failures,
         hidden_failures,
         embedding_tokens: documents.1,
+        embedding_usd: models::embedder(&aws.settings.embed_model)
+            .map(|price| price.usd(documents.1)),
+        estimate: row.estimate.map(|estimate| EstimateView::of(aws, estimate)),
         ..view(row)
     })
 }
@@ -467,7 +506,9 @@ fn view(row: RunRow) -> Run {
         failures: Vec::new(),
         more_failures: false,
         hidden_failures: 0,
+        estimate: None,
         embedding_tokens: 0,
+        embedding_usd: None,
         started_at: clock::rfc3339(row.started_at_ms),
         finished_at: row.finished_at_ms.map(clock::rfc3339),
     }

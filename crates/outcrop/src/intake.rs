@@ -219,8 +219,13 @@ async fn run_to_end(
 async fn wait(api: &Api, run_id: &str) -> Result<Value, Failure> {
     let bar = output::progress(1, "ingesting");
     let begun = Instant::now();
+    let mut told = false;
     loop {
         let run = api.get(&format!("/v1/runs/{run_id}")).await?;
+        if !told && let Some(words) = estimate(&run) {
+            bar.suspend(|| output::note(&words));
+            told = true;
+        }
         let counts = &run["counts"];
         let count = |field: &str| counts[field].as_u64().unwrap_or_default();
         let (waiting, ready) = (count("pending"), count("embedded"));
@@ -237,6 +242,42 @@ async fn wait(api: &Api, run_id: &str) -> Result<Value, Failure> {
         let pause = (begun.elapsed() / 10).clamp(FIRST_POLL, LAST_POLL);
         tokio::time::sleep(pause).await;
     }
+}
+
+/// What a run will embed and what that costs, in one line; `None` where it embeds nothing or does not say.
+fn estimate(run: &Value) -> Option<String> {
+    let estimate = &run["estimate"];
+    let count = |field: &str| estimate[field].as_u64().unwrap_or_default();
+    if count("passages") == 0 {
+        return None;
+    }
+    let price = match (
+        estimate["usd"].as_f64(),
+        estimate["usd_per_1000_documents"].as_f64(),
+    ) {
+        (Some(usd), Some(of_1000)) => format!(
+            ", ${usd:.4} (${of_1000:.4} for 1,000 documents; {})",
+            text(estimate, "prices")
+        ),
+        _ => String::new(),
+    };
+    Some(format!(
+        "about {} passages with {} tokens to embed{price}; from {} of {} documents",
+        count("passages"),
+        count("tokens"),
+        count("sampled"),
+        count("documents"),
+    ))
+}
+
+/// What a run has embedded and what that cost; nothing where it embedded nothing.
+fn embedded(run: &Value) -> Option<String> {
+    let tokens = run["embedding_tokens"]
+        .as_u64()
+        .filter(|tokens| *tokens > 0)?;
+    let usd = run["embedding_usd"].as_f64();
+    let price = usd.map_or_else(String::new, |usd| format!(", ${usd:.4}"));
+    Some(format!("embedded {tokens} tokens{price}\n"))
 }
 
 /// A run's status, its counts, and each document that did not get through.
@@ -267,6 +308,7 @@ pub fn run_report(run: &Value) -> String {
         text(run, "run_id"),
         told.join(", ")
     );
+    report.extend(embedded(run));
     if let Some(reason) = run["reason"].as_str() {
         report.push_str(&format!("{}: {reason}\n", text(run, "error")));
     }
@@ -314,6 +356,22 @@ mod tests {
         check(&["PARTIAL"], 0, INCOMPLETE);
         check(&["FAILED", "STOPPED"], 0, FAILED);
         check(&[], 2, FAILED);
+    }
+
+    #[test]
+    fn what_a_run_costs_is_told_before_and_after() {
+        let run = json!({
+            "run_id": "default.01", "status": "SUCCEEDED", "counts": {"planned": 9, "published": 9},
+            "estimate": {"documents": 9, "passages": 20, "tokens": 5_000, "sampled": 4, "usd": 0.0001,
+                "usd_per_1000_documents": 0.0111, "prices": "https://example.com, us-east-1, 2026-11"},
+            "embedding_tokens": 5_100, "embedding_usd": 0.000102,
+        });
+        insta::assert_snapshot!(estimate(&run).unwrap(), @"about 20 passages with 5000 tokens to embed, $0.0001 ($0.0111 for 1,000 documents; https://example.com, us-east-1, 2026-11); from 4 of 9 documents");
+        insta::assert_snapshot!(run_report(&run), @r"
+        SUCCEEDED default.01: 9 planned, 9 published
+        embedded 5100 tokens, $0.0001
+        ");
+        assert_eq!(estimate(&json!({})), None);
     }
 
     #[test]

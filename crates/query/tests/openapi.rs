@@ -19,10 +19,11 @@ use knowledge::guard::{Finding, GuardCheckReply, GuardReport, Verdict};
 use knowledge::http::Route;
 use knowledge::limits::Limits;
 use knowledge::roles::{Role, Roles};
-use knowledge::runs::{Counts, Failure, Run, RunPage};
+use knowledge::runs::{Counts, EstimateView, Failure, Run, RunPage};
 use knowledge::search::{SearchReply, SearchResult};
 use knowledge::sources::{SourcePage, SourceRun, SourceSetting, SourceView};
 use knowledge::spaces::Space;
+use knowledge::sync::Estimate;
 use knowledge::sync::rows::{DocumentStatus, RunStatus, Screening, ScreeningFinding};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -488,11 +489,22 @@ fn runs_have_the_fields_described() {
         failures: Vec::new(),
         more_failures: false,
         hidden_failures: 0,
+        estimate: None,
         embedding_tokens: 0,
+        embedding_usd: None,
         started_at: text(),
         finished_at: None,
     };
+    let estimate = |usd: Option<f64>| EstimateView {
+        estimate: Estimate::default(),
+        usd,
+        usd_per_1000_documents: usd,
+        prices: usd.map(|_| text()),
+    };
+    check(&api, "Estimate", &estimate(Some(1.0)), &estimate(None));
     let full = Run {
+        estimate: Some(estimate(None)),
+        embedding_usd: Some(1.0),
         counts: Some(Counts::default()),
         error: Some(text()),
         reason: Some(text()),

@@ -8,6 +8,8 @@ use super::{Bedrock, BedrockError, classify};
 
 /// Titan calls in flight at once; each carries one text.
 const TITAN_IN_FLIGHT: usize = 8;
+/// Cohere calls in flight at once.
+const COHERE_IN_FLIGHT: usize = 2;
 /// Texts in one Cohere call. Source: Amazon Bedrock User Guide, Cohere Embed.
 const COHERE_TEXTS: usize = 96;
 
@@ -35,30 +37,78 @@ impl Bedrock {
         texts: &[String],
         purpose: EmbedPurpose,
     ) -> Result<Embeddings, BedrockError> {
-        let parts: Vec<Embeddings> = if self.embed_model.contains("cohere.") {
-            let calls: Vec<_> = texts
-                .chunks(COHERE_TEXTS)
-                .map(|texts| self.embed_cohere(texts, purpose))
-                .collect();
-            stream::iter(calls).buffered(2).try_collect().await?
-        } else {
-            let calls: Vec<_> = texts.iter().map(|text| self.embed_titan(text)).collect();
-            stream::iter(calls)
-                .buffered(TITAN_IN_FLIGHT)
-                .try_collect()
-                .await?
+        let calls = self.calls(texts, purpose);
+        let parts: Vec<Embeddings> = stream::iter(calls)
+            .buffered(self.calls_in_flight())
+            .try_collect()
+            .await?;
+        Ok(Embeddings {
+            tokens: parts.iter().map(|part| part.tokens).sum(),
+            vectors: parts.into_iter().flat_map(|part| part.vectors).collect(),
+        })
+    }
+
+    /// Embeds texts call by call, whatever becomes of the other calls: for each call, in order, what came of the next
+    /// [`Bedrock::texts_per_call`] texts.
+    pub async fn embed_each(
+        &self,
+        texts: &[String],
+        purpose: EmbedPurpose,
+    ) -> Vec<Result<Embeddings, BedrockError>> {
+        let calls = self.calls(texts, purpose);
+        stream::iter(calls)
+            .buffered(self.calls_in_flight())
+            .collect()
+            .await
+    }
+
+    /// How many texts one call to the embedding model takes.
+    pub fn texts_per_call(&self) -> usize {
+        match self.is_cohere() {
+            true => COHERE_TEXTS,
+            false => 1,
+        }
+    }
+
+    fn calls_in_flight(&self) -> usize {
+        match self.is_cohere() {
+            true => COHERE_IN_FLIGHT,
+            false => TITAN_IN_FLIGHT,
+        }
+    }
+
+    fn is_cohere(&self) -> bool {
+        self.embed_model.contains("cohere.")
+    }
+
+    fn calls<'a>(
+        &'a self,
+        texts: &'a [String],
+        purpose: EmbedPurpose,
+    ) -> Vec<impl Future<Output = Result<Embeddings, BedrockError>> + 'a> {
+        let calls = texts.chunks(self.texts_per_call());
+        calls.map(|texts| self.embed_call(texts, purpose)).collect()
+    }
+
+    async fn embed_call(
+        &self,
+        texts: &[String],
+        purpose: EmbedPurpose,
+    ) -> Result<Embeddings, BedrockError> {
+        let found = match texts {
+            [text] if !self.is_cohere() => self.embed_titan(text).await?,
+            texts => self.embed_cohere(texts, purpose).await?,
         };
-        let tokens = parts.iter().map(|part| part.tokens).sum();
-        let vectors: Vec<Vec<f32>> = parts.into_iter().flat_map(|part| part.vectors).collect();
         let expected = self.embed_dimensions as usize;
-        if let Some(other) = vectors.iter().find(|vector| vector.len() != expected) {
+        let other = found.vectors.iter().find(|vector| vector.len() != expected);
+        if let Some(other) = other {
             let detail = format!(
                 "its embedding has {} components, the settings say {expected}",
                 other.len()
             );
             return Err(self.refused(detail));
         }
-        Ok(Embeddings { vectors, tokens })
+        Ok(found)
     }
 
     async fn embed_titan(&self, text: &str) -> Result<Embeddings, BedrockError> {

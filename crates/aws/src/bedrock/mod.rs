@@ -11,6 +11,7 @@ use aws_config::SdkConfig;
 use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::config::{Builder, StalledStreamProtectionConfig};
 use aws_sdk_bedrockruntime::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use crate::config::{ModelTimeouts, Settings};
@@ -88,6 +89,7 @@ impl Bedrock {
         // for longer. Silence within a stream has its own bound here.
         let config = Builder::from(sdk)
             .timeout_config(waits)
+            .retry_config(RetryConfig::standard().with_max_attempts(settings.model_retries + 1))
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
         Self {

@@ -20,6 +20,7 @@
 //! | a write that an agent made | `WRITE#<digest of session, action and arguments>` | `WRITE` |
 //! | count of an agent's writes | `WRITES#<digest of session or principal>` | `DAY#<yyyy-mm-dd>` |
 //! | requests of a minute | `RATE#<space>#<digest of the caller, or all>` | `MINUTE#<minutes since the epoch>` |
+//! | pace of a model | `PACE#<digest of the model>` | `PACE` |
 //! | audit entry | `AUDIT#<space>#<yyyy-mm-dd>` | `ENTRY#<entry id>` |
 //! | answer | `ANSWER#<answer id>` | `ANSWER` |
 //! | conversation | `CONVERSATION#<conversation id>` | `CONVERSATION` |
@@ -83,6 +84,9 @@ pub enum Named {
         space: String,
         digest: String,
         minute: u64,
+    },
+    Pace {
+        digest: String,
     },
     Audit {
         space: String,
@@ -322,6 +326,11 @@ pub fn rate(space: &str, digest: &str, minute: u64) -> Key {
     plain(format!("RATE#{space}#{digest}"), format!("MINUTE#{minute}"))
 }
 
+/// `digest` is of lowercase letters and digits.
+pub fn pace(digest: &str) -> Key {
+    plain(format!("PACE#{digest}"), "PACE".into())
+}
+
 pub fn audit_partition(space: &str, day: &str) -> String {
     format!("AUDIT#{space}#{day}")
 }
@@ -447,6 +456,10 @@ fn parse_actions(partition: &str, sort: &str) -> Option<Named> {
                 minute,
             })
         }
+        "PACE" => {
+            let digest = is_plain_id(rest).then(|| rest.to_owned())?;
+            (sort == "PACE").then_some(Named::Pace { digest })
+        }
         "AUDIT" => {
             let (space, day) = rest.split_once('#')?;
             let entry_id = id_after(sort, ENTRY_PREFIX)?;
@@ -562,12 +575,13 @@ mod tests {
             check(order(&space, &number), Named::Order { space: space.clone(), number });
             let minute = u64::from(day.bytes().map(u32::from).sum::<u32>()) * 1_000_003;
             check(rate(&space, &digest, minute), Named::Rate { space: space.clone(), digest: digest.clone(), minute });
+            check(pace(&digest), Named::Pace { digest: digest.clone() });
             check(writes(&digest, &day), Named::Writes { digest, day: day.clone() });
             check(audit(&space, &day, &entry_id), Named::Audit { space, day, entry_id });
         }
 
         #[test]
-        fn no_two_kinds_share_a_key(partition in "(ORDER|TICKET|ABOUT|WRITE|WRITES|RATE|AUDIT|RUN|SPACE)#[a-z0-9#.-]{1,20}", sort in "(ORDER|TICKET|WRITE|RUN|NOTE#|FLAG#|ENTRY#|DAY#|MINUTE#|BATCH#)[a-z0-9-]{0,12}") {
+        fn no_two_kinds_share_a_key(partition in "(ORDER|TICKET|ABOUT|WRITE|WRITES|RATE|PACE|AUDIT|RUN|SPACE)#[a-z0-9#.-]{1,20}", sort in "(ORDER|TICKET|WRITE|PACE|RUN|NOTE#|FLAG#|ENTRY#|DAY#|MINUTE#|BATCH#)[a-z0-9-]{0,12}") {
             let rebuilt = match parse(&partition, &sort) {
                 Some(Named::Order { space, number }) => order(&space, &number),
                 Some(Named::Ticket { ticket_id }) => ticket(&ticket_id),
@@ -575,6 +589,7 @@ mod tests {
                 Some(Named::Flag { document_id, flag_id }) => flag(&document_id, &flag_id),
                 Some(Named::Write { digest }) => write(&digest),
                 Some(Named::Writes { digest, day }) => writes(&digest, &day),
+                Some(Named::Pace { digest }) => pace(&digest),
                 Some(Named::Rate { space, digest, minute }) => rate(&space, &digest, minute),
                 Some(Named::Audit { space, day, entry_id }) => audit(&space, &day, &entry_id),
                 Some(Named::Run { run_id }) => run(&run_id),

@@ -17,7 +17,7 @@ use crate::digest::sha256_hex;
 use crate::names::{self, Sidecar};
 
 /// A document that went through, or the reason why not: (name, words).
-type Outcome = Result<(SegmentDocument, String), (&'static str, String)>;
+pub(super) type Outcome = Result<(SegmentDocument, String), (&'static str, String)>;
 
 pub(super) async fn extract_batch(
     aws: &Aws,
@@ -168,7 +168,7 @@ fn updated_row(
     }
 }
 
-async fn extract_one(
+pub(super) async fn extract_one(
     aws: &Aws,
     space: &str,
     item: &PlannedDocument,

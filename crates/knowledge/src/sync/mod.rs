@@ -10,6 +10,7 @@ mod asking;
 pub(crate) mod changes;
 mod compact;
 mod embedding;
+mod estimate;
 mod extraction;
 #[cfg(test)]
 mod machine_tests;
@@ -30,6 +31,7 @@ use aws::{Aws, AwsError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use estimate::Estimate;
 use rows::PlannedDocument;
 pub use vectors::write as write_vectors;
 

@@ -15,7 +15,7 @@ use super::rows::{
     BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, RunRow, RunStatus,
     objects,
 };
-use super::{StepError, redrive, refuse_other_embedder};
+use super::{StepError, estimate, redrive, refuse_other_embedder};
 use crate::names;
 use crate::runs;
 use crate::sources::{self, Fetched};
@@ -73,7 +73,7 @@ pub(super) struct Difference {
 }
 
 pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
-    let run = runs::row(aws, run_id).await?;
+    let mut run = runs::row(aws, run_id).await?;
     // A plan that was made is followed: what was brought in since would not be planned again.
     if let Some(outcome) = run.plan {
         return Ok(outcome);
@@ -123,6 +123,10 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     };
     let mut difference = compare(&wanted, rows, &mut sources);
     changes::write(aws, run_id, std::mem::take(&mut difference.changes)).await?;
+    if run.documents.is_none() && run.redrive_of.is_none() {
+        let found = estimate::estimate(aws, &difference.process, &difference.rows).await?;
+        run.estimate = Some(found);
+    }
     if let Some(stop) = stop(aws, &run, &difference) {
         return stopped(aws, run, &difference, outside, stop).await;
     }

@@ -6,6 +6,8 @@ use aws::RetrieverSetting;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::estimate::Estimate;
+
 /// How a document stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -249,6 +251,9 @@ pub struct RunRow {
     /// What the state machine was told of the plan, once it was made: a plan is made once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Value>,
+    /// What the run will embed, told before it does; of runs over the whole source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
     /// Whether Verify has seen them gone.
     #[serde(default)]
     pub deletions_verified: bool,
@@ -284,6 +289,7 @@ impl RunRow {
             unchanged: 0,
             deleted: 0,
             plan: None,
+            estimate: None,
             deletions_verified: false,
             redrive_of: None,
             redriven_by: None,
@@ -383,6 +389,10 @@ pub mod objects {
 
     pub fn screened(run_id: &str, batch_id: &str) -> String {
         format!("runs/{run_id}/batches/{batch_id}.screened.json")
+    }
+
+    pub fn vectors(run_id: &str, batch_id: &str) -> String {
+        format!("runs/{run_id}/vectors/{batch_id}.json")
     }
 
     pub fn part(run_id: &str, batch_id: &str) -> String {

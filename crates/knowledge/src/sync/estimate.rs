@@ -1,0 +1,189 @@
+//! What a run will embed, told before it does: some of its documents are extracted and cut as they will be, and what their
+//! bytes came to is carried over to the others of their kind.
+
+use std::collections::BTreeMap;
+
+use aws::Aws;
+use aws::dynamo::keys;
+use retrieval::chunk;
+use serde::{Deserialize, Serialize};
+
+use super::rows::{DocumentRow, PlannedDocument};
+use super::{StepError, extraction};
+
+/// Documents of one kind that are looked at, and how many kinds at the most.
+const SAMPLES: usize = 4;
+const KINDS: usize = 6;
+/// Larger documents are not looked at: a plan is not an extraction.
+const SAMPLE_BYTES: u64 = 4 << 20;
+
+/// What a run will embed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estimate {
+    pub documents: u64,
+    pub passages: u64,
+    /// As BERT's tokenizer counts; the model has its own, and its bill says so.
+    pub tokens: u64,
+    /// How many documents were looked at for it.
+    pub sampled: u64,
+}
+
+/// What bytes came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Yield {
+    documents: u64,
+    bytes: u64,
+    passages: u64,
+    tokens: u64,
+}
+
+/// Estimates what embedding `documents` takes; `rows` are theirs, with their sizes.
+pub(super) async fn estimate(
+    aws: &Aws,
+    documents: &[PlannedDocument],
+    rows: &[DocumentRow],
+) -> Result<Estimate, StepError> {
+    let sizes: BTreeMap<&str, u64> = rows
+        .iter()
+        .map(|row| (row.document_id.as_str(), row.bytes))
+        .collect();
+    let bytes_of = |one: &PlannedDocument| sizes.get(one.document_id.as_str()).copied();
+    let mut kinds: BTreeMap<String, (u64, Vec<&PlannedDocument>)> = BTreeMap::new();
+    for one in documents {
+        let (bytes, of_kind) = kinds.entry(kind(&one.name)).or_default();
+        *bytes += bytes_of(one).unwrap_or_default();
+        of_kind.push(one);
+    }
+    let mut kinds: Vec<(u64, Vec<&PlannedDocument>)> = kinds.into_values().collect();
+    kinds.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+    let mut parts = Vec::new();
+    for (at, (bytes, of_kind)) in kinds.into_iter().enumerate() {
+        let mut sample = Yield::default();
+        let small = |one: &&PlannedDocument| bytes_of(one).is_some_and(|size| size <= SAMPLE_BYTES);
+        let of_kind: Vec<&PlannedDocument> = of_kind.into_iter().filter(small).collect();
+        if at < KINDS {
+            for one in evenly(&of_kind, SAMPLES) {
+                look_at(aws, one, bytes_of(one).unwrap_or_default(), &mut sample).await?;
+            }
+        }
+        parts.push((bytes, sample));
+    }
+    Ok(carried_over(documents.len() as u64, &parts))
+}
+
+/// The extension, in lowercase; a name without one is of the kind of those without one.
+fn kind(name: &str) -> String {
+    let file = name.rsplit('/').next().unwrap_or_default();
+    let extension = file.rsplit_once('.').map(|(_, extension)| extension);
+    extension.unwrap_or_default().to_lowercase()
+}
+
+/// Up to `count` of `all`, as far from each other as can be.
+fn evenly<T>(all: &[T], count: usize) -> impl Iterator<Item = &T> {
+    let count = count.min(all.len());
+    (0..count).map(move |number| &all[number * all.len() / count])
+}
+
+/// Extracts and cuts one document; what is refused comes to nothing, as it will in the run.
+async fn look_at(
+    aws: &Aws,
+    one: &PlannedDocument,
+    bytes: u64,
+    sample: &mut Yield,
+) -> Result<(), StepError> {
+    let space = keys::space_of(&one.document_id).unwrap_or_default();
+    let (outcome, _) = extraction::extract_one(aws, space, one).await?;
+    sample.documents += 1;
+    sample.bytes += bytes;
+    if let Ok((document, _)) = outcome {
+        let texts = document.passages.iter();
+        let texts = texts.map(|one| retrieval::embedded_text(&document.title, &one.passage));
+        sample.passages += document.passages.len() as u64;
+        sample.tokens += texts
+            .map(|text| chunk::count_tokens(&text) as u64)
+            .sum::<u64>();
+    }
+    Ok(())
+}
+
+/// Each part's bytes at the yield of its sample; those without one at the yield of all.
+fn carried_over(documents: u64, parts: &[(u64, Yield)]) -> Estimate {
+    let mut all = Yield::default();
+    for (_, sample) in parts {
+        all.documents += sample.documents;
+        all.bytes += sample.bytes;
+        all.passages += sample.passages;
+        all.tokens += sample.tokens;
+    }
+    let mut estimate = Estimate {
+        documents,
+        sampled: all.documents,
+        ..Estimate::default()
+    };
+    for (bytes, sample) in parts {
+        let sample = if sample.bytes > 0 { sample } else { &all };
+        let share = |amount: u64| match sample.bytes {
+            0 => 0,
+            of => (u128::from(amount) * u128::from(*bytes)).div_ceil(u128::from(of)) as u64,
+        };
+        estimate.passages += share(sample.passages);
+        estimate.tokens += share(sample.tokens);
+    }
+    estimate
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_speak_for_their_kind() {
+        let sample = |documents, bytes, passages, tokens| Yield {
+            documents,
+            bytes,
+            passages,
+            tokens,
+        };
+        let check = |parts: &[(u64, Yield)], passages: u64, tokens: u64, sampled: u64| {
+            let expected = Estimate {
+                documents: 9,
+                passages,
+                tokens,
+                sampled,
+            };
+            assert_eq!(carried_over(9, parts), expected);
+        };
+        check(&[], 0, 0, 0);
+        check(&[(1_000, sample(1, 100, 2, 50))], 20, 500, 1);
+        let two = [(1_000, sample(1, 100, 2, 50)), (500, sample(2, 500, 0, 0))];
+        check(&two, 20, 500, 3);
+        // A kind without a sample is like all.
+        check(
+            &[(100, sample(1, 100, 2, 50)), (100, sample(0, 0, 0, 0))],
+            4,
+            100,
+            1,
+        );
+        check(&[(100, sample(1, 0, 0, 0))], 0, 0, 1);
+    }
+
+    #[test]
+    fn samples_lie_far_apart() {
+        let check = |count: usize, wanted: usize, expected: &[usize]| {
+            let all: Vec<usize> = (0..count).collect();
+            let found: Vec<usize> = evenly(&all, wanted).copied().collect();
+            assert_eq!(found, expected);
+        };
+        check(0, 4, &[]);
+        check(3, 4, &[0, 1, 2]);
+        check(100, 4, &[0, 25, 50, 75]);
+    }
+
+    #[test]
+    fn kinds_are_extensions() {
+        let check = |name: &str, expected: &str| assert_eq!(kind(name), expected, "{name}");
+        check("a/b.c/manual.PDF", "pdf");
+        check("a.b/README", "");
+        check("notes.tar.gz", "gz");
+    }
+}
