@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use aws::dynamo::keys;
 use knowledge::sync::rows::{DocumentRow, DocumentStatus, PlannedDocument, RunRow};
+use knowledge::pace::{self, Ask};
 use knowledge::sync::{Step, StepError, run_step};
 use knowledge::{manifest, names};
 use serde_json::{Value, json};
@@ -327,4 +328,82 @@ async fn a_clock_that_jumps_back_stops_nothing() {
     let pace: Value = space.aws.table.get(&key).await.unwrap().unwrap();
     let spoken_ms = pace["spoken_for_us"].as_u64().unwrap() / 1000;
     assert!(spoken_ms < now_ms + ahead, "{pace}");
+}
+
+/// Twenty children at once: each speaks for its own time, and none for another's.
+#[tokio::test]
+async fn the_pace_is_shared_without_a_lost_write() {
+    let instance = Instance::start().await;
+    let limited = [
+        ("OUTCROP_EMBED_TOKENS_PER_MINUTE", "0"),
+        ("OUTCROP_EMBED_REQUESTS_PER_MINUTE", "600000"),
+    ];
+    let space = Space::of(&instance.aws, "default", &limited);
+    let digest = knowledge::digest::short_id(&["embed", "amazon.titan-embed-text-v2:0"], 20);
+    let key = keys::pace(&digest);
+    let ask = Ask {
+        requests: 10,
+        tokens: 1_000,
+    };
+    pace::take(&space.aws, ask).await.unwrap();
+    let before: Value = space.aws.table.get(&key).await.unwrap().unwrap();
+    let taken = (0..20).map(|_| pace::take(&space.aws, ask));
+    for taken in futures_util::future::join_all(taken).await {
+        taken.unwrap();
+    }
+    let after: Value = space.aws.table.get(&key).await.unwrap().unwrap();
+    let number = |row: &Value, field: &str| row[field].as_u64().unwrap();
+    assert_eq!(number(&after, "version"), number(&before, "version") + 20);
+    // Ten calls at 600,000 a minute are a millisecond.
+    let spoken = number(&after, "spoken_for_us") - number(&before, "spoken_for_us");
+    assert!(spoken >= 20 * 1_000, "{spoken}");
+
+    pace::slow_down(&space.aws).await;
+    let slowed: Value = space.aws.table.get(&key).await.unwrap().unwrap();
+    assert_eq!(number(&slowed, "held_back"), 500, "{slowed}");
+    // A model without a quota is not paced.
+    let unlimited = Space::of(
+        &instance.aws,
+        "default",
+        &[
+            ("OUTCROP_EMBED_TOKENS_PER_MINUTE", "0"),
+            ("OUTCROP_EMBED_REQUESTS_PER_MINUTE", "0"),
+        ],
+    );
+    pace::take(&unlimited.aws, ask).await.unwrap();
+    let untouched: Value = space.aws.table.get(&key).await.unwrap().unwrap();
+    assert_eq!(untouched, slowed);
+}
+
+/// Documents of one size: what a dry run says is what a run then does.
+#[tokio::test]
+async fn what_a_run_will_embed_is_told_before_it_begins() {
+    let instance = Instance::start().await;
+    let space = Space::on(&instance, "default");
+    let words = "The marmot sleeps below the stones until the snow melts. ".repeat(120);
+    let names: Vec<String> = (0..30).map(|number| format!("{number:02}.txt")).collect();
+    let documents: Vec<(&str, &str)> = names
+        .iter()
+        .map(|name| (name.as_str(), words.as_str()))
+        .collect();
+    space.put(&documents).await;
+    let body = json!({"dry_run": true});
+    let dry = instance.post("/v1/runs", &body).await.body;
+    let dry = instance.finished(dry["run_id"].as_str().unwrap()).await;
+    let run = super::sync(&instance).await;
+    assert_eq!(run["status"], "SUCCEEDED", "{run}");
+    assert_eq!(run["estimate"], dry["estimate"]);
+    let estimate = &dry["estimate"];
+    assert_eq!((&estimate["documents"], &estimate["sampled"]), (&json!(30), &json!(4)));
+    let listed = instance.get("/v1/documents?limit=200").await.body;
+    let passages = listed["documents"].as_array().unwrap().iter();
+    let passages: u64 = passages.map(|one| one["passages"].as_u64().unwrap()).sum();
+    assert_eq!(estimate["passages"], passages);
+    // Two tokenizers count: BERT's before, the model's after.
+    let number = |value: &Value| value.as_f64().unwrap();
+    let ratio = number(&estimate["tokens"]) / number(&run["embedding_tokens"]);
+    assert!((0.7..1.3).contains(&ratio), "{ratio}");
+    let price = number(&estimate["usd"]) / number(&run["embedding_usd"]);
+    assert!((price - ratio).abs() < 1e-6, "{price} {ratio}");
+    assert!(estimate["prices"].as_str().unwrap().contains("aws.amazon.com"));
 }

@@ -70,6 +70,8 @@ pub struct Settings {
     pub admins: Vec<String>,
     /// The share of a space's documents, in percent, that a run over the whole source deletes without being told to.
     pub brake_percent: u64,
+    /// Batches of one run that are brought through side by side; the quota of the embedding model is kept whatever this is.
+    pub ingest_concurrency: u64,
     /// Days that answers and conversations are kept for those who asked; 0: not at all.
     pub history_days: u64,
     /// Requests in a minute, for spaces that say nothing else.
@@ -114,6 +116,8 @@ pub struct ModelTimeouts {
     pub operation: Duration,
 }
 
+/// Until a reply of a store begins, what is sent included: without a bound a lost reply holds a step for all of its time.
+const STORAGE_READ: Duration = Duration::from_secs(60);
 /// Attempts after the first of a step's call to storage.
 const STEP_STORAGE_RETRIES: u32 = 3;
 /// The longest pause before the first of them; it doubles, and each is drawn between nothing and its length.
@@ -134,6 +138,9 @@ pub struct RequestLimits {
 const CALLER_REQUESTS: &str = "OUTCROP_CALLER_REQUESTS_PER_MINUTE";
 /// The longest answer that may be configured, in tokens.
 const ANSWER_TOKENS: u64 = 16_384;
+
+/// The most children of one distributed Map. Source: Step Functions service quotas.
+const INGEST_CONCURRENCY: u64 = 10_000;
 
 /// How much of the index a function keeps, and how long replaced index files stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,6 +246,7 @@ impl Settings {
             // Set and empty: nobody but whom the spaces name.
             admins: listed(lookup("OUTCROP_ADMINS").or_else(|| Some(ACCOUNT.to_owned()))),
             brake_percent: whole("OUTCROP_BRAKE_PERCENT", &lookup, 20, "20")?,
+            ingest_concurrency: ingest_concurrency(&lookup)?,
             history_days: whole("OUTCROP_HISTORY_DAYS", &lookup, 30, "30")?,
             request_limits: RequestLimits {
                 caller_per_minute: whole(CALLER_REQUESTS, &lookup, 0, "600")?,
@@ -418,6 +426,19 @@ fn number(
         .transpose()
 }
 
+fn ingest_concurrency(lookup: &impl Fn(&str) -> Option<String>) -> Result<u64, ConfigError> {
+    let variable = "OUTCROP_INGEST_CONCURRENCY";
+    let number = whole(variable, lookup, 10, "10")?;
+    if (1..=INGEST_CONCURRENCY).contains(&number) {
+        return Ok(number);
+    }
+    Err(ConfigError {
+        variable,
+        problem: format!("is {number}, not from 1 to {INGEST_CONCURRENCY}"),
+        example: "10",
+    })
+}
+
 fn answer_tokens(lookup: &impl Fn(&str) -> Option<String>) -> Result<u32, ConfigError> {
     let variable = "OUTCROP_ANSWER_TOKENS";
     let tokens = whole(variable, lookup, 1_024, "1024")?;
@@ -480,6 +501,7 @@ pub(crate) fn sdk_config(settings: &Settings) -> SdkConfig {
         .timeout_config(
             TimeoutConfig::builder()
                 .connect_timeout(Duration::from_secs(3))
+                .read_timeout(STORAGE_READ)
                 .build(),
         )
         .retry_config(

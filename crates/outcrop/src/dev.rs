@@ -90,6 +90,8 @@ async fn start(arguments: &DevArguments) -> Result<RunningCloud, Failure> {
     parameters.insert("Admins".to_owned(), "user:local".to_owned());
     // Nobody but its owner pays for a laptop; spaces may set limits to try them.
     parameters.insert("CallerRequestsPerMinute".to_owned(), "0".to_owned());
+    // Functions of a laptop share its processors.
+    parameters.insert("IngestConcurrency".to_owned(), "4".to_owned());
     // The laptop's embedder has no quota.
     for quota in ["EmbedTokensPerMinute", "EmbedRequestsPerMinute"] {
         parameters.insert(quota.to_owned(), "0".to_owned());

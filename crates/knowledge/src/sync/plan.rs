@@ -167,6 +167,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         "bucket": aws.bucket.name(),
         "plan_key": objects::plan(run_id),
         "to_move": moved.len(),
+        "concurrency": aws.settings.ingest_concurrency,
         "to_process": difference.process.len(),
         "to_delete": difference.delete.len(),
         "unchanged": difference.unchanged,

@@ -584,9 +584,19 @@ function batches(files) {
 function runLine(text) {
   const line = el("p", { textContent: text });
   const failures = el("ul", {});
-  $("runs").prepend(el("div", { className: "run" }, line, failures));
+  const box = el("div", { className: "run" }, line, failures);
+  $("runs").prepend(box);
   return {
     say: (message) => (line.textContent = message),
+    /** Offers to do again what failed; once. */
+    offer: (again) => {
+      const button = el("button", { type: "button", textContent: "Try what failed again" });
+      button.addEventListener("click", () => {
+        button.remove();
+        again();
+      });
+      box.append(button);
+    },
     fail: (...reasons) => failures.replaceChildren(...reasons.map((reason) => el("li", { className: "warning", textContent: reason }))),
   };
 }
@@ -624,9 +634,24 @@ async function followRun(runId, names, line) {
     const summary = counts.map(([kind, count]) => `${number(count)} ${kind}`).join(", ");
     line.say(`${names}: ${words(run.status)}${summary ? `, ${summary}` : ""}${run.reason ? `. ${run.reason}` : ""}`);
     line.fail(...(run.failures ?? []).map((failure) => `${failure.name}: ${failure.reason ?? failure.error}${failure.reason && failure.error ? ` (${failure.error})` : ""}`));
-    if (RUN_ENDED.has(run.status)) return;
+    if (RUN_ENDED.has(run.status)) {
+      if (run.counts?.failed > 0) line.offer(() => redrive(runId, names, line));
+      return;
+    }
     await new Promise((resolve) => setTimeout(resolve, wait));
   }
+}
+
+/** Does again what a run left undone, in the run's own line. */
+async function redrive(runId, names, line) {
+  try {
+    const reply = await call(`/v1/runs/${encodeURIComponent(runId)}/redrive`, { method: "POST" });
+    await followRun((await reply.json()).run_id, names, line);
+  } catch (error) {
+    line.say(`${names}: ${error.problem?.title ?? "not tried again"}`);
+    line.fail(error.message);
+  }
+  await refresh();
 }
 
 // ---- Wiring ---------------------------------------------------------------
