@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use aws::dynamo::keys;
-use knowledge::sync::rows::{DocumentRow, DocumentStatus, PlannedDocument, RunRow};
 use knowledge::pace::{self, Ask};
+use knowledge::sync::rows::{DocumentRow, DocumentStatus, PlannedDocument, RunRow};
 use knowledge::sync::{Step, StepError, run_step};
 use knowledge::{manifest, names};
 use serde_json::{Value, json};
@@ -394,7 +394,10 @@ async fn what_a_run_will_embed_is_told_before_it_begins() {
     assert_eq!(run["status"], "SUCCEEDED", "{run}");
     assert_eq!(run["estimate"], dry["estimate"]);
     let estimate = &dry["estimate"];
-    assert_eq!((&estimate["documents"], &estimate["sampled"]), (&json!(30), &json!(4)));
+    assert_eq!(
+        (&estimate["documents"], &estimate["sampled"]),
+        (&json!(30), &json!(4))
+    );
     let listed = instance.get("/v1/documents?limit=200").await.body;
     let passages = listed["documents"].as_array().unwrap().iter();
     let passages: u64 = passages.map(|one| one["passages"].as_u64().unwrap()).sum();
@@ -405,5 +408,10 @@ async fn what_a_run_will_embed_is_told_before_it_begins() {
     assert!((0.7..1.3).contains(&ratio), "{ratio}");
     let price = number(&estimate["usd"]) / number(&run["embedding_usd"]);
     assert!((price - ratio).abs() < 1e-6, "{price} {ratio}");
-    assert!(estimate["prices"].as_str().unwrap().contains("aws.amazon.com"));
+    assert!(
+        estimate["prices"]
+            .as_str()
+            .unwrap()
+            .contains("aws.amazon.com")
+    );
 }
