@@ -39,6 +39,7 @@ pub(crate) fn read(text: &str, limits: &Limits) -> Result<Extracted, ExtractErro
         text: out,
         title,
         format: Format::Json,
+        pages: Vec::new(),
         headings: Vec::new(),
     })
 }

@@ -3,7 +3,7 @@
 //! Magic bytes settle binary formats. Among the text formats a name is believed unless the content
 //! says plainly otherwise, because every one of them is also valid plain text.
 
-use crate::{ExtractError, Format, json};
+use crate::{ExtractError, Format, json, mail, package};
 
 /// How much of a file is looked at to decide whether it is text.
 const HEAD_BYTES: usize = 8_192;
@@ -29,12 +29,13 @@ pub fn content_type(file_name: &str) -> &'static str {
         "jsonl" | "ndjson" => "application/x-ndjson",
         "csv" => "text/csv",
         "tsv" | "tab" => "text/tab-separated-values",
-        extension => unread(extension).map_or("application/octet-stream", |(_, media)| media),
+        "eml" => "message/rfc822",
+        extension => binary(extension).map_or("application/octet-stream", |(_, media)| media),
     }
 }
 
-/// Extensions of well-known formats without a reader: what they are called, and their media type.
-fn unread(extension: &str) -> Option<(&'static str, &'static str)> {
+/// Extensions of well-known binary formats: what they are called, and their media type.
+fn binary(extension: &str) -> Option<(&'static str, &'static str)> {
     Some(match extension {
         "pdf" => ("a PDF document", "application/pdf"),
         "doc" => ("a Word document", "application/msword"),
@@ -71,10 +72,100 @@ fn unread(extension: &str) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// Refuses what is certainly not text, naming what it really is.
-pub(crate) fn refuse_binary(bytes: &[u8], file_name: &str) -> Result<(), ExtractError> {
+/// How far before its mark a PDF file may have something else, as readers allow.
+const PDF_MARK_BYTES: usize = 1_024;
+
+/// The format that the bytes themselves name, or none for text. A message is named by its header.
+///
+/// # Errors
+/// What is certainly neither text nor a format with a reader is refused, naming what it really is.
+pub(crate) fn of_bytes(bytes: &[u8], file_name: &str) -> Result<Option<Format>, ExtractError> {
     let named = extension(file_name);
-    let promised = unread(&named);
+    if is_pdf(bytes, &named) {
+        return Ok(Some(Format::Pdf));
+    }
+    if bytes.starts_with(b"PK\x03\x04") {
+        return of_archive(bytes, &named).map(Some);
+    }
+    if bytes.starts_with(&OLE) && has_utf16(bytes, "EncryptedPackage") {
+        return Err(ExtractError::EncryptedDocument {
+            format: "Office document",
+        });
+    }
+    refuse_binary(bytes, &named)?;
+    // A name of another text format is believed: a page may quote a message.
+    let named_message = matches!(named.as_str(), "eml" | "mht" | "mhtml");
+    let may_be_message = named_message || matches!(text_format(&named), None | Some(Format::Text));
+    if may_be_message && mail::is_message(bytes, named_message) {
+        return Ok(Some(Format::Email));
+    }
+    Ok(None)
+}
+
+/// The mark of files in Microsoft's older container, which also holds encrypted documents of the newer ones.
+const OLE: [u8; 8] = [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];
+
+fn has_utf16(bytes: &[u8], word: &str) -> bool {
+    let wide: Vec<u8> = word.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    memchr::memmem::find(bytes, &wide).is_some()
+}
+
+fn is_pdf(bytes: &[u8], named: &str) -> bool {
+    let mark = b"%PDF-";
+    if bytes.starts_with(mark) || bytes.trim_ascii_start().starts_with(mark) {
+        return true;
+    }
+    let head = &bytes[..bytes.len().min(PDF_MARK_BYTES)];
+    named == "pdf" && memchr::memmem::find(head, mark).is_some()
+}
+
+/// What an archive is by its parts.
+fn of_archive(bytes: &[u8], named: &str) -> Result<Format, ExtractError> {
+    let names = package::names(bytes);
+    let holds = |part: &str| names.iter().any(|name| name == part);
+    if holds("word/document.xml") {
+        return Ok(Format::Docx);
+    }
+    if holds("ppt/presentation.xml") {
+        return Ok(Format::Pptx);
+    }
+    if holds("xl/workbook.xml") {
+        return Ok(Format::Xlsx);
+    }
+    let declared = package::small_part(bytes, "mimetype").unwrap_or_default();
+    if declared.trim() == "application/epub+zip"
+        || holds("META-INF/container.xml") && named == "epub"
+    {
+        return Ok(Format::Epub);
+    }
+    let promised = [
+        ("docx", "DOCX"),
+        ("pptx", "PPTX"),
+        ("xlsx", "XLSX"),
+        ("epub", "EPUB"),
+    ];
+    if let Some((_, format)) = promised.iter().find(|(extension, _)| *extension == named) {
+        return Err(ExtractError::MalformedDocument {
+            format,
+            reason: if names.is_empty() {
+                "its archive is damaged".to_owned()
+            } else {
+                "its archive holds something else".to_owned()
+            },
+        });
+    }
+    let found = match declared.trim() {
+        "application/vnd.oasis.opendocument.text" => "an OpenDocument text",
+        mime if mime.starts_with("application/vnd.oasis.opendocument") => "an OpenDocument file",
+        _ => "a ZIP archive",
+    };
+    Err(refusal(named, "zip", found.to_owned()))
+}
+
+/// Refuses what is certainly not text, naming what it really is.
+fn refuse_binary(bytes: &[u8], named: &str) -> Result<(), ExtractError> {
+    let named = named.to_owned();
+    let promised = binary(&named);
     let textual = looks_textual(bytes);
     match magic(bytes, textual) {
         Some((actual, found)) => Err(refusal(&named, actual, found)),
@@ -95,10 +186,10 @@ pub(crate) fn refuse_binary(bytes: &[u8], file_name: &str) -> Result<(), Extract
 /// another format's name it is a mismatch.
 fn refusal(named: &str, actual: &str, found: String) -> ExtractError {
     let honest = named == actual
-        || unread(named).is_some_and(|(what, _)| what == found || is_container(named, actual))
-        || (unread(named).is_none() && text_format(named).is_none());
+        || binary(named).is_some_and(|(what, _)| what == found || is_container(named, actual))
+        || (binary(named).is_none() && text_format(named).is_none());
     if honest {
-        let found = unread(named).map_or(found, |(what, _)| what.to_owned());
+        let found = binary(named).map_or(found, |(what, _)| what.to_owned());
         return ExtractError::UnsupportedFormat { found };
     }
     ExtractError::ContentMismatch {
@@ -122,7 +213,6 @@ fn is_container(named: &str, actual: &str) -> bool {
 /// taken for a binary format only on the signatures of formats that are themselves written in text.
 fn magic(bytes: &[u8], textual: bool) -> Option<(&'static str, String)> {
     let written_in_text = [
-        ("%PDF-", "pdf", "a PDF document"),
         ("{\\rtf", "rtf", "a Rich Text document"),
         ("%!PS-Adobe", "ps", "a PostScript document"),
     ];
@@ -139,7 +229,7 @@ fn magic(bytes: &[u8], textual: bool) -> Option<(&'static str, String)> {
     if kind.matcher_type() == infer::MatcherType::Text || bytes.starts_with(&[0xff, 0xfe]) {
         return None;
     }
-    let what = match unread(kind.extension()) {
+    let what = match binary(kind.extension()) {
         Some((what, _)) => what.to_owned(),
         None if kind.extension() == "elf" => "an ELF program".to_owned(),
         None => format!("{} data", kind.mime_type()),

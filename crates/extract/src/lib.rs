@@ -6,13 +6,19 @@
 //! never exhaust the stack.
 
 mod decode;
+mod epub;
 mod html;
 mod json;
 mod kind;
+mod mail;
 mod markdown;
+mod office;
+mod package;
+mod pdf;
 mod plain;
 mod refusal;
 mod tabular;
+mod xml;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +40,18 @@ pub enum Format {
     Json,
     /// Comma-, semicolon-, tab- or pipe-separated values.
     Csv,
+    /// PDF with a layer of text.
+    Pdf,
+    /// A Word document (Office Open XML).
+    Docx,
+    /// A PowerPoint presentation (Office Open XML).
+    Pptx,
+    /// An Excel workbook (Office Open XML).
+    Xlsx,
+    /// An EPUB book.
+    Epub,
+    /// An e-mail message (RFC 5322).
+    Email,
 }
 
 impl Format {
@@ -46,6 +64,12 @@ impl Format {
             Self::Html => "HTML",
             Self::Json => "JSON",
             Self::Csv => "CSV",
+            Self::Pdf => "PDF",
+            Self::Docx => "DOCX",
+            Self::Pptx => "PPTX",
+            Self::Xlsx => "XLSX",
+            Self::Epub => "EPUB",
+            Self::Email => "e-mail",
         }
     }
 }
@@ -73,6 +97,10 @@ pub struct Extracted {
     pub format: Format,
     /// The headings in document order.
     pub headings: Vec<Heading>,
+    /// Byte offsets at which the pages of a PDF document or the slides of a presentation begin, in order; none in other
+    /// formats. A page without text begins where the next one does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pages: Vec<usize>,
 }
 
 /// How much one document may ask of the machine.
@@ -82,8 +110,14 @@ pub struct Limits {
     pub max_bytes: usize,
     /// Largest extracted text, in bytes of UTF-8. Default 50 MB.
     pub max_text_bytes: usize,
-    /// Deepest nesting of HTML blocks or JSON values. Default 512, where browsers stop nesting too.
+    /// Deepest nesting of HTML blocks, JSON values or XML elements. Default 512, where browsers stop nesting too.
     pub max_nesting: usize,
+    /// Most pages of a PDF document or slides of a presentation. Default 5,000.
+    pub max_pages: usize,
+    /// Most bytes that the parts of an Office file or a book may have once unpacked. Default 150 MB.
+    pub max_unpacked_bytes: usize,
+    /// Most drawing operators and characters of a PDF document. Default 60 million; the longest manuals have 15.
+    pub max_operators: usize,
 }
 
 impl Default for Limits {
@@ -92,6 +126,9 @@ impl Default for Limits {
             max_bytes: 50_000_000,
             max_text_bytes: 50_000_000,
             max_nesting: 512,
+            max_pages: 5_000,
+            max_unpacked_bytes: 150_000_000,
+            max_operators: 60_000_000,
         }
     }
 }
@@ -111,24 +148,42 @@ pub fn extract(bytes: &[u8], file_name: &str, limits: &Limits) -> Result<Extract
     if bytes.is_empty() {
         return Err(ExtractError::EmptyDocument);
     }
-    kind::refuse_binary(bytes, file_name)?;
-    let text = decode::decode(bytes, file_name)?;
-    if is_blank(&text) {
-        return Err(ExtractError::EmptyDocument);
-    }
-    refuse_long(text.len(), limits)?;
-    let extracted = match kind::of_text(&text, file_name) {
-        Format::Text => plain::read(text),
-        Format::Markdown => markdown::read(text),
-        Format::Html => html::read(&text, limits)?,
-        Format::Json => json::read(&text, limits)?,
-        Format::Csv => tabular::read(&text, file_name, limits)?,
+    let extracted = match kind::of_bytes(bytes, file_name)? {
+        Some(format) => read_binary(format, bytes, limits)?,
+        None => read_text(bytes, file_name, limits)?,
     };
     if is_blank(&extracted.text) {
         return Err(ExtractError::EmptyDocument);
     }
     refuse_long(extracted.text.len(), limits)?;
     Ok(extracted)
+}
+
+fn read_text(bytes: &[u8], file_name: &str, limits: &Limits) -> Result<Extracted, ExtractError> {
+    let text = decode::decode(bytes, file_name)?;
+    if is_blank(&text) {
+        return Err(ExtractError::EmptyDocument);
+    }
+    refuse_long(text.len(), limits)?;
+    match kind::of_text(&text, file_name) {
+        Format::Markdown => Ok(markdown::read(text)),
+        Format::Html => html::read(&text, limits),
+        Format::Json => json::read(&text, limits),
+        Format::Csv => tabular::read(&text, file_name, limits),
+        _ => Ok(plain::read(text)),
+    }
+}
+
+/// Reads a format that is recognised by its bytes.
+fn read_binary(format: Format, bytes: &[u8], limits: &Limits) -> Result<Extracted, ExtractError> {
+    match format {
+        Format::Docx => office::docx::read(bytes, limits),
+        Format::Pptx => office::pptx::read(bytes, limits),
+        Format::Xlsx => office::xlsx::read(bytes, limits),
+        Format::Epub => epub::read(bytes, limits),
+        Format::Email => mail::read(bytes, limits),
+        _ => pdf::read(bytes, limits),
+    }
 }
 
 /// Whether nothing in the text can be seen: white space, byte-order marks and zero-width characters.

@@ -24,6 +24,7 @@ pub(crate) fn read(text: String) -> Extracted {
     Extracted {
         title,
         format: Format::Markdown,
+        pages: Vec::new(),
         headings: outline.headings,
         text,
     }

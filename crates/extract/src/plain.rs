@@ -21,6 +21,7 @@ pub(crate) fn read(text: String) -> Extracted {
         text,
         title,
         format: Format::Text,
+        pages: Vec::new(),
         headings,
     }
 }

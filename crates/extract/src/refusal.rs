@@ -4,7 +4,7 @@
 use thiserror::Error;
 
 /// The formats that can be read, as they are named to a user.
-pub const SUPPORTED_FORMATS: &str = "plain text, Markdown, HTML, JSON, JSON Lines, CSV and TSV";
+pub const SUPPORTED_FORMATS: &str = "plain text, Markdown, HTML, PDF, DOCX, PPTX, XLSX, EPUB, e-mail (EML), JSON, JSON Lines, CSV and TSV";
 
 /// Why a document was not read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -39,7 +39,7 @@ pub enum ExtractError {
         "the document's {what} has {size} bytes or more and the limit is {limit}; split the document"
     )]
     DocumentTooLarge {
-        /// `file` or `text`.
+        /// `file`, `text`, or what became too large when it was unpacked.
         what: &'static str,
         /// The size reached, in bytes.
         size: usize,
@@ -62,6 +62,50 @@ pub enum ExtractError {
         /// The limit, in levels.
         limit: usize,
     },
+    /// Nobody but who knows the password can read it.
+    #[error("the {format} is protected by a password; save it without one and upload it again")]
+    EncryptedDocument {
+        /// What the document is.
+        format: &'static str,
+    },
+    /// Pages that are pictures.
+    #[error(
+        "none of the document's {pages} pages holds text, they are probably scans; run text recognition (OCR) over it and upload the result"
+    )]
+    NoTextLayer {
+        /// How many pages it has.
+        pages: usize,
+    },
+    /// Text whose characters nobody can name.
+    #[error(
+        "the document's fonts do not say which characters {unknown} of its {total} are; export it again with Unicode text, or run text recognition (OCR) over it"
+    )]
+    UnknownCharacters {
+        /// Characters without a meaning.
+        unknown: usize,
+        /// All characters drawn.
+        total: usize,
+    },
+    /// More pages than the limit.
+    #[error("the document has {pages} pages and the limit is {limit}; split the document")]
+    TooManyPages {
+        /// Its pages or slides.
+        pages: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// More work than any honest document makes.
+    #[error(
+        "the {format} document has more than {limit} {what}; print it into a new file, or split it"
+    )]
+    DocumentTooComplex {
+        /// The document's format.
+        format: &'static str,
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
 }
 
 impl ExtractError {
@@ -76,6 +120,11 @@ impl ExtractError {
             Self::DocumentTooLarge { .. } => "DocumentTooLarge",
             Self::MalformedDocument { .. } => "MalformedDocument",
             Self::TooDeeplyNested { .. } => "TooDeeplyNested",
+            Self::EncryptedDocument { .. } => "EncryptedDocument",
+            Self::NoTextLayer { .. } => "NoTextLayer",
+            Self::UnknownCharacters { .. } => "UnknownCharacters",
+            Self::TooManyPages { .. } => "TooManyPages",
+            Self::DocumentTooComplex { .. } => "DocumentTooComplex",
         }
     }
 }

@@ -22,32 +22,16 @@ pub(crate) fn read(
         "tsv" | "tab" => b'\t',
         _ => sniff(text),
     };
-    let mut records = rows(text, delimiter).peekable();
-    let first = records.next().transpose()?.unwrap_or_default();
-    let mut out = String::new();
-    if records.peek().is_none() {
-        let cells: Vec<&str> = first
-            .iter()
-            .map(str::trim)
-            .filter(|c| !c.is_empty())
-            .collect();
-        out = cells.join(" | ");
-    } else if let Some(columns) = header(&first) {
-        for record in records {
-            write(&mut out, &columns, &record?, limits)?;
-        }
-    } else {
-        write(&mut out, &[], &first, limits)?;
-        for record in records {
-            write(&mut out, &[], &record?, limits)?;
-        }
+    let mut table = Table::new(limits);
+    for record in rows(text, delimiter) {
+        table.row(record?.iter().map(str::to_owned).collect())?;
     }
-    refuse_long(out.len(), limits)?;
     Ok(Extracted {
-        text: out,
+        text: table.finish()?,
         title: None,
         format: Format::Csv,
         headings: Vec::new(),
+        pages: Vec::new(),
     })
 }
 
@@ -94,8 +78,85 @@ fn sniff(text: &str) -> u8 {
     best.0
 }
 
+/// A table being laid out: a paragraph for each row, in it a line for each cell under its column's name.
+pub(crate) struct Table<'l> {
+    limits: &'l Limits,
+    /// The first row, until the second one tells that it may be a header.
+    first: Option<Vec<String>>,
+    columns: Vec<String>,
+    begun: bool,
+    out: String,
+}
+
+impl<'l> Table<'l> {
+    pub(crate) fn new(limits: &'l Limits) -> Self {
+        Self {
+            limits,
+            first: None,
+            columns: Vec::new(),
+            begun: false,
+            out: String::new(),
+        }
+    }
+
+    /// Adds a row. A row of blanks says nothing.
+    pub(crate) fn row(&mut self, cells: Vec<String>) -> Result<(), ExtractError> {
+        if cells.iter().all(|cell| cell.trim().is_empty()) {
+            return Ok(());
+        }
+        if !self.begun {
+            self.begun = true;
+            self.first = Some(cells);
+            return Ok(());
+        }
+        if let Some(first) = self.first.take() {
+            match header(&first) {
+                Some(columns) => self.columns = columns,
+                None => self.write(&first)?,
+            }
+        }
+        self.write(&cells)
+    }
+
+    /// The laid out text. A single row is one line.
+    pub(crate) fn finish(mut self) -> Result<String, ExtractError> {
+        if let Some(only) = self.first.take() {
+            let cells: Vec<&str> = only
+                .iter()
+                .map(|cell| cell.trim())
+                .filter(|cell| !cell.is_empty())
+                .collect();
+            self.out = cells.join(" | ");
+        }
+        refuse_long(self.out.len(), self.limits)?;
+        Ok(self.out)
+    }
+
+    fn write(&mut self, cells: &[String]) -> Result<(), ExtractError> {
+        let mut first_line = true;
+        for (position, cell) in cells.iter().enumerate() {
+            let cell = cell.trim();
+            if cell.is_empty() {
+                continue;
+            }
+            if !self.out.is_empty() {
+                self.out.push_str(if first_line { "\n\n" } else { "\n" });
+            }
+            first_line = false;
+            match self.columns.get(position).filter(|name| !name.is_empty()) {
+                Some(name) => self.out.push_str(name),
+                None => self.out.push_str(&format!("column {}", position + 1)),
+            }
+            self.out.push_str(": ");
+            self.out.push_str(cell);
+            refuse_long(self.out.len(), self.limits)?;
+        }
+        Ok(())
+    }
+}
+
 /// The column names, unless the first record reads as data: a number, or mostly blanks.
-fn header(first: &StringRecord) -> Option<Vec<String>> {
+fn header(first: &[String]) -> Option<Vec<String>> {
     let filled = first.iter().filter(|cell| !cell.trim().is_empty()).count();
     let numeric = first.iter().any(|cell| cell.trim().parse::<f64>().is_ok());
     if numeric || filled * 2 < first.len() || filled == 0 {
@@ -107,31 +168,4 @@ fn header(first: &StringRecord) -> Option<Vec<String>> {
             .map(|cell| cell.split_whitespace().collect::<Vec<_>>().join(" "))
             .collect(),
     )
-}
-
-fn write(
-    out: &mut String,
-    columns: &[String],
-    record: &StringRecord,
-    limits: &Limits,
-) -> Result<(), ExtractError> {
-    let mut first_line = true;
-    for (position, cell) in record.iter().enumerate() {
-        let cell = cell.trim();
-        if cell.is_empty() {
-            continue;
-        }
-        if !out.is_empty() {
-            out.push_str(if first_line { "\n\n" } else { "\n" });
-        }
-        first_line = false;
-        match columns.get(position).filter(|name| !name.is_empty()) {
-            Some(name) => out.push_str(name),
-            None => out.push_str(&format!("column {}", position + 1)),
-        }
-        out.push_str(": ");
-        out.push_str(cell);
-        refuse_long(out.len(), limits)?;
-    }
-    Ok(())
 }

@@ -24,9 +24,14 @@ const PDF: &[u8] = b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n";
 const DOCX: &[u8] =
     b"PK\x03\x04\x14\0\0\0\x08\0\0\0!\0\0\0\0\0\0\0\0\0\0\0\0\0\x0b\0\0\0word/x.xml";
 
+const OLE: &[u8] = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0\0\0\0\0\0\0";
+const ENCRYPTED: &[u8] =
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0E\0n\0c\0r\0y\0p\0t\0e\0d\0P\0a\0c\0k\0a\0g\0e\0";
+const MESSAGE: &[u8] = b"From: Ada <ada@example.org>\r\nTo: Charles <cb@example.org>\r\nSubject: The\r\n =?utf-8?q?engine=E2=80=99s?= notes\r\nDate: Mon, 10 Jul 1843 10:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/alternative; boundary=c\r\n\r\n--c\r\nContent-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nD=E9j=E0 vu.\r\n\r\nRegards\r\n--c\r\nContent-Type: text/html\r\n\r\n<p>Another form</p>\r\n--c--\r\n--b\r\nContent-Type: application/pdf\r\nContent-Disposition: attachment; filename=\"notes.pdf\"\r\n\r\nx\r\n--b--\r\n";
+
 #[test]
 fn the_content_decides_and_the_name_is_a_hint() {
-    use Format::{Csv, Html, Json, Markdown, Text};
+    use Format::{Csv, Email, Html, Json, Markdown, Text};
     let cases: &[(&str, &[u8], Result<Format, &str>)] = &[
         ("notes.txt", b"Some words.", Ok(Text)),
         ("README", b"Some words.", Ok(Text)),
@@ -83,10 +88,18 @@ fn the_content_decides_and_the_name_is_a_hint() {
         ("a", PNG, Err("UnsupportedFormat")),
         ("a.txt", PNG, Err("ContentMismatch")),
         ("a.md", ELF, Err("ContentMismatch")),
-        ("a.pdf", PDF, Err("UnsupportedFormat")),
-        ("a.md", PDF, Err("ContentMismatch")),
-        ("a.docx", DOCX, Err("UnsupportedFormat")),
+        // A format with a reader is read whatever the name says; what is broken of it is refused as that.
+        ("a.pdf", PDF, Err("MalformedDocument")),
+        ("a.md", PDF, Err("MalformedDocument")),
+        ("a.docx", DOCX, Err("MalformedDocument")),
         ("a.txt", DOCX, Err("ContentMismatch")),
+        ("a.doc", OLE, Err("UnsupportedFormat")),
+        ("a.docx", ENCRYPTED, Err("EncryptedDocument")),
+        ("a.rtf", b"{\\rtf1 Words}", Err("UnsupportedFormat")),
+        ("a.eml", MESSAGE, Ok(Email)),
+        ("a.txt", MESSAGE, Ok(Email)),
+        ("a.md", MESSAGE, Ok(Markdown)),
+        ("a.txt", b"From: nobody\n\nA note.", Ok(Text)),
         ("a.pdf", b"<html>Not found</html>", Err("ContentMismatch")),
         ("a.txt", b"\xff\xfe\0\0a\0\0\0", Err("UndecodableText")),
         ("a.txt", &[0; 64], Err("UndecodableText")),
@@ -195,6 +208,7 @@ fn limits_are_kept() {
         max_bytes: 100,
         max_text_bytes: 60,
         max_nesting: 4,
+        ..Limits::default()
     };
     let cases = [
         ("a.txt", "x".repeat(101), "DocumentTooLarge"),
@@ -326,4 +340,13 @@ fn csv() {
 #[test]
 fn tsv_without_a_header() {
     insta::assert_snapshot!(shown("points.tsv", "1\t2, 3\tnorth\n4\t5\tsouth\n"));
+}
+
+#[test]
+fn mail() {
+    let read = extract(MESSAGE, "note.eml", &Limits::default()).unwrap();
+    insta::assert_snapshot!(format!("title: {:?}\n---\n{}", read.title, read.text));
+    let html = b"From: a@x.org\nTo: b@x.org\nDate: Mon, 10 Jul 1843 10:00:00 +0000\nContent-Type: text/html\n\n<h1>Only</h1><p>marked up";
+    let read = extract(html, "note.eml", &Limits::default()).unwrap();
+    assert!(read.text.ends_with("Only\n\nmarked up"), "{}", read.text);
 }

@@ -3,9 +3,11 @@
 use extract::{Limits, content_type, extract};
 use proptest::prelude::*;
 
-const NAMES: [&str; 12] = [
+mod made;
+
+const NAMES: [&str; 14] = [
     "a.txt", "a.md", "a.html", "a.xhtml", "a.json", "a.jsonl", "a.csv", "a.tsv", "a.pdf", "a.docx",
-    "a", "",
+    "a.xlsx", "a.eml", "a", "",
 ];
 
 /// Reads a document and checks what every extraction promises.
@@ -37,6 +39,13 @@ fn check(bytes: &[u8], name: &str) {
         );
         before = Some(heading.start);
     }
+    assert!(extracted.pages.is_sorted());
+    assert!(
+        extracted
+            .pages
+            .iter()
+            .all(|at| extracted.text.is_char_boundary(*at))
+    );
 }
 
 /// Pieces of all the formats, put together in any order.
@@ -70,6 +79,23 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
         b"[{\"name\": \"Ada\", \"x\": [1, 2]}, {\"name\": \"Alan\"}]".to_vec(),
         b"{\"a\": 1}\n{\"a\": {\"b\": \"c\"}}\n".to_vec(),
         b"name,city,note\nAda,\"London, Soho\",\"a \"\"b\"\"\"\nAlan,,\n".to_vec(),
+        made::pdf(&[
+            "BT /F 12 Tf 72 700 Td (Words) Tj [(a) -300 (b)] TJ 0 -14 Td <4142> Tj ET /X Do",
+        ]),
+        made::pdf(&[
+            "q 1 0 0 1 0 0 cm BT (no font) Tj ET Q",
+            "BT /F 9 Tf (second) ' ET",
+        ]),
+        made::docx(
+            "<w:p><w:pPr><w:pStyle w:val='Heading1'/></w:pPr><w:r><w:t>One</w:t></w:r></w:p>",
+        ),
+        made::xlsx(
+            "<row r='1'><c r='A1' t='inlineStr'><is><t>name</t></is></c><c r='B1'><v>1</v></c></row>",
+        ),
+        made::pptx(&["<p:sp><p:txBody><a:p><a:r><a:t>Slide</a:t></a:r></a:p></p:txBody></p:sp>"]),
+        made::epub(&["<h1>Chapter</h1><p>Text"]),
+        b"From: a@x.org\nTo: b@x.org\nSubject: x\nDate: Mon, 10 Jul 1843 10:00:00 +0000\n\nWords"
+            .to_vec(),
     ]);
     let edits = proptest::collection::vec(
         (any::<proptest::sample::Index>(), 0..3_u8, any::<u8>()),

@@ -40,6 +40,7 @@ pub(crate) fn read(text: &str, limits: &Limits) -> Result<Extracted, ExtractErro
         text,
         title,
         format: Format::Html,
+        pages: Vec::new(),
         headings,
     })
 }

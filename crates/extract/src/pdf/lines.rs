@@ -1,0 +1,190 @@
+//! Characters on a page to lines and paragraphs.
+//!
+//! The order is the one in which the page draws its text, which writers keep to reading order and which, unlike an order
+//! by height, does not mix columns. White space is what the distances say: PDF has no lines, and often no spaces either.
+
+use hayro_font::kurbo::Vec2;
+
+use super::state::Placed;
+
+/// A wider gap, in ems, is a space. TeX shrinks its spaces to 0.22; kerning and letter-spacing stay below 0.15.
+const SPACE_EMS: f64 = 0.17;
+/// A baseline further away, in ems, is another line. Raised and lowered characters stay within.
+const LINE_EMS: f64 = 0.62;
+/// A line further away than so many usual distances, or so many ems before there is a usual one, begins a paragraph.
+const PARAGRAPH_LINES: f64 = 1.3;
+const PARAGRAPH_EMS: f64 = 1.9;
+/// The same character drawn again so near, in ems, makes it bold.
+const OVERPRINT_EMS: f64 = 0.12;
+
+/// What was written last.
+struct Last {
+    at: Placed,
+    character: char,
+}
+
+/// The text of a page while it is laid out.
+#[derive(Default)]
+pub(super) struct Lines {
+    text: String,
+    last: Option<Last>,
+    /// The baselines' usual distance, once two lines told it.
+    leading: Option<f64>,
+    space: bool,
+}
+
+/// What stands between two characters.
+#[derive(Clone, Copy, PartialEq)]
+enum Between {
+    Nothing,
+    Space,
+    Line,
+    Paragraph,
+}
+
+impl Lines {
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The laid out text, without white space at its end.
+    pub(super) fn finish(mut self) -> String {
+        self.text.truncate(self.text.trim_end().len());
+        self.text
+    }
+
+    pub(super) fn push(&mut self, words: &str, at: Placed) {
+        for character in words.chars() {
+            self.character(character, at);
+        }
+    }
+
+    fn character(&mut self, character: char, at: Placed) {
+        if character.is_whitespace() || character == '\u{200b}' {
+            self.space = true;
+            return;
+        }
+        if character.is_control() {
+            return;
+        }
+        let Some(last) = &self.last else {
+            return self.write(character, at);
+        };
+        if last.is_overprint(character, &at) {
+            return;
+        }
+        match self.between(last, character, &at) {
+            Between::Nothing => {}
+            Between::Space => self.text.push(' '),
+            Between::Line if self.joins_hyphenated(character) => {
+                self.text.pop();
+            }
+            Between::Line => self.text.push('\n'),
+            Between::Paragraph => self.text.push_str("\n\n"),
+        }
+        if let Some(last) = &self.last {
+            self.learn_leading(last.at, at);
+        }
+        self.write(character, at);
+    }
+
+    fn write(&mut self, character: char, at: Placed) {
+        match ligature(character) {
+            Some(letters) => self.text.push_str(letters),
+            None => self.text.push(character),
+        }
+        self.space = false;
+        self.last = Some(Last { at, character });
+    }
+
+    fn between(&self, last: &Last, character: char, at: &Placed) -> Between {
+        let em = at.em.max(last.at.em);
+        let step = at.start - last.at.end;
+        let (along, across) = (step.dot(at.direction), step.cross(at.direction).abs());
+        if last.at.direction.dot(at.direction) < 0.9 {
+            return Between::Paragraph;
+        }
+        if across > LINE_EMS * em {
+            return self.line_or_paragraph(last, at, em);
+        }
+        if along < -em {
+            let width = (last.at.end - last.at.start).dot(at.direction)
+                + (at.end - at.start).dot(at.direction);
+            let leftwards = is_right_to_left(character) && along >= -width - 0.6 * em;
+            return match (leftwards, self.space || along < -width - SPACE_EMS * em) {
+                (true, false) => Between::Nothing,
+                (true, true) => Between::Space,
+                (false, _) if across < 0.1 * em => Between::Space,
+                (false, _) => Between::Line,
+            };
+        }
+        if self.space || along > SPACE_EMS * em {
+            Between::Space
+        } else {
+            Between::Nothing
+        }
+    }
+
+    fn line_or_paragraph(&self, last: &Last, at: &Placed, em: f64) -> Between {
+        let down = down(last.at, *at);
+        let far = match self.leading {
+            Some(leading) => (PARAGRAPH_LINES * leading).max(em),
+            None => PARAGRAPH_EMS * em,
+        };
+        if down < 0.0 || down > far {
+            Between::Paragraph
+        } else {
+            Between::Line
+        }
+    }
+
+    fn learn_leading(&mut self, last: Placed, at: Placed) {
+        let down = down(last, at);
+        let em = at.em.max(last.em);
+        if down > LINE_EMS * em && down <= PARAGRAPH_EMS * em {
+            let learnt = self.leading.unwrap_or(f64::MAX);
+            // The smallest distance is the one inside paragraphs; a heading's or a table's is forgotten slowly.
+            self.leading = Some(if down < learnt {
+                down
+            } else {
+                learnt + (down - learnt) * 0.1
+            });
+        }
+    }
+
+    /// Whether a word was hyphenated at the end of the line before.
+    fn joins_hyphenated(&self, next: char) -> bool {
+        let mut ending = self.text.chars().rev();
+        let hyphen = matches!(ending.next(), Some('-' | '\u{ad}' | '\u{2010}'));
+        hyphen && next.is_lowercase() && ending.next().is_some_and(char::is_alphabetic)
+    }
+}
+
+impl Last {
+    fn is_overprint(&self, character: char, at: &Placed) -> bool {
+        self.character == character && (at.start - self.at.start).hypot() < OVERPRINT_EMS * at.em
+    }
+}
+
+/// How far the second baseline is below the first.
+fn down(first: Placed, second: Placed) -> f64 {
+    let up = Vec2::new(-second.direction.y, second.direction.x);
+    -(second.start - first.start).dot(up)
+}
+
+fn is_right_to_left(character: char) -> bool {
+    matches!(character, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}')
+}
+
+/// The letters of a Latin ligature: a search for them should find the word.
+fn ligature(character: char) -> Option<&'static str> {
+    Some(match character {
+        'ﬀ' => "ff",
+        'ﬁ' => "fi",
+        'ﬂ' => "fl",
+        'ﬃ' => "ffi",
+        'ﬄ' => "ffl",
+        'ﬅ' | 'ﬆ' => "st",
+        _ => return None,
+    })
+}
