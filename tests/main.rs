@@ -17,6 +17,7 @@ mod durability;
 mod entries;
 mod evidence;
 mod faults;
+mod formats;
 mod guard_stream;
 mod guards;
 mod index;

@@ -75,6 +75,8 @@ fn passage(number: usize, ordinal: usize) -> EmbeddedPassage {
             start: 0,
             end: text.len() as u64,
             heading_path: vec!["Guide".to_owned()],
+            pages: Vec::new(),
+            parent: None,
             text,
         },
         vector: (0..DIMENSION).map(|at| ((number * 7 + ordinal + at * 3) % 11) as f32 - 5.0).collect(),

@@ -30,6 +30,8 @@ fn document(number: usize) -> SegmentDocument {
                 start: 0,
                 end: text.len() as u64,
                 heading_path: Vec::new(),
+                pages: Vec::new(),
+                parent: None,
                 text,
             },
             vector: (0..DIMENSION).map(component).collect(),

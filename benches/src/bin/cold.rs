@@ -175,6 +175,8 @@ fn document(vectors: &mut Vectors, texts: &mut Texts, id: String) -> SegmentDocu
                 start: ordinal as u64 * length,
                 end: (ordinal as u64 + 1) * length,
                 heading_path: Vec::new(),
+                pages: Vec::new(),
+                parent: None,
                 text,
             },
             vector: vectors.make(),

@@ -200,6 +200,8 @@ fn document(number: usize, text: String, vector: Vec<f32>) -> SegmentDocument {
                 start: 0,
                 end: text.len() as u64,
                 heading_path: Vec::new(),
+                pages: Vec::new(),
+                parent: None,
                 text,
             },
             vector,

@@ -120,8 +120,8 @@ fn forms_are_drawn_in_place() {
 
 fn packed(content: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(content).unwrap();
-    encoder.finish().unwrap()
+    encoder.write_all(content).expect("memory holds it");
+    encoder.finish().expect("memory holds it")
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use retrieval::{Hit, Index, Mask};
+use retrieval::{Hit, Index, Mask, page_at};
 use serde::Serialize;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -22,6 +22,9 @@ pub struct Citation {
     pub title: String,
     pub uri: String,
     pub passage_id: String,
+    /// The page or slide that the quote begins on, counted from 1, if the document has pages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<u32>,
     pub start: u64,
     pub end: u64,
     pub quote: String,
@@ -212,6 +215,7 @@ impl<'a, L: Library> Citations<'a, L> {
             title: hit.title.clone(),
             uri: hit.uri.clone(),
             passage_id: hit.passage_id.clone(),
+            page: page_at(&stored.pages, from.saturating_sub(stored.start)),
             start: from,
             end: to,
             quote: quote.to_owned(),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use aws::bedrock::EmbedPurpose;
 use aws::{Aws, RetrieverSetting};
-use retrieval::{Filter, Hit, Mask, Mode};
+use retrieval::{Filter, Hit, Mask, Mode, page_at};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -70,6 +70,9 @@ pub struct SearchResult {
     pub title: String,
     pub uri: String,
     pub heading_path: Vec<String>,
+    /// The page or slide that it begins on, counted from 1, if its document has pages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<u32>,
     pub text: String,
     pub score: f32,
     pub start: u64,
@@ -83,6 +86,7 @@ impl From<Hit> for SearchResult {
             document_id: hit.document_id,
             title: hit.title,
             uri: hit.uri,
+            page: page_at(&hit.pages, 0),
             heading_path: hit.heading_path,
             text: hit.text,
             score: hit.score,

@@ -145,7 +145,9 @@ fn citations(api: &Api, whole: &Value) -> String {
             .split_whitespace()
             .collect::<Vec<_>>()
             .join(" ");
-        lines.push_str(&format!("\n{marker} {title}: \"{quote}\"\n"));
+        let page = citation["page"].as_u64();
+        let page = page.map_or_else(String::new, |page| format!(", page {page}"));
+        lines.push_str(&format!("\n{marker} {title}{page}: \"{quote}\"\n"));
         lines.push_str(&format!(
             "    {}/#document={}&start={}&end={}\n",
             api.base,

@@ -87,6 +87,8 @@ mod tests {
             uri: String::new(),
             content_hash: String::new(),
             heading_path: Vec::new(),
+            pages: Vec::new(),
+            parent: None,
             text: (*text).to_owned(),
             start: 0,
             end: text.len() as u64,

@@ -7,7 +7,7 @@ use crate::bits::Bits;
 use crate::filter::Filter;
 use crate::fusion::{Fused, Place, fuse};
 use crate::lexical::{self, Lexicon};
-use crate::passage::{parse_passage_id, passage_id};
+use crate::passage::{PageMark, Siblings, parse_passage_id, passage_id};
 use crate::segment::{DocumentRecord, Segment, SegmentError};
 use crate::vector::{self, Part, Rotation, Wanted};
 
@@ -75,6 +75,10 @@ pub struct Hit {
     pub uri: String,
     pub content_hash: String,
     pub heading_path: Vec<String>,
+    /// The pages that it stands on, if its document has pages.
+    pub pages: Vec<PageMark>,
+    /// What is answered with instead of it, if it is part of something larger.
+    pub parent: Option<Siblings>,
     pub text: String,
     /// Byte range in the document's text.
     pub start: u64,
@@ -458,6 +462,8 @@ impl Index {
             uri: strings.uri.to_owned(),
             content_hash: strings.content_hash.to_owned(),
             heading_path: stored.heading_path,
+            pages: stored.pages,
+            parent: stored.parent,
             text: stored.text,
             start: stored.start,
             end: stored.end,

@@ -23,6 +23,7 @@ pub use fusion::RECIPROCAL_RANK_K;
 pub use index::{Hit, Index, LiveSegment, Mask, Mode, Query, SearchError};
 pub use neighbours::merge_neighbours;
 pub use passage::{
-    EmbeddedPassage, Heading, Passage, SegmentDocument, embedded_text, parse_passage_id, passage_id,
+    EmbeddedPassage, Heading, PageMark, Passage, SegmentDocument, Siblings, embedded_text,
+    mark_pages, page_at, parse_passage_id, passage_id,
 };
 pub use segment::{DocumentRecord, Segment, SegmentError, StoredPassage};

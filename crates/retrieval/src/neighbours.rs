@@ -1,6 +1,6 @@
 //! Neighbouring passages of a document as one result: passages overlap, and an answer that spans two of them reads better whole.
 
-use crate::Hit;
+use crate::{Hit, PageMark};
 
 /// The longest text that results are merged to, in bytes: about eight passages of 512 tokens.
 const MERGED_BYTES: u64 = 16 << 10;
@@ -44,11 +44,25 @@ fn joined(best: &Hit, other: &Hit) -> Option<Hit> {
     let repeated = usize::try_from(first.end - second.start).ok()?;
     let more = second.text.get(repeated..).unwrap_or_default();
     Some(Hit {
+        pages: joined_pages(first, second),
         text: format!("{}{more}", first.text),
         start,
         end,
         ..best.clone()
     })
+}
+
+/// The page marks of both, counted from the first one's start.
+fn joined_pages(first: &Hit, second: &Hit) -> Vec<PageMark> {
+    let shift = second.start.saturating_sub(first.start) as u32;
+    let mut pages = first.pages.clone();
+    for mark in &second.pages {
+        if pages.last().is_none_or(|last| last.page < mark.page) {
+            let at = mark.at + shift;
+            pages.push(PageMark { at, ..*mark });
+        }
+    }
+    pages
 }
 
 #[cfg(test)]
@@ -67,6 +81,8 @@ mod tests {
             uri: String::new(),
             content_hash: String::new(),
             heading_path: Vec::new(),
+            pages: Vec::new(),
+            parent: None,
             text: TEXT[start..end].to_owned(),
             start: start as u64,
             end: end as u64,

@@ -23,7 +23,51 @@ pub struct Passage {
     pub end: u64,
     /// The headings above, highest first.
     pub heading_path: Vec<String>,
+    /// The pages that it stands on, in order; none where the document has no pages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pages: Vec<PageMark>,
+    /// The passages of the same document that are answered with when this one is found, itself among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Siblings>,
     pub text: String,
+}
+
+/// Where a page begins within a passage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageMark {
+    /// Bytes from the passage's start; 0 for the page that it begins on.
+    pub at: u32,
+    /// Counted from 1.
+    pub page: u32,
+}
+
+/// Passages in a row, which together are one larger passage: each ends where the next begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Siblings {
+    /// The ordinal of the first.
+    pub first: u32,
+    pub count: u32,
+}
+
+/// Tells each passage the pages that it stands on. `starts` are the byte offsets at which the document's pages begin.
+pub fn mark_pages(passages: &mut [Passage], starts: &[usize]) {
+    for passage in passages {
+        let (start, end) = (passage.start as usize, passage.end as usize);
+        // Pages without text begin where the next one does: of several, the last one holds the passage.
+        let first = starts.partition_point(|page| *page <= start);
+        let later = starts.partition_point(|page| *page < end);
+        let mark = |index: usize| PageMark {
+            at: starts[index - 1].saturating_sub(start) as u32,
+            page: index as u32,
+        };
+        passage.pages = (first.max(1)..=later).map(mark).collect();
+    }
+}
+
+/// The page that a byte of a passage stands on, counted from 1.
+pub fn page_at(pages: &[PageMark], at: u64) -> Option<u32> {
+    let after = pages.partition_point(|mark| u64::from(mark.at) <= at);
+    Some(pages.get(after.checked_sub(1)?)?.page)
 }
 
 /// What is embedded of a passage: its document's title, the headings above it, its text. A paragraph in the middle of a

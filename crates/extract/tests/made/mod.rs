@@ -11,10 +11,11 @@ use zip::write::SimpleFileOptions;
 pub fn archive(parts: &[(&str, String)]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in parts {
-        zip.start_file(*name, SimpleFileOptions::default()).unwrap();
-        zip.write_all(content.as_bytes()).unwrap();
+        zip.start_file(*name, SimpleFileOptions::default())
+            .expect("memory holds it");
+        zip.write_all(content.as_bytes()).expect("memory holds it");
     }
-    zip.finish().unwrap().into_inner()
+    zip.finish().expect("memory holds it").into_inner()
 }
 
 const XML: &str = "<?xml version='1.0' encoding='UTF-8' standalone='yes'?>";

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use aws::clock;
-use retrieval::Hit;
+use retrieval::{Hit, page_at};
 use serde_json::json;
 
 use super::events::{Answer, AnswerSource, AskEvent, Timings, Usage};
@@ -211,6 +211,7 @@ fn source(hit: &Hit) -> AnswerSource {
         uri: hit.uri.clone(),
         passage_id: hit.passage_id.clone(),
         heading_path: hit.heading_path.clone(),
+        page: page_at(&hit.pages, 0),
         start: hit.start,
         end: hit.end,
         score: hit.score,

@@ -16,6 +16,9 @@ pub struct AnswerSource {
     pub uri: String,
     pub passage_id: String,
     pub heading_path: Vec<String>,
+    /// The page or slide that it begins on, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<u32>,
     pub start: u64,
     pub end: u64,
     pub score: f32,

@@ -14,6 +14,8 @@ fn hit(start: u64, text: &str) -> Hit {
         uri: "s3://bucket/title.txt".into(),
         content_hash: "00".into(),
         heading_path: Vec::new(),
+        pages: Vec::new(),
+        parent: None,
         text: text.into(),
         start,
         end: start + text.len() as u64,
@@ -34,6 +36,8 @@ fn adas_index() -> (Index, String) {
         start: 7,
         end: 7 + TEXT.len() as u64,
         heading_path: Vec::new(),
+        pages: Vec::new(),
+        parent: None,
         text: TEXT.into(),
     };
     let document = SegmentDocument {

@@ -198,6 +198,8 @@ impl KnowledgeBase {
             uri: live.uri.clone(),
             content_hash: live.content_hash.clone(),
             heading_path: Vec::new(),
+            pages: Vec::new(),
+            parent: None,
             text: text[range.clone()].to_owned(),
             start: range.start as u64,
             end: range.end as u64,

@@ -35,6 +35,8 @@ mod tests {
             uri: String::new(),
             content_hash: String::new(),
             heading_path: Vec::new(),
+            pages: Vec::new(),
+            parent: None,
             text: "text".into(),
             start: 0,
             end: 4,

@@ -227,7 +227,8 @@ fn passages_of(bytes: &[u8], item: &PlannedDocument, uri: String, sidecar: &Side
             start: heading.start,
         })
         .collect();
-    let passages = chunk::fixed_size(&extracted.text, &headings, &FixedSize::default());
+    let mut passages = chunk::fixed_size(&extracted.text, &headings, &FixedSize::default());
+    retrieval::mark_pages(&mut passages, &extracted.pages);
     let file_name = item.name.rsplit('/').next().unwrap_or(&item.name);
     let document = SegmentDocument {
         document_id: item.document_id.clone(),

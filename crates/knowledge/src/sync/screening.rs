@@ -265,6 +265,11 @@ fn masked_document(
         let passage = &mut embedded.passage;
         let start = verdict::moved(passage.start as usize, edits);
         let end = end_of(passage.end as usize, edits).max(start);
+        let before = passage.start as usize;
+        for mark in &mut passage.pages {
+            let moved = verdict::moved(before + mark.at as usize, edits);
+            mark.at = moved.saturating_sub(start) as u32;
+        }
         (passage.start, passage.end) = (start as u64, end as u64);
         passage.text = whole.get(start..end).unwrap_or_default().to_owned();
         passage.heading_path = std::mem::take(&mut passage.heading_path)
@@ -388,6 +393,8 @@ mod tests {
                     start: cut[0] as u64,
                     end: cut[1] as u64,
                     heading_path: vec!["Ask ann@x.io".into()],
+                    pages: Vec::new(),
+                    parent: None,
                     text: text[cut[0]..cut[1]].to_owned(),
                 },
                 vector: Vec::new(),

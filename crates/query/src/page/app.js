@@ -171,7 +171,7 @@ function upgradeMarker(link) {
   const citation = state.citations.get(link.dataset.marker);
   if (citation) {
     link.href = passageLink(citation);
-    link.title = citation.title ?? "";
+    link.title = [citation.title, citation.page && `page ${citation.page}`].filter(Boolean).join(", ");
     link.setAttribute("aria-label", `Citation ${link.dataset.marker.slice(1, -1)}: ${citation.title ?? citation.uri ?? ""}`);
   }
   return link;
@@ -272,7 +272,7 @@ function sourceItem(source, position) {
     "li",
     { className: `stone-${position % 5}` },
     el("div", {}, title, " ", markers),
-    el("p", { className: "source-path", textContent: (source.heading_path ?? []).join(" / ") }),
+    el("p", { className: "source-path", textContent: [...(source.heading_path ?? []), ...(source.page ? [`page ${source.page}`] : [])].join(" / ") }),
     el("p", { className: "source-text", textContent: source.text ?? "" }),
   );
 }

@@ -54,6 +54,8 @@ pub fn fixed_size(text: &str, headings: &[Heading], size: &FixedSize) -> Vec<Pas
             start: from as u64,
             end: to as u64,
             heading_path: headings.at(from),
+            pages: Vec::new(),
+            parent: None,
             text: text[from..to].to_owned(),
         });
         if end == words.len() {

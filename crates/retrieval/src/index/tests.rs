@@ -14,6 +14,8 @@ fn document(id: &str, text: &str) -> SegmentDocument {
         start: 0,
         end: text.len() as u64,
         heading_path: Vec::new(),
+        pages: Vec::new(),
+        parent: None,
         text: text.to_owned(),
     };
     let vector = vec![1.0, 2.0, 3.0, text.len() as f32];

@@ -44,6 +44,11 @@ fn passage(number: usize, ordinal: usize) -> EmbeddedPassage {
             start: 0,
             end: text.len() as u64,
             heading_path: vec!["Guide".to_owned()],
+            pages: vec![
+                crate::PageMark { at: 0, page: 7 },
+                crate::PageMark { at: 3, page: 8 },
+            ],
+            parent: Some(crate::Siblings { first: 0, count: 2 }),
             text,
         },
         vector: (0..DIMENSION)

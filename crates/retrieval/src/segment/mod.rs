@@ -16,6 +16,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::passage::{PageMark, Siblings};
+
 pub use build::{Builder, build};
 pub use format::{Head, Section, VERSION};
 pub use open::Segment;
@@ -98,6 +100,8 @@ pub struct StoredPassage {
     pub start: u64,
     pub end: u64,
     pub heading_path: Vec<String>,
+    pub pages: Vec<PageMark>,
+    pub parent: Option<Siblings>,
     pub text: String,
 }
 

@@ -254,6 +254,8 @@ impl Segment {
                     start: stored.start,
                     end: stored.end,
                     heading_path: stored.heading_path,
+                    pages: stored.pages,
+                    parent: stored.parent,
                     text: stored.text,
                 };
                 Ok(EmbeddedPassage {

@@ -28,6 +28,11 @@ fn document(name: &str, readers: &[&str], texts: &[&str]) -> SegmentDocument {
                 start,
                 end: start + text.len() as u64,
                 heading_path: vec!["Guide".into()],
+                pages: vec![
+                    crate::PageMark { at: 0, page: 7 },
+                    crate::PageMark { at: 3, page: 8 },
+                ],
+                parent: Some(crate::Siblings { first: 0, count: 2 }),
                 text: (*text).to_owned(),
             };
             start = passage.end + 1;

@@ -39,6 +39,8 @@ fn document(number: usize) -> SegmentDocument {
                 start: ordinal as u64 * 100,
                 end: ordinal as u64 * 100 + text.len() as u64,
                 heading_path: Vec::new(),
+                pages: Vec::new(),
+                parent: None,
                 text,
             },
             vector: vector(seed),
