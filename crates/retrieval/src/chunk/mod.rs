@@ -1,7 +1,17 @@
-//! Fixed-size chunking: at most so many tokens, overlapping, never inside a word, under the headings it stands below.
+//! Chunking: a document's text to passages, in one of five ways. Nothing that can be seen is lost by any of them.
 
 mod headings;
+mod hierarchical;
+mod sections;
+pub mod semantic;
+mod setting;
 mod words;
+
+pub use hierarchical::hierarchical;
+pub use sections::by_heading;
+pub use setting::{Chunking, NoChunking};
+
+use std::ops::Range;
 
 use headings::HeadingPath;
 use words::{Ending, Word, words};
@@ -26,6 +36,32 @@ impl Default for FixedSize {
     }
 }
 
+/// A document that is not cut is still cut where no embedding model would read on, in tokens.
+const WHOLE_TOKENS: usize = 7_000;
+
+/// Cuts `text` by a setting. Semantic chunking needs embeddings and is done by [`semantic`]; asked for here, it is cut as
+/// if every sentence were as near to the next as any other.
+pub fn cut(text: &str, headings: &[Heading], chunking: &Chunking) -> Vec<Passage> {
+    match *chunking {
+        Chunking::FixedSize(size) => fixed_size(text, headings, &size),
+        Chunking::Headings { max_tokens } => by_heading(text, headings, max_tokens),
+        Chunking::Hierarchical {
+            parent_tokens,
+            child_tokens,
+        } => hierarchical(text, headings, parent_tokens, child_tokens),
+        Chunking::Semantic { max_tokens, .. } => {
+            semantic::Sentences::new(text, max_tokens).cut(headings, &[])
+        }
+        Chunking::None => {
+            let size = FixedSize {
+                max_tokens: WHOLE_TOKENS,
+                overlap_percent: 0,
+            };
+            fixed_size(text, headings, &size)
+        }
+    }
+}
+
 /// The tokens of a text as BERT's tokenizer counts them; an estimate for models with another one.
 ///
 /// What a model bills is what its reply says.
@@ -41,33 +77,57 @@ pub fn count_tokens(text: &str) -> usize {
 /// Time and memory grow with the length of the text, whatever its words.
 pub fn fixed_size(text: &str, headings: &[Heading], size: &FixedSize) -> Vec<Passage> {
     let words = words(text);
-    let max_tokens = size.max_tokens.max(1);
-    let overlap = max_tokens * size.overlap_percent.min(50) / 100;
     let mut headings = HeadingPath::new(headings);
     let mut passages = Vec::new();
+    for range in pieces(&words, size) {
+        let (from, to) = (words[range.start].start, words[range.end - 1].end);
+        passages.push(passage(text, from..to, passages.len(), &mut headings));
+    }
+    passages
+}
+
+/// A passage over a range of bytes that begins with a word.
+fn passage(
+    text: &str,
+    range: Range<usize>,
+    ordinal: usize,
+    headings: &mut HeadingPath<'_>,
+) -> Passage {
+    Passage {
+        ordinal: ordinal as u32,
+        start: range.start as u64,
+        end: range.end as u64,
+        heading_path: headings.at(range.start),
+        pages: Vec::new(),
+        parent: None,
+        text: text[range].to_owned(),
+    }
+}
+
+/// Ranges of words that fit the size, in order; neighbours overlap by about the share asked for.
+fn pieces(words: &[Word], size: &FixedSize) -> Vec<Range<usize>> {
+    let max_tokens = size.max_tokens.max(1);
+    let overlap = max_tokens * size.overlap_percent.min(50) / 100;
+    let mut pieces = Vec::new();
     let mut first = 0;
     while first < words.len() {
-        let end = passage_end(&words, first, max_tokens);
-        let (from, to) = (words[first].start, words[end - 1].end);
-        passages.push(Passage {
-            ordinal: passages.len() as u32,
-            start: from as u64,
-            end: to as u64,
-            heading_path: headings.at(from),
-            pages: Vec::new(),
-            parent: None,
-            text: text[from..to].to_owned(),
-        });
+        let end = passage_end(words, first, max_tokens);
+        pieces.push(first..end);
         if end == words.len() {
             break;
         }
         // A long word after the cut may not fit beside the overlap; then the overlap gives way.
-        let start = next_start(&words, first, end, overlap);
+        let start = next_start(words, first, end, overlap);
         first = (start..end)
-            .find(|at| passage_end(&words, *at, max_tokens) > end)
+            .find(|at| passage_end(words, *at, max_tokens) > end)
             .unwrap_or(end);
     }
-    passages
+    pieces
+}
+
+/// The tokens of neighbouring words.
+fn tokens(words: &[Word]) -> usize {
+    words.iter().map(|word| word.tokens).sum()
 }
 
 /// One past the last word of the passage that begins at `first`.
@@ -106,3 +166,5 @@ fn next_start(words: &[Word], first: usize, end: usize, overlap: usize) -> usize
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod ways_tests;
