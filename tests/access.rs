@@ -463,7 +463,7 @@ async fn a_run_tells_of_no_document_that_its_reader_may_not_read() {
     let owner = Caller::owner(&instance);
     let roles = json!({"editor": ["group:writers"], "admin": ["user:chief"]});
     owner.set_roles("default", roles).await;
-    let bad = "%PDF-1.7 and so on";
+    let bad = "%!PS-Adobe-3.0 and so on";
     owner.store(document("secret.txt", bad, &[])).await;
     owner.store(document("open.txt", bad, &["everyone"])).await;
     let editor = Caller::user(&instance, "wendy", &["writers"]);

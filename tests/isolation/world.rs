@@ -288,8 +288,7 @@ impl World {
     async fn add_bobs_failure(&mut self) {
         let canary = canary(self.next());
         let name = format!("refused-{canary}.txt");
-        let body =
-            json!({"name": name, "content": "%PDF-1.7 and so on", "metadata": {"code": canary}});
+        let body = json!({"name": name, "content": "%!PS-Adobe-3.0 and so on", "metadata": {"code": canary}});
         let token = self.instance().token("bob", &["ops"]);
         let request = self.instance().request(Method::POST, "/v1/documents");
         let reply = self
