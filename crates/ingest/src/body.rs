@@ -76,6 +76,8 @@ pub(crate) struct SpaceForm {
     #[serde(default)]
     pub strict: Option<bool>,
     #[serde(default)]
+    pub chunking: Option<String>,
+    #[serde(default)]
     pub roles: RolesChange,
     #[serde(default)]
     pub limits: LimitsChange,

@@ -206,6 +206,10 @@ async fn set_space(
     let change = SpaceChange {
         roles: form.roles,
         strict: form.strict,
+        chunking: form
+            .chunking
+            .map(|text| spaces::parse_chunking(&text))
+            .transpose()?,
         limits: form.limits,
         retriever,
     };

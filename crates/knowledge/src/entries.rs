@@ -266,6 +266,7 @@ mod tests {
                 passages: 1,
                 readers: None,
                 vectors: None,
+                chunking: Default::default(),
             });
             row
         };

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use aws::bedrock::EmbedPurpose;
 use aws::{Aws, RetrieverSetting};
-use retrieval::{Filter, Hit, Mask, Mode, page_at};
+use retrieval::{Filter, Hit, Mask, Mode, page_at, to_parents, with_siblings};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -128,7 +128,10 @@ pub(crate) enum Stored {
 impl Library for Stored {
     fn passage(&self, id: &str, mask: &Mask) -> Option<Hit> {
         match self {
-            Self::Index(snapshot) => snapshot.index.passage(id, mask),
+            Self::Index(snapshot) => {
+                let passage = |id: &str| snapshot.index.passage(id, mask);
+                Some(with_siblings(passage(id)?, passage))
+            }
             Self::Texts(texts) => texts.passage(id, mask),
         }
     }
@@ -273,7 +276,11 @@ pub(crate) async fn find(
         tidying: wanted.tidying,
     };
     let found = chosen.retrieve(&asked).await?;
-    let hits = release::readable_hits(aws, caller, found.hits).await?;
+    let hits = match &snapshot {
+        Some(snapshot) => to_parents(found.hits, |id| snapshot.index.passage(id, &mask)),
+        None => found.hits,
+    };
+    let hits = release::readable_hits(aws, caller, hits).await?;
     cost.search_ms = milliseconds(begun);
     Ok(Found {
         hits,

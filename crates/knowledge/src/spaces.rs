@@ -3,6 +3,7 @@
 
 use aws::dynamo::keys;
 use aws::{Aws, AwsError, RetrieverSetting, clock};
+use retrieval::chunk::{Chunking, NoChunking};
 use serde::{Deserialize, Serialize};
 
 use crate::access::Caller;
@@ -33,6 +34,8 @@ struct SettingsRow {
     strict: bool,
     #[serde(default)]
     limits: OwnLimits,
+    #[serde(default)]
+    chunking: Chunking,
 }
 
 impl SettingsRow {
@@ -45,6 +48,7 @@ impl SettingsRow {
             roles: Roles::default(),
             strict: false,
             limits: OwnLimits::default(),
+            chunking: Chunking::default(),
         }
     }
 }
@@ -63,6 +67,8 @@ pub struct Space {
     pub ready: bool,
     /// Whether answers with unsupported sentences are refused.
     pub strict: bool,
+    /// How its documents are cut into passages, from the next run over its whole source on.
+    pub chunking: Chunking,
     /// Who has which role; only admins see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Roles>,
@@ -80,6 +86,7 @@ pub struct SpaceChange {
     /// `Some(None)` goes back to the environment's.
     pub retriever: Option<Option<RetrieverSetting>>,
     pub strict: Option<bool>,
+    pub chunking: Option<Chunking>,
     pub roles: RolesChange,
     pub limits: LimitsChange,
 }
@@ -230,6 +237,23 @@ pub(crate) async fn setting(aws: &Aws, space: &str) -> Result<RetrieverSetting, 
     Ok(own.unwrap_or_else(|| aws.settings.retriever.clone()))
 }
 
+/// How a space's documents are cut.
+pub(crate) async fn chunking(aws: &Aws, space: &str) -> Result<Chunking, AwsError> {
+    let row: Option<SettingsRow> = aws.table.get(&keys::settings(space)).await?;
+    Ok(row.map(|row| row.chunking).unwrap_or_default())
+}
+
+/// Reads the text form of a chunking.
+///
+/// # Errors
+/// [`KnowledgeError::InvalidRequest`], which says what there is.
+pub fn parse_chunking(text: &str) -> Result<Chunking, KnowledgeError> {
+    text.parse()
+        .map_err(|error: NoChunking| KnowledgeError::InvalidRequest {
+            detail: error.to_string(),
+        })
+}
+
 /// A space with its retriever, and to its admins its roles.
 ///
 /// # Errors
@@ -251,6 +275,7 @@ pub async fn get(aws: &Aws, space: &str, caller: &Caller) -> Result<Space, Knowl
         inherited: row.retriever.is_none(),
         ready,
         strict: entered.strict,
+        chunking: row.chunking,
         roles: (entered.role == Role::Admin).then_some(row.roles),
         limits: (entered.role == Role::Admin).then_some(entered.limits),
         run_id: None,
@@ -280,6 +305,7 @@ pub async fn change(
             limits: row.limits.changed(change.limits),
             retriever: change.retriever.clone().unwrap_or(row.retriever),
             strict: change.strict.unwrap_or(row.strict),
+            chunking: change.chunking.clone().unwrap_or(row.chunking),
             ..row
         };
         let key = keys::settings(space);

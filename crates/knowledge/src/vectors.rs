@@ -38,15 +38,18 @@ pub(crate) async fn set_state(aws: &Aws, space: &str, state: &VectorState) -> Re
 }
 
 /// The digest of all that a document's vectors are written for, by the embedder of that identity: vectors of two models
-/// are never ranked together, not even while a space moves from one to the other.
+/// are never ranked together, not even while a space moves from one to the other. The number of passages is that of the
+/// chunking: a document that is cut into fewer keeps none of the others.
 pub(crate) fn version(
     embedder: &str,
     content_hash: &str,
     readers: &[String],
     metadata: &BTreeMap<String, Value>,
     filter_keys: &[String],
+    passages: usize,
 ) -> String {
     let mut parts = vec![embedder.to_owned(), content_hash.to_owned()];
+    parts.push(format!("passages {passages}"));
     parts.extend(readers.iter().map(|reader| format!("reader {reader}")));
     parts.extend(filter_keys.iter().map(|key| format!("filter {key}")));
     for (key, value) in metadata {
@@ -140,25 +143,40 @@ mod tests {
     fn a_version_is_of_everything_that_was_written() {
         let (readers, keys) = (["everyone".to_owned()], ["team".to_owned()]);
         let metadata = |value: Value| BTreeMap::from([("team".to_owned(), value)]);
-        let base = version("m/256", "hash", &readers, &metadata(json!(1)), &keys);
+        let base = version("m/256", "hash", &readers, &metadata(json!(1)), &keys, 3);
         assert_eq!(
             base,
-            version("m/256", "hash", &readers, &metadata(json!(1.0)), &keys)
+            version("m/256", "hash", &readers, &metadata(json!(1.0)), &keys, 3)
         );
         let others = [
-            version("m/384", "hash", &readers, &metadata(json!(1)), &keys),
-            version("m/256", "other", &readers, &metadata(json!(1)), &keys),
-            version("m/256", "hash", &[], &metadata(json!(1)), &keys),
-            version("m/256", "hash", &readers, &metadata(json!("1")), &keys),
-            version("m/256", "hash", &readers, &metadata(json!([1])), &keys),
-            version("m/256", "hash", &readers, &BTreeMap::new(), &keys),
-            version("m/256", "hash", &readers, &metadata(json!(1)), &[]),
+            version("m/384", "hash", &readers, &metadata(json!(1)), &keys, 3),
+            version("m/256", "other", &readers, &metadata(json!(1)), &keys, 3),
+            version("m/256", "hash", &[], &metadata(json!(1)), &keys, 3),
+            version("m/256", "hash", &readers, &metadata(json!("1")), &keys, 3),
+            version("m/256", "hash", &readers, &metadata(json!([1])), &keys, 3),
+            version("m/256", "hash", &readers, &BTreeMap::new(), &keys, 3),
+            version("m/256", "hash", &readers, &metadata(json!(1)), &[], 3),
+            version("m/256", "hash", &readers, &metadata(json!(1)), &keys, 4),
         ];
         assert!(!others.contains(&base));
         let close = (0.1_f64 + 0.2, 0.3);
         assert_eq!(
-            version("m/256", "hash", &readers, &metadata(json!(close.0)), &keys),
-            version("m/256", "hash", &readers, &metadata(json!(close.1)), &keys),
+            version(
+                "m/256",
+                "hash",
+                &readers,
+                &metadata(json!(close.0)),
+                &keys,
+                3
+            ),
+            version(
+                "m/256",
+                "hash",
+                &readers,
+                &metadata(json!(close.1)),
+                &keys,
+                3
+            ),
             "a number is read back to within a last digit"
         );
     }

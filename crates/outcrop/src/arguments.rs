@@ -291,6 +291,9 @@ pub struct SpaceArguments {
     /// Whether answers with sentences that no passage supports are refused: on or off
     #[arg(long, value_parser = ["on", "off"])]
     pub strict: Option<String>,
+    /// fixed:TOKENS,OVERLAP_PERCENT, headings:TOKENS, hierarchical:PARENT_TOKENS,CHILD_TOKENS, semantic:TOKENS,PERCENTILE or none
+    #[arg(long, value_name = "WAY")]
+    pub chunking: Option<String>,
     /// Who may ask and read, separated by commas: everyone, user:NAME, group:NAME; or nobody, or default
     #[arg(long, value_delimiter = ',')]
     pub reader: Option<Vec<String>>,

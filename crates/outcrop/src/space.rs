@@ -13,6 +13,7 @@ const DEFAULT: &str = "default";
 const NOBODY: &str = "nobody";
 
 pub async fn run(arguments: SpaceArguments) -> Result<u8, Failure> {
+    let rechunks = arguments.chunking.is_some();
     let change = change(&arguments);
     let session = Session::open(&arguments.connection).await?;
     let path = format!("/v1/spaces/{}", encoded(&arguments.connection.space));
@@ -27,6 +28,9 @@ pub async fn run(arguments: SpaceArguments) -> Result<u8, Failure> {
     } else {
         show(&found);
     }
+    if rechunks {
+        output::note("documents that were cut otherwise are cut anew by the next `outcrop sync`");
+    }
     Ok(DONE)
 }
 
@@ -39,6 +43,9 @@ fn change(arguments: &SpaceArguments) -> Option<Value> {
     }
     if let Some(strict) = arguments.strict.as_deref() {
         change.insert("strict".into(), json!(strict == "on"));
+    }
+    if let Some(chunking) = &arguments.chunking {
+        change.insert("chunking".into(), json!(chunking));
     }
     let roles: Map<String, Value> = [
         ("reader", &arguments.reader),
@@ -83,9 +90,10 @@ fn show(found: &Value) {
         false => "",
     };
     output::line(&format!(
-        "{}: retriever {}{inherited}{strict}; you are {}",
+        "{}: retriever {}{inherited}; chunking {}{strict}; you are {}",
         text(found, "space"),
         text(found, "retriever"),
+        text(found, "chunking"),
         text(found, "role"),
     ));
     for role in ["reader", "editor", "admin"] {
@@ -141,6 +149,10 @@ mod tests {
             Some(json!({"retriever": null})),
         );
         check("outcrop space --strict on", Some(json!({"strict": true})));
+        check(
+            "outcrop space --chunking hierarchical:800,200",
+            Some(json!({"chunking": "hierarchical:800,200"})),
+        );
         check(
             "outcrop space --editor group:writers,user:ada --reader default",
             Some(json!({"roles": {"reader": null, "editor": ["group:writers", "user:ada"]}})),

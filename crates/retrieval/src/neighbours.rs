@@ -1,9 +1,14 @@
 //! Neighbouring passages of a document as one result: passages overlap, and an answer that spans two of them reads better whole.
 
-use crate::{Hit, PageMark};
+use std::collections::BTreeSet;
+
+use crate::{Hit, PageMark, passage_id};
 
 /// The longest text that results are merged to, in bytes: about eight passages of 512 tokens.
 const MERGED_BYTES: u64 = 16 << 10;
+
+/// The longest parent that a result is answered with, in bytes.
+const PARENT_BYTES: usize = 64 << 10;
 
 /// Takes results, best first, and merges those of one version of one document whose byte ranges touch or overlap. The
 /// better one stays where it is, with its id, ranks and score, and covers both ranges; so no merging changes the order of
@@ -26,6 +31,61 @@ pub fn merge_neighbours(hits: Vec<Hit>) -> Vec<Hit> {
         merged.push(best);
     }
     merged
+}
+
+/// A result as the larger passage that it is a part of; `sibling` finds the others by their ids. As it is where it is no
+/// part, or one of the others is not there or does not touch the one before.
+pub fn with_siblings(hit: Hit, sibling: impl Fn(&str) -> Option<Hit>) -> Hit {
+    let Some(parent) = hit.parent else {
+        return hit;
+    };
+    let mut text = String::new();
+    let (mut first, mut pages): (Option<Hit>, Vec<PageMark>) = (None, Vec::new());
+    for ordinal in (parent.first..).take(parent.count as usize) {
+        let id = passage_id(&hit.document_id, &hit.content_hash, ordinal);
+        let Some(next) = sibling(&id).filter(|next| next.parent == hit.parent) else {
+            return hit;
+        };
+        let begins = first.as_ref().map_or(next.start, |first| first.start);
+        if begins + text.len() as u64 != next.start || text.len() > PARENT_BYTES {
+            return hit;
+        }
+        let so_far = Hit {
+            pages,
+            start: begins,
+            ..next.clone()
+        };
+        pages = match first.is_some() {
+            true => joined_pages(&so_far, &next),
+            false => next.pages.clone(),
+        };
+        text.push_str(&next.text);
+        first.get_or_insert(next);
+    }
+    let Some(first) = first else {
+        return hit;
+    };
+    Hit {
+        start: first.start,
+        end: first.start + text.len() as u64,
+        heading_path: first.heading_path,
+        pages,
+        text,
+        ..hit
+    }
+}
+
+/// Takes results, best first, and answers each with the larger passage that it is a part of, that once.
+pub fn to_parents(hits: Vec<Hit>, sibling: impl Fn(&str) -> Option<Hit>) -> Vec<Hit> {
+    let mut seen = BTreeSet::new();
+    hits.into_iter()
+        .filter(|hit| {
+            let part = |first: u32| (hit.document_id.clone(), hit.content_hash.clone(), first);
+            hit.parent
+                .is_none_or(|parent| seen.insert(part(parent.first)))
+        })
+        .map(|hit| with_siblings(hit, &sibling))
+        .collect()
 }
 
 /// The better result over both ranges; `None` when they are no neighbours.
@@ -70,6 +130,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Siblings;
 
     const TEXT: &str = "Granite – hard. Basalt – dark. Chalk – soft. Slate – flat. Marble – white.";
 
@@ -145,6 +206,41 @@ mod tests {
         };
         assert_eq!(merge_neighbours(vec![long(0), long(9_000)]).len(), 2);
         assert_eq!(merge_neighbours(vec![long(0), long(6_000)]).len(), 1);
+    }
+
+    #[test]
+    fn a_part_is_answered_with_its_whole() {
+        let parent = Some(Siblings { first: 0, count: 3 });
+        let part = |ordinal: u32, start: usize, end: usize| Hit {
+            passage_id: passage_id("a", "", ordinal),
+            heading_path: vec![format!("h{ordinal}")],
+            pages: vec![PageMark {
+                at: 0,
+                page: ordinal / 2 + 1,
+            }],
+            parent,
+            ..hit("a", start, end, 0.5)
+        };
+        let parts = [part(0, 0, 17), part(1, 17, 33), part(2, 33, 48)];
+        let find = |id: &str| parts.iter().find(|part| part.passage_id == id).cloned();
+        let whole = with_siblings(parts[1].clone(), find);
+        assert_eq!(whole.text, TEXT[..48]);
+        assert_eq!((whole.start, whole.end), (0, 48));
+        assert_eq!(whole.passage_id, parts[1].passage_id);
+        assert_eq!(whole.heading_path, ["h0"]);
+        assert_eq!(
+            whole.pages,
+            [PageMark { at: 0, page: 1 }, PageMark { at: 33, page: 2 }]
+        );
+        // Each whole once, at the place of its best part; others stay as they are.
+        let hits = vec![parts[2].clone(), hit("b", 0, 8, 0.4), parts[0].clone()];
+        let shown = to_parents(hits, find);
+        assert_eq!(shown.len(), 2);
+        assert_eq!(shown[0].text, TEXT[..48]);
+        assert_eq!(shown[1].document_id, "b");
+        // A part that is not there, or may not be seen, leaves the others as they are.
+        let lost = |id: &str| find(id).filter(|part| part.start > 0);
+        assert_eq!(with_siblings(parts[1].clone(), lost), parts[1]);
     }
 
     proptest! {

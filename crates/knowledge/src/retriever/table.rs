@@ -243,6 +243,7 @@ impl VectorTable {
             &record.readers,
             &record.metadata,
             &self.filter_keys,
+            record.passage_range.len(),
         );
         Some((record, version))
     }

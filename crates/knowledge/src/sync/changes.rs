@@ -16,6 +16,8 @@ pub enum Change {
     Changed,
     /// New under this name, with the bytes of a document whose name is gone.
     Renamed,
+    /// The same bytes, cut as the space's chunking says now.
+    Rechunked,
     Deleted,
 }
 

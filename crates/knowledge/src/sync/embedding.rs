@@ -65,7 +65,8 @@ pub(super) async fn embed_batch(
         .await?;
     let mut batch = BatchRow {
         part_key: Some(part_key),
-        embedding_tokens: tokens,
+        // Semantic chunking may have embedded before.
+        embedding_tokens: batch.embedding_tokens + tokens,
         embedder: Some(configured_embedder(aws)),
         ..batch
     };

@@ -92,9 +92,12 @@ async fn look_at(
     sample: &mut Yield,
 ) -> Result<(), StepError> {
     let space = keys::space_of(&one.document_id).unwrap_or_default();
-    let (outcome, _) = extraction::extract_one(aws, space, one).await?;
+    let mut embedded = 0;
+    let (outcome, _) = extraction::extract_one(aws, space, one, &mut embedded).await?;
     sample.documents += 1;
     sample.bytes += bytes;
+    // Semantic chunking embeds before the passages are.
+    sample.tokens += embedded;
     if let Ok((document, _)) = outcome {
         let texts = document.passages.iter();
         let texts = texts.map(|one| retrieval::embedded_text(&document.title, &one.passage));

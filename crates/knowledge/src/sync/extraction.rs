@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use aws::dynamo::keys;
 use aws::{Aws, AwsError, clock};
-use retrieval::chunk::{self, FixedSize};
-use retrieval::{EmbeddedPassage, Heading, SegmentDocument};
+use retrieval::{EmbeddedPassage, SegmentDocument};
 use serde_json::{Value, json};
 
 use super::rows::{
     BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, PublishedVersion,
     objects,
 };
-use super::{StepError, batch_id};
+use super::{StepError, batch_id, chunking};
 use crate::digest::sha256_hex;
 use crate::names::{self, Sidecar};
 
 /// A document that went through, or the reason why not: (name, words).
-pub(super) type Outcome = Result<(SegmentDocument, String), (&'static str, String)>;
+pub(super) type Outcome = Result<(SegmentDocument, String), Refusal>;
+type Refusal = (&'static str, String);
 
 pub(super) async fn extract_batch(
     aws: &Aws,
@@ -36,9 +36,10 @@ pub(super) async fn extract_batch(
     let mut documents = Vec::new();
     let mut extracted = Vec::new();
     let mut updated = Vec::new();
+    let mut tokens = 0;
     for item in items {
         let space = keys::space_of(&item.document_id).unwrap_or_default();
-        let (outcome, sidecar) = extract_one(aws, space, item).await?;
+        let (outcome, sidecar) = extract_one(aws, space, item, &mut tokens).await?;
         let problem = outcome
             .as_ref()
             .err()
@@ -70,6 +71,7 @@ pub(super) async fn extract_batch(
     aws.table.put_many(&updated).await?;
     let batch = BatchRow {
         passages_key: Some(passages_key),
+        embedding_tokens: tokens,
         ..BatchRow::new(batch_id, documents)
     };
     let written = match stored {
@@ -135,6 +137,7 @@ fn accepted(item: &PlannedDocument, document: &SegmentDocument) -> BatchDocument
             passages: document.passages.len() as u32,
             readers: Some(document.readers.clone()),
             vectors: None,
+            chunking: item.chunking.clone(),
         }),
     }
 }
@@ -172,6 +175,7 @@ pub(super) async fn extract_one(
     aws: &Aws,
     space: &str,
     item: &PlannedDocument,
+    tokens: &mut u64,
 ) -> Result<(Outcome, Sidecar), StepError> {
     let key = names::source_key(space, &item.name);
     let sidecar = match aws.bucket.get(&names::sidecar_key(&key)).await {
@@ -202,33 +206,24 @@ pub(super) async fn extract_one(
         Some(_) => {}
     }
     let bytes = aws.bucket.get(&key).await?;
-    let (item, readers) = (item.clone(), sidecar.clone());
+    let name = item.name.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        extract::extract(&bytes, &name, &extract::Limits::default())
+            .map_err(|error| (error.name(), error.to_string()))
+    });
+    // A library that breaks on a document unwinds to here; the next document goes on.
+    let read = read.await.unwrap_or_else(|_| {
+        let words = "extraction broke off on this document; please report it".to_owned();
+        Err(("ExtractionCrashed", words))
+    });
+    let extracted = match read {
+        Ok(extracted) => extracted,
+        Err(refusal) => return Ok((Err(refusal), sidecar)),
+    };
     let object = || format!("s3://{}/{key}", aws.bucket.name());
     let uri = sidecar.uri.clone().unwrap_or_else(object);
-    let outcome = tokio::task::spawn_blocking(move || passages_of(&bytes, &item, uri, &readers))
-        .await
-        .unwrap_or_else(|_| {
-            let words = "extraction broke off on this document; please report it".to_owned();
-            Err(("ExtractionCrashed", words))
-        });
-    Ok((outcome, sidecar))
-}
-
-/// Bytes to passages; pure, so that it may run on a thread of its own.
-fn passages_of(bytes: &[u8], item: &PlannedDocument, uri: String, sidecar: &Sidecar) -> Outcome {
-    let extracted = extract::extract(bytes, &item.name, &extract::Limits::default())
-        .map_err(|error| (error.name(), error.to_string()))?;
-    let headings: Vec<Heading> = extracted
-        .headings
-        .into_iter()
-        .map(|heading| Heading {
-            level: heading.level,
-            title: heading.title,
-            start: heading.start,
-        })
-        .collect();
-    let mut passages = chunk::fixed_size(&extracted.text, &headings, &FixedSize::default());
-    retrieval::mark_pages(&mut passages, &extracted.pages);
+    let (passages, spent) = chunking::cut(aws, &item.chunking, &extracted).await?;
+    *tokens += spent;
     let file_name = item.name.rsplit('/').next().unwrap_or(&item.name);
     let document = SegmentDocument {
         document_id: item.document_id.clone(),
@@ -245,5 +240,5 @@ fn passages_of(bytes: &[u8], item: &PlannedDocument, uri: String, sidecar: &Side
             })
             .collect(),
     };
-    Ok((document, extracted.text))
+    Ok((Ok((document, extracted.text)), sidecar))
 }

@@ -8,6 +8,7 @@
 
 mod asking;
 pub(crate) mod changes;
+mod chunking;
 mod compact;
 mod embedding;
 mod estimate;

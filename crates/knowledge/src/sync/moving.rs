@@ -238,6 +238,7 @@ fn accepted(one: &Renamed, document: &SegmentDocument) -> BatchDocument {
             passages: document.passages.len() as u32,
             readers: Some(document.readers.clone()),
             vectors: None,
+            chunking: one.to.chunking.clone(),
         }),
     }
 }
@@ -256,6 +257,7 @@ mod tests {
                     document_id: "s.2".into(),
                     name: to.into(),
                     source_version: "v".into(),
+                    chunking: Default::default(),
                 },
             };
             assert_eq!(is_read_alike(&renamed), alike, "{from} {to}");

@@ -6,19 +6,21 @@ use aws::dynamo::keys::{self, DOCUMENT_PREFIX};
 use aws::s3::Listed;
 use aws::{Aws, AwsError, RetrieverSetting, clock};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use retrieval::chunk::Chunking;
 use serde_json::{Value, json};
 
 use super::asking::{fetched, set_aside, still_asking};
 use super::changes::{self, Change, PlannedChange, Stop};
 use super::moving::{self, Renamed};
 use super::rows::{
-    BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, RunRow, RunStatus,
-    objects,
+    BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, PublishedVersion,
+    RunRow, RunStatus, objects,
 };
 use super::{StepError, estimate, redrive, refuse_other_embedder};
 use crate::names;
 use crate::runs;
 use crate::sources::{self, Fetched};
+use crate::spaces;
 use crate::uploads::{self, Taken};
 
 /// How many objects are looked at side by side.
@@ -55,6 +57,8 @@ struct Wanted<'a> {
     vectors: Option<&'a RetrieverSetting>,
     /// Deletions that were decided on before and count as no loss.
     settled_deletions: Option<&'a BTreeSet<String>>,
+    /// How documents are to be cut.
+    chunking: Chunking,
     now_ms: u64,
 }
 
@@ -119,6 +123,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         all: run.re_embed,
         vectors: vectors.as_ref(),
         settled_deletions: left.as_ref().map(|left| &left.deletions),
+        chunking: spaces::chunking(aws, &run.space).await?,
         now_ms: clock::now_ms(),
     };
     let mut difference = compare(&wanted, rows, &mut sources);
@@ -382,7 +387,8 @@ fn compare(wanted: &Wanted<'_>, mut rows: Vec<DocumentRow>, sources: &mut Source
     for row in rows {
         match sources.remove(&row.document_id) {
             Some(source)
-                if !wanted.all && is_unchanged(&row, &source.version(), wanted.vectors) =>
+                if !wanted.all
+                    && is_unchanged(&row, &source.version(), wanted.vectors, &wanted.chunking) =>
             {
                 difference.unchanged += 1;
                 // Its source gives it again, as it was.
@@ -396,9 +402,13 @@ fn compare(wanted: &Wanted<'_>, mut rows: Vec<DocumentRow>, sources: &mut Source
                     document_id: row.document_id.clone(),
                     name: row.name.clone(),
                     source_version: source.version(),
+                    chunking: wanted.chunking.clone(),
                 });
                 difference.changes.push(PlannedChange {
-                    change: match row.published {
+                    change: match &row.published {
+                        Some(live) if is_cut_otherwise(live, &source.version(), wanted) => {
+                            Change::Rechunked
+                        }
                         Some(_) => Change::Changed,
                         None => Change::New,
                     },
@@ -457,11 +467,14 @@ fn tell_deletions(difference: &mut Difference, gone: Vec<DocumentRow>) {
             told.renamed_from = Some(row.name.clone());
             // It answers under its new name as soon as it does not under the old one.
             *lost = lost.saturating_sub(1);
-            renamed.push(Renamed {
-                from: row.document_id,
-                from_name: row.name,
-                to: to.clone(),
-            });
+            // Its passages are of no use where they are to be cut otherwise.
+            if live.is_some_and(|live| live.chunking == to.chunking) {
+                renamed.push(Renamed {
+                    from: row.document_id,
+                    from_name: row.name,
+                    to: to.clone(),
+                });
+            }
         } else {
             deleted.push(PlannedChange {
                 change: Change::Deleted,
@@ -474,20 +487,30 @@ fn tell_deletions(difference: &mut Difference, gone: Vec<DocumentRow>) {
     changes.append(&mut deleted);
 }
 
-/// A document whose vectors are wanted in the table, and are not there, is done again.
-fn is_unchanged(row: &DocumentRow, version: &str, vectors: Option<&RetrieverSetting>) -> bool {
+/// Whether only the space's chunking has changed.
+fn is_cut_otherwise(live: &PublishedVersion, version: &str, wanted: &Wanted<'_>) -> bool {
+    live.source_version == version && live.chunking != wanted.chunking
+}
+
+/// A document whose vectors are wanted in the table, and are not there, is done again; so is one that was cut otherwise.
+fn is_unchanged(
+    row: &DocumentRow,
+    version: &str,
+    vectors: Option<&RetrieverSetting>,
+    chunking: &Chunking,
+) -> bool {
     let unfetched = row.status == DocumentStatus::Failed
         && row.error.as_deref().is_some_and(sources::is_fetch_error);
     (row.status == DocumentStatus::Published || unfetched)
         && row.published.as_ref().is_some_and(|published| {
             let has_vectors = vectors.is_none() || published.vectors.as_ref() == vectors;
-            published.source_version == version && has_vectors
+            let same = published.source_version == version && published.chunking == *chunking;
+            same && has_vectors
         })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::PublishedVersion;
     use super::*;
 
     fn row(name: &str, status: DocumentStatus, version: Option<&str>) -> DocumentRow {
@@ -501,6 +524,7 @@ mod tests {
             passages: 1,
             readers: None,
             vectors: None,
+            chunking: Chunking::default(),
         });
         row
     }
@@ -530,6 +554,7 @@ mod tests {
                 all,
                 vectors: None,
                 settled_deletions: None,
+                chunking: Chunking::default(),
                 now_ms: 1,
             };
             let plan = compare(&wanted, vec![row("a", status, version)], &mut sources);
@@ -549,6 +574,22 @@ mod tests {
         check(Pending, None, None, (0, 0, 1));
         check(Deleted, None, None, (0, 0, 0));
         check(Deleted, None, Some("e"), (1, 0, 0));
+        let mut otherwise = row("a", Published, Some("e-1-none"));
+        if let Some(live) = &mut otherwise.published {
+            live.chunking = Chunking::None;
+        }
+        let mut sources: Sources = [("s.a".to_owned(), source("e"))].into();
+        let wanted = Wanted {
+            run_id: "s.run",
+            all: false,
+            vectors: None,
+            settled_deletions: None,
+            chunking: Chunking::default(),
+            now_ms: 1,
+        };
+        let plan = compare(&wanted, vec![otherwise], &mut sources);
+        assert_eq!(plan.changes[0].change, Change::Rechunked);
+        assert_eq!(plan.process[0].chunking, Chunking::default());
         sorted(true, Published, Some("e-1-none"), Some("e"), (1, 0, 0));
         sorted(true, Published, Some("e-1-none"), None, (0, 0, 1));
         sorted(true, Deleted, None, None, (0, 0, 0));
@@ -581,6 +622,7 @@ mod tests {
             all: false,
             vectors: None,
             settled_deletions: None,
+            chunking: Chunking::default(),
             now_ms: 1,
         };
         let plan = compare(&wanted, rows, &mut sources);
@@ -623,7 +665,10 @@ mod tests {
                 if let Some(published) = &mut row.published {
                     published.vectors = has;
                 }
-                assert_eq!(is_unchanged(&row, "v", wanted.as_ref()), done);
+                assert_eq!(
+                    is_unchanged(&row, "v", wanted.as_ref(), &Chunking::default()),
+                    done
+                );
             };
         check(None, None, true);
         check(None, Some(keys(&[])), false);

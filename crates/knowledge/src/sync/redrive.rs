@@ -99,6 +99,7 @@ pub(super) async fn undone(
             document_id,
             name: String::new(),
             source_version: String::new(),
+            chunking: Default::default(),
         });
         documents.extend(deleted.map(|one| (one.document_id.clone(), one)));
     }
@@ -115,6 +116,7 @@ fn planned(document: &BatchDocument) -> PlannedDocument {
         document_id: document.document_id.clone(),
         name: document.name.clone(),
         source_version: version.map_or(String::new(), |one| one.source_version.clone()),
+        chunking: version.map(|one| one.chunking.clone()).unwrap_or_default(),
     }
 }
 
@@ -231,6 +233,7 @@ mod tests {
                 passages: 1,
                 readers: None,
                 vectors: None,
+                chunking: Default::default(),
             }),
         }
     }

@@ -92,6 +92,7 @@ async fn fail_the_rest(
             document_id: id.clone(),
             name: String::new(),
             source_version: String::new(),
+            chunking: Default::default(),
         }));
     }
     for batch in &mut batches {

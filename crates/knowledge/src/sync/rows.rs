@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws::RetrieverSetting;
+use retrieval::chunk::Chunking;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -196,6 +197,9 @@ pub struct PublishedVersion {
     /// The retriever's setting that its vectors stand in the table for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vectors: Option<RetrieverSetting>,
+    /// How it was cut.
+    #[serde(default)]
+    pub chunking: Chunking,
 }
 
 /// How a run stands.
@@ -363,6 +367,9 @@ pub struct PlannedDocument {
     pub document_id: String,
     pub name: String,
     pub source_version: String,
+    /// How it is to be cut.
+    #[serde(default)]
+    pub chunking: Chunking,
 }
 
 /// The objects of a run.

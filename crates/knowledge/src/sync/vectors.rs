@@ -88,6 +88,7 @@ fn version(embedder: &str, document: &SegmentDocument, filter_keys: &[String]) -
         &document.readers,
         &document.metadata,
         filter_keys,
+        document.passages.len(),
     )
 }
 
@@ -119,6 +120,7 @@ pub(super) async fn settle_document(
         &record.readers,
         &record.metadata,
         filter_keys,
+        record.passage_range.len(),
     );
     let passages = (record.passage_range.end - record.passage_range.start) as usize;
     let expected = passages * record.readers.len();
