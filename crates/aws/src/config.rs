@@ -174,6 +174,7 @@ pub struct AgentSettings {
 struct Endpoints {
     all: Option<String>,
     dynamodb: Option<String>,
+    bedrock_runtime: Option<String>,
 }
 
 impl Settings {
@@ -275,6 +276,8 @@ impl Settings {
             endpoints: Endpoints {
                 all: endpoint,
                 dynamodb: lookup("AWS_ENDPOINT_URL_DYNAMODB").filter(|value| !value.is_empty()),
+                bedrock_runtime: lookup("AWS_ENDPOINT_URL_BEDROCK_RUNTIME")
+                    .filter(|value| !value.is_empty()),
             },
             ca_bundle: ca_bundle(lookup("AWS_CA_BUNDLE"))?,
         })
@@ -522,6 +525,11 @@ pub(crate) fn sdk_config(settings: &Settings) -> SdkConfig {
 /// The endpoint of DynamoDB alone, by the AWS SDKs' own variable.
 pub(crate) fn dynamodb_endpoint(settings: &Settings) -> Option<&str> {
     settings.endpoints.dynamodb.as_deref()
+}
+
+/// The endpoint of the models alone, by the AWS SDKs' own variable: another emulator has everything but models.
+pub(crate) fn bedrock_runtime_endpoint(settings: &Settings) -> Option<&str> {
+    settings.endpoints.bedrock_runtime.as_deref()
 }
 
 fn http_client(settings: &Settings) -> aws_smithy_runtime_api::client::http::SharedHttpClient {

@@ -14,7 +14,7 @@ use aws_sdk_bedrockruntime::error::{DisplayErrorContext, ProvideErrorMetadata, S
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
-use crate::config::{ModelTimeouts, Settings};
+use crate::config::{self, ModelTimeouts, Settings};
 
 pub use embed::{EmbedPurpose, Embeddings};
 pub use guardrail::{
@@ -87,13 +87,15 @@ impl Bedrock {
         };
         // The SDK's guard calls a stream of less than a byte a second broken after 20 s: a model that thinks is silent
         // for longer. Silence within a stream has its own bound here.
-        let config = Builder::from(sdk)
+        let mut config = Builder::from(sdk)
             .timeout_config(waits)
             .retry_config(RetryConfig::standard().with_max_attempts(settings.model_retries + 1))
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .build();
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Some(endpoint) = config::bedrock_runtime_endpoint(settings) {
+            config = config.endpoint_url(endpoint);
+        }
         Self {
-            client: Client::from_conf(config),
+            client: Client::from_conf(config.build()),
             timeouts,
             embed_model: settings.embed_model.clone(),
             embed_dimensions: settings.embed_dimensions,

@@ -16,6 +16,7 @@ mod machines;
 mod maps;
 mod restart;
 mod wire;
+mod witnessed;
 
 /// Machine seconds pass this many times as fast as real ones.
 const SPEED: u32 = 100;
