@@ -85,7 +85,6 @@ pub fn read(
         detail: error.to_string(),
     })?;
     let root = conditions::apply(root, overrides)?;
-    refuse_conditions(&root)?;
     let resources = object(&root, "Resources")?;
     let names = Names::new(&root, resources, overrides)?;
     let globals = root
@@ -162,21 +161,6 @@ fn refuse_unknown_tags(text: &str) -> Result<(), TemplateError> {
 }
 
 /// Whether a resource exists must not be guessed.
-fn refuse_conditions(root: &Value) -> Result<(), TemplateError> {
-    let refused = |place: &str, detail: String| {
-        Err(TemplateError::Unresolved {
-            place: place.to_owned(),
-            detail: format!("{detail}: the laptop knows no conditions on resources"),
-        })
-    };
-    for (id, resource) in root["Resources"].as_object().into_iter().flatten() {
-        if let Some(condition) = resource["Condition"].as_str() {
-            return refused(id, format!("Condition {condition}"));
-        }
-    }
-    Ok(())
-}
-
 fn object<'a>(value: &'a Value, field: &str) -> Result<&'a Map<String, Value>, TemplateError> {
     value[field]
         .as_object()

@@ -2,9 +2,11 @@
 //!
 //! Files: `events` the answer and what is told while it is made · `question` the guard on the way in · `draft` from what
 //! is known before the model writes to the answer, and what is kept of it · `writer` the model's stream on its way out.
+//! `figures` what CloudWatch is told of it.
 
 mod draft;
 mod events;
+mod figures;
 mod question;
 mod writer;
 
@@ -223,6 +225,7 @@ async fn end(
         added.inspect_err(|error| unkept("the turn", error)).ok();
     }
     answer.replayable = kept.unwrap_or(false);
+    figures::report(&answer);
     let listener = call.listener;
     let told = async {
         listener.tell(AskEvent::Usage(answer.usage.clone())).await?;

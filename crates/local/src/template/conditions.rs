@@ -1,4 +1,5 @@
-//! `Conditions` of a template, as far as the laptop knows them: whether a parameter has a value, and `Fn::If` on that.
+//! `Conditions` of a template, as far as the laptop knows them: whether a parameter has a value, or has another; `Fn::If`
+//! and resources on that.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +7,12 @@ use serde_json::{Map, Value};
 
 use super::{TemplateError, plain};
 
-/// The template with every `Fn::If` decided, and what `AWS::NoValue` stands for left out.
+/// The template with every `Fn::If` decided, and what `AWS::NoValue` stands for left out, as are resources whose condition
+/// does not hold.
 ///
 /// # Errors
-/// [`TemplateError::Unresolved`] for a condition that is not `Fn::Equals` of parameters and texts, or one of no name.
+/// [`TemplateError::Unresolved`] for a condition that is not `Fn::Equals` of parameters and texts, or `Fn::Not` of that, or
+/// one of no name.
 pub(super) fn apply(
     mut root: Value,
     overrides: &BTreeMap<String, String>,
@@ -26,7 +29,33 @@ pub(super) fn apply(
     {
         decided.insert(name.clone(), decide(name, condition, &root, overrides)?);
     }
-    Ok(choose(root, &decided)?.unwrap_or_default())
+    let mut chosen = choose(root, &decided)?.unwrap_or_default();
+    leave_out_resources(&mut chosen, &decided)?;
+    Ok(chosen)
+}
+
+fn leave_out_resources(
+    root: &mut Value,
+    decided: &BTreeMap<String, bool>,
+) -> Result<(), TemplateError> {
+    let resources = root["Resources"].as_object_mut();
+    let mut kept = Map::new();
+    for (id, resource) in resources.iter().flat_map(|fields| fields.iter()) {
+        let holds = match resource["Condition"].as_str() {
+            None => true,
+            Some(name) => *decided.get(name).ok_or_else(|| TemplateError::Unresolved {
+                place: id.clone(),
+                detail: format!("there is no condition {name:?}"),
+            })?,
+        };
+        if holds {
+            kept.insert(id.clone(), resource.clone());
+        }
+    }
+    if let Some(resources) = root["Resources"].as_object_mut() {
+        *resources = kept;
+    }
+    Ok(())
 }
 
 fn decide(
@@ -42,13 +71,16 @@ fn decide(
             .or_else(|| plain(&root["Parameters"][parameter]["Default"])),
         None => plain(value),
     };
+    if let Some([negated]) = condition["Fn::Not"].as_array().map(Vec::as_slice) {
+        return Ok(!decide(name, negated, root, overrides)?);
+    }
     let sides = condition["Fn::Equals"]
         .as_array()
         .filter(|sides| sides.len() == 2);
     let sides = sides.and_then(|sides| Some((side(&sides[0])?, side(&sides[1])?)));
     let (left, right) = sides.ok_or_else(|| TemplateError::Unresolved {
         place: format!("Conditions.{name}"),
-        detail: "the laptop knows Fn::Equals of parameters and texts, and no other condition"
+        detail: "the laptop knows Fn::Equals of parameters and texts, Fn::Not of that, and no other condition"
             .to_owned(),
     })?;
     Ok(left == right)
@@ -132,6 +164,28 @@ mod tests {
         };
         check(None, json!({"List": [1]}));
         check(Some("true"), json!({"Value": {"a": 1}, "List": [1, 2]}));
+    }
+
+    #[test]
+    fn a_resource_whose_condition_does_not_hold_is_left_out() {
+        let check = |condition: Value, expected: &[&str]| {
+            let mut root = template(json!({"Has": condition}), json!(1));
+            root["Resources"]["Lost"] = json!({"Condition": "Has", "Type": "X"});
+            let applied = apply(root, &BTreeMap::new()).unwrap();
+            let left: Vec<_> = applied["Resources"].as_object().unwrap().keys().collect();
+            assert_eq!(left, expected);
+        };
+        let equals = |text: &str| json!({"Fn::Equals": [{"Ref": "Index"}, text]});
+        check(equals("true"), &["T"]);
+        check(equals("false"), &["T", "Lost"]);
+        check(json!({"Fn::Not": [equals("true")]}), &["T", "Lost"]);
+        let mut root = template(json!({"Has": equals("true")}), json!(1));
+        root["Resources"]["T"]["Condition"] = json!("Had");
+        let error = apply(root, &BTreeMap::new()).unwrap_err();
+        assert!(
+            error.to_string().contains("no condition \"Had\""),
+            "{error}"
+        );
     }
 
     #[test]

@@ -44,15 +44,30 @@ fn the_deployed_template_is_read() {
         .filter(|(_, kind)| kind != "AWS::Lambda::Permission")
         .map(|(id, _)| id.as_str())
         .collect();
-    // What starts runs by itself.
-    let entries = [
+    let expected = [
+        "BucketPolicy",
+        // What starts runs by itself.
         "EntryQueue",
         "EntryDeadLetters",
         "EntryQueuePolicy",
         "SourceChanged",
         "SyncTime",
+        // What watches.
+        "QueryLogs",
+        "IngestLogs",
+        "AgentActionLogs",
+        "GuardrailCheckLogs",
+        "Alarms",
+        "FunctionErrors",
+        "FunctionThrottles",
+        "RunsFailed",
+        "EntriesLeft",
+        "InputTokens",
+        "OutputTokens",
+        "SnapshotsRejected",
+        "Dashboard",
     ];
-    assert_eq!(others, entries);
+    assert_eq!(others, expected);
 }
 
 #[test]

@@ -1,0 +1,150 @@
+"""What the template grants and watches, held to what the programs call and emit."""
+
+import json
+import os
+import pathlib
+import re
+
+import pytest
+from cfnlint.decode import decode
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RESOURCES = decode(str(ROOT / "template.yaml"))[0]["Resources"]
+FOLDER = pathlib.Path(os.environ.get("OUTCROP_BIN", "target/debug/outcrop")).resolve().parent
+
+FUNCTIONS = {
+    "QueryFunction": "query",
+    "IngestFunction": "ingest",
+    "AgentActionFunction": "agent-action",
+    "GuardrailCheckFunction": "guardrail-check",
+}
+# The symbol of an operation's code: aws_sdk_<service>::operation::<name>::<Name>::orchestrate, each part after its length.
+OPERATION = re.compile(rb"aws_sdk_([a-z0-9]+?)9operation(\d+)([a-z]\w*?)11orchestrate")
+SERVICES = {
+    "bedrockagentruntime": "bedrock",
+    "bedrockruntime": "bedrock",
+    "bedrockagent": "bedrock",
+    "bedrock": "bedrock",
+    "dynamodb": "dynamodb",
+    "s3": "s3",
+    "secretsmanager": "secretsmanager",
+    "sfn": "states",
+}
+# Source: Service Authorization Reference, where an operation's permission has another name than the operation.
+ACTIONS = {
+    "bedrockruntime converse": {"bedrock:InvokeModel"},
+    "bedrockruntime converse_stream": {"bedrock:InvokeModelWithResponseStream"},
+    "dynamodb transact_write_items": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
+    "s3 copy_object": {"s3:GetObject", "s3:PutObject"},
+    "s3 create_session": set(),
+    "s3 head_object": {"s3:GetObject"},
+    "s3 list_objects_v2": {"s3:ListBucket"},
+    "bedrock create_model_invocation_job": {"bedrock:CreateModelInvocationJob", "iam:PassRole"},
+}
+# Linked and never reached: the function refuses every step but its own.
+UNREACHED = {
+    "guardrail-check": {
+        "bedrock:InvokeModel",
+        "dynamodb:BatchGetItem",
+        "dynamodb:Query",
+        "s3:ListBucket",
+        "secretsmanager:GetSecretValue",
+        "states:DescribeExecution",
+        "states:StartExecution",
+    },
+    "query": set(),
+    "ingest": {"bedrock:ApplyGuardrail"},
+    "agent-action": set(),
+}
+# Granted for what no operation's name shows.
+BESIDES = {
+    # With the right to list, a missing object is told as missing and not as forbidden.
+    "ingest": {"s3:ListBucket"},
+}
+
+
+def camel(name):
+    return "".join(part.title() for part in name.split("_"))
+
+
+def called(binary):
+    """Permissions of the operations whose code is in the program."""
+    program = (FOLDER / binary).read_bytes()
+    found = OPERATION.findall(program)
+    operations = {(service.decode(), name[: int(length)].decode()) for service, length, name in found}
+    assert operations, f"{binary} has no symbols"
+    actions = set()
+    for service, name in operations:
+        actions |= ACTIONS.get(f"{service} {name}", {f"{SERVICES[service]}:{camel(name)}"})
+    return actions
+
+
+def statements(resource):
+    for policy in RESOURCES[resource]["Properties"]["Policies"]:
+        yield from policy["Statement"]
+
+
+@pytest.mark.parametrize("resource, binary", FUNCTIONS.items())
+def test_a_function_may_do_what_it_calls_and_nothing_else(resource, binary):
+    granted = {action for statement in statements(resource) for action in statement["Action"]}
+    needed = called(binary) - UNREACHED[binary]
+    assert granted - needed - BESIDES.get(binary, set()) == set(), "granted, and never called"
+    assert needed - granted == set(), "called, and not granted"
+
+
+@pytest.mark.parametrize("resource", [*FUNCTIONS, "IngestStateMachine"])
+def test_no_permission_is_for_everything(resource):
+    for statement in statements(resource):
+        assert not any("*" in action for action in statement["Action"]), statement
+        assert "*" not in statement["Resource"], statement
+
+
+# Source: the services' own pages of metrics in the AWS documentation.
+THEIRS = {
+    "AWS/Lambda": {"Invocations", "Duration", "Errors", "Throttles"},
+    "AWS/States": {"ExecutionsSucceeded", "ExecutionsFailed", "ExecutionsTimedOut"},
+    "AWS/SQS": {"ApproximateNumberOfMessagesVisible"},
+    "AWS/Bedrock": {"InputTokenCount", "OutputTokenCount"},
+}
+EMITTED = re.compile(r'(?:Metric \{\s*name: |figure\(\s*)"(\w+)"')
+
+
+def emitted():
+    sources = [path for path in (ROOT / "crates").rglob("*.rs") if path.name not in ("tests.rs", "telemetry.rs")]
+    return {name for path in sources for name in EMITTED.findall(path.read_text())}
+
+
+def watched():
+    """Namespace and name of each metric that an alarm or the dashboard shows."""
+    for resource in RESOURCES.values():
+        told = resource["Properties"]
+        if resource["Type"] == "AWS::CloudWatch::Alarm":
+            if "MetricName" in told:
+                yield "alarm", told["Namespace"], told["MetricName"]
+            for part in told.get("Metrics", []):
+                if "MetricStat" in part:
+                    yield "alarm", part["MetricStat"]["Metric"]["Namespace"], part["MetricStat"]["Metric"]["MetricName"]
+        if resource["Type"] == "AWS::CloudWatch::Dashboard":
+            for widget in json.loads(told["DashboardBody"]["Fn::Sub"])["widgets"]:
+                for metric in widget["properties"]["metrics"]:
+                    yield "dashboard", metric[0], metric[1]
+
+
+def test_alarms_and_dashboard_show_metrics_that_exist():
+    shown = set(watched())
+    assert len(shown) > 10
+    for place, namespace, name in shown:
+        known = emitted() if namespace == "Outcrop" else THEIRS[namespace]
+        assert name in known, f"{place}: {namespace} {name}"
+
+
+def test_every_metric_is_on_the_dashboard():
+    assert emitted() == {name for place, namespace, name in watched() if (place, namespace) == ("dashboard", "Outcrop")}
+
+
+def test_every_alarm_is_told_and_explained():
+    explained = (ROOT / "docs" / "operations.md").read_text()
+    alarms = {name: one for name, one in RESOURCES.items() if one["Type"] == "AWS::CloudWatch::Alarm"}
+    for name, alarm in alarms.items():
+        assert alarm["Properties"]["AlarmActions"] == [{"Ref": "Alarms"}], name
+        assert f"`{name}`" in explained, name
