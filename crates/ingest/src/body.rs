@@ -10,6 +10,7 @@ use knowledge::digest::sha256_hex;
 use knowledge::documents::NewDocument;
 use knowledge::limits::LimitsChange;
 use knowledge::orders::NewOrder;
+use knowledge::problem::object;
 use knowledge::roles::{self, RolesChange};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -77,9 +78,9 @@ pub(crate) struct SpaceForm {
     pub strict: Option<bool>,
     #[serde(default)]
     pub chunking: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub roles: RolesChange,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub limits: LimitsChange,
 }
 

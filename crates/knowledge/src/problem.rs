@@ -2,8 +2,9 @@
 
 use aws::bedrock::BedrockError;
 use aws::{AwsError, NoRetriever};
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
 
 /// A problem that is told to the caller.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -376,10 +377,17 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, KnowledgeError>
     })
 }
 
+/// A form within a form: an object, for Serde would fill it from an array too, field by field.
+///
+/// # Errors
+/// As the form's own reading.
+pub fn object<'de, T: DeserializeOwned, D: Deserializer<'de>>(field: D) -> Result<T, D::Error> {
+    let fields = Map::<String, Value>::deserialize(field)?;
+    serde_json::from_value(Value::Object(fields)).map_err(D::Error::custom)
+}
+
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Debug, Deserialize)]
@@ -629,5 +637,26 @@ mod tests {
             detail: "arn:aws:secret".into(),
         });
         assert!(!error.to_problem().to_string().contains("secret"));
+    }
+
+    #[test]
+    fn a_form_within_a_form_is_an_object() {
+        #[derive(Debug, Deserialize)]
+        struct Outer {
+            #[serde(default, deserialize_with = "object")]
+            inner: Inner,
+        }
+        #[derive(Debug, Default, PartialEq, Deserialize)]
+        #[serde(default)]
+        struct Inner {
+            a: u8,
+        }
+        let read = |text: &str| parse_json::<Outer>(text.as_bytes()).map(|outer| outer.inner);
+        assert_eq!(read("{}").unwrap(), Inner { a: 0 });
+        assert_eq!(read("{\"inner\": {\"a\": 1}}").unwrap(), Inner { a: 1 });
+        for wrong in ["[1]", "null", "1"] {
+            let error = read(&format!("{{\"inner\": {wrong}}}")).unwrap_err();
+            assert_eq!(error.name(), "InvalidRequest", "{wrong}");
+        }
     }
 }
