@@ -71,6 +71,14 @@ def test_the_page_comes_with_its_policy(instance):
     assert "app.js" in page
 
 
+@pytest.mark.parametrize("metadata", [{"": 1}, {"a": {"": 1}}, {"a": [{"": 1}]}])
+@pytest.mark.parametrize("path, more", [("/v1/uploads", {"bytes": 5}), ("/v1/documents", {"content": "words"})])
+def test_metadata_without_a_name_is_refused(path, more, instance, metadata):
+    status, _, body = instance.http("POST", path, {"name": "clients/a.txt", "metadata": metadata, **more})
+    assert (status, body["name"]) == (400, "InvalidRequest"), body
+    assert "empty" in body["detail"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "headers", "status", "name"),
     [
@@ -112,7 +120,7 @@ def test_bad_input_is_named(instance, method, path, body, headers, status, name)
 
 
 def test_a_file_that_is_not_what_its_name_says_is_refused(instance):
-    body = {"name": "clients/fake.md", "content": "%PDF-1.7 and so on"}
+    body = {"name": "clients/fake.md", "content": "%!PS-Adobe-3.0 and so on"}
     status, _, accepted = instance.http("POST", "/v1/documents", body)
     assert status == 202, accepted
     begun = time.monotonic()

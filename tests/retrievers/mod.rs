@@ -316,6 +316,7 @@ async fn a_setting_is_set_and_refused_over_http() {
     let set = place.set("embedded").await;
     let expected = json!({
         "space": "legal", "role": "admin", "retriever": "embedded", "inherited": false, "ready": true, "strict": false,
+        "chunking": "fixed:512,20",
         "roles": {"reader": ["everyone"], "editor": [], "admin": []},
         "limits": {"caller_per_minute": 0, "space_per_minute": 0},
     });

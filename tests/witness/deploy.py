@@ -87,6 +87,8 @@ def for_the_emulator(machine):
         if state["Type"] != "Map":
             continue
         state["ItemReader"]["Arguments"] = by_path(state["ItemReader"]["Arguments"])
+        # A number there, and an expression here.
+        del state["MaxConcurrency"]
         batches = state.pop("ItemBatcher")
         state["ItemSelector"] = {
             "BatchInput": by_path(batches["BatchInput"]),

@@ -12,7 +12,8 @@ use knowledge::limits::LimitsChange;
 use knowledge::orders::NewOrder;
 use knowledge::problem::object;
 use knowledge::roles::{self, RolesChange};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 /// A document as it came, with its bytes.
@@ -34,7 +35,7 @@ struct UploadForm {
     content: Option<String>,
     content_base64: Option<String>,
     space: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named")]
     metadata: BTreeMap<String, Value>,
     #[serde(default)]
     readers: Vec<String>,
@@ -47,7 +48,7 @@ pub(crate) struct LinkForm {
     pub name: String,
     pub bytes: u64,
     pub space: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named")]
     pub metadata: BTreeMap<String, Value>,
     #[serde(default)]
     pub readers: Vec<String>,
@@ -164,7 +165,10 @@ pub(crate) async fn multipart_upload(
                     .filter(|name| !name.is_empty())
                     .collect();
             }
-            (None, "metadata") => metadata = knowledge::problem::parse_json(&content)?,
+            (None, "metadata") => {
+                let Metadata(read) = knowledge::problem::parse_json(&content)?;
+                metadata = read;
+            }
             (None, other) => {
                 return Err(KnowledgeError::UnknownField {
                     field: other.to_owned(),
@@ -188,6 +192,27 @@ pub(crate) async fn multipart_upload(
         })
         .collect();
     Ok(Uploads { space, uploads })
+}
+
+/// Metadata as a form's part of its own.
+#[derive(Deserialize)]
+struct Metadata(#[serde(deserialize_with = "named")] BTreeMap<String, Value>);
+
+/// Metadata whose keys all have names, for DynamoDB stores no attribute without one.
+fn named<'de, D: Deserializer<'de>>(field: D) -> Result<BTreeMap<String, Value>, D::Error> {
+    let metadata = BTreeMap::<String, Value>::deserialize(field)?;
+    match metadata.contains_key("") || metadata.values().any(has_nameless) {
+        true => Err(D::Error::custom("a key of the metadata is empty; name it")),
+        false => Ok(metadata),
+    }
+}
+
+fn has_nameless(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => fields.contains_key("") || fields.values().any(has_nameless),
+        Value::Array(items) => items.iter().any(has_nameless),
+        _ => false,
+    }
 }
 
 fn text(content: &[u8]) -> Result<String, KnowledgeError> {
