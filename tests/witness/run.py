@@ -18,7 +18,8 @@ def main():
         target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
         (target / "tmp").mkdir(parents=True, exist_ok=True)
         (target / "tmp" / "witness").write_text(url)
-        command = ["cargo", "test", "-p", "outcrop", "--test", "service", "--quiet", "--", "--ignored", "witness"]
+        # Of the whole workspace, as the tests before: with one package's features alone the SDKs would be built anew.
+        command = ["cargo", "test", "--workspace", "--test", "service", "--quiet", "--", "--ignored", "witness"]
         return subprocess.call(command, cwd=ROOT)
 
 
