@@ -38,9 +38,10 @@ fn leave_out_resources(
     root: &mut Value,
     decided: &BTreeMap<String, bool>,
 ) -> Result<(), TemplateError> {
-    let resources = root["Resources"].as_object_mut();
-    let mut kept = Map::new();
-    for (id, resource) in resources.iter().flat_map(|fields| fields.iter()) {
+    let Some(resources) = root.get_mut("Resources").and_then(Value::as_object_mut) else {
+        return Ok(());
+    };
+    for (id, resource) in std::mem::take(resources) {
         let holds = match resource["Condition"].as_str() {
             None => true,
             Some(name) => *decided.get(name).ok_or_else(|| TemplateError::Unresolved {
@@ -49,11 +50,8 @@ fn leave_out_resources(
             })?,
         };
         if holds {
-            kept.insert(id.clone(), resource.clone());
+            resources.insert(id, resource);
         }
-    }
-    if let Some(resources) = root["Resources"].as_object_mut() {
-        *resources = kept;
     }
     Ok(())
 }
