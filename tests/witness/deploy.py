@@ -71,6 +71,9 @@ def built(folder, guardrail):
     template["Resources"]["IngestStateMachine"]["Properties"]["DefinitionUri"] = str(machine)
     for include in includes(template):
         include["Location"] = str(ROOT / include["Location"])
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::CloudFormation::Stack":
+            resource["Properties"]["TemplateURL"] = str(ROOT / resource["Properties"]["TemplateURL"])
     # CloudFormation makes texts of numbers, the emulator does not.
     variables = template["Globals"]["Function"]["Environment"]["Variables"]
     variables.update({name: str(value) for name, value in variables.items() if isinstance(value, int)})
