@@ -215,6 +215,14 @@ impl Instance {
         assert!(reply.unwrap().status().is_success());
     }
 
+    /// The faults of the local Bedrock with the calls that they saw.
+    pub async fn faults(&self) -> Value {
+        let url = format!("{}/_local/faults", self.aws);
+        let reply = self.client.get(url).send().await.unwrap();
+        let mut told: Value = reply.json().await.unwrap();
+        told["faults"].take()
+    }
+
     /// Makes the local S3 or DynamoDB fail as told.
     pub async fn storage_fault(&self, fault: &Value) {
         let url = format!("{}/_local/storage-faults", self.aws);

@@ -21,7 +21,7 @@ const GUARDED: [(&str, &str); 2] = [
 ];
 
 /// The payloads of a run's steps as the state machine sends them, once the plan is made: `items` in one batch.
-async fn payloads(space: &Space, run_id: &str) -> Vec<Value> {
+pub async fn payloads(space: &Space, run_id: &str) -> Vec<Value> {
     let key = format!("runs/{run_id}/plan.jsonl");
     let lines = space.aws.bucket.get(&key).await.unwrap();
     let lines = String::from_utf8(lines.to_vec()).unwrap();
@@ -56,15 +56,15 @@ fn batch_id(items: &[Value]) -> String {
     knowledge::digest::short_id(&parts, 16)
 }
 
-async fn deliver(space: &Space, payload: &Value) -> Result<Value, StepError> {
+pub async fn deliver(space: &Space, payload: &Value) -> Result<Value, StepError> {
     run_step(&space.aws, knowledge::sync::parse_step(payload.clone())?).await
 }
 
-async fn run(instance: &Instance, run_id: &str) -> Value {
+pub async fn run(instance: &Instance, run_id: &str) -> Value {
     instance.get(&format!("/v1/runs/{run_id}")).await.body
 }
 
-async fn rows(space: &Space) -> Vec<DocumentRow> {
+pub async fn rows(space: &Space) -> Vec<DocumentRow> {
     let partition = keys::space_partition(space.name);
     let rows = space.aws.table.query_all(&partition, keys::DOCUMENT_PREFIX);
     rows.await.unwrap()

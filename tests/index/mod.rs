@@ -101,7 +101,12 @@ impl Space {
         for items in items.chunks(10) {
             let run_id = run_id.to_owned();
             let items = items.to_vec();
-            let extracted = run_step(&self.aws, Step::Extract { run_id, items }).await;
+            let extract = Step::Extract {
+                run_id,
+                items,
+                resumed: false,
+            };
+            let extracted = run_step(&self.aws, extract).await;
             let extracted = extracted.unwrap();
             let embed = Step::Embed {
                 run_id: extracted["run_id"].as_str().unwrap().to_owned(),

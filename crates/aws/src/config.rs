@@ -82,6 +82,9 @@ pub struct Settings {
     pub sdk_retries: u32,
     /// SDK attempts after the first, of calls to models. 0 inside ingestion steps, where the state machine retries.
     pub model_retries: u32,
+    /// How long a step that embeds works before it hands over to another: 600 s, which leaves time for the last calls below
+    /// the functions' own 900 s.
+    pub step_slice: Duration,
     /// Bounds of the index files.
     pub index: IndexSettings,
     /// What agents may write, and how long it is remembered.
@@ -116,6 +119,9 @@ pub struct ModelTimeouts {
     pub operation: Duration,
 }
 
+/// How long a step that embeds works before it hands over.
+const STEP_SLICE: Duration = Duration::from_secs(600);
+
 /// Until a reply of a store begins, what is sent included: without a bound a lost reply holds a step for all of its time.
 const STORAGE_READ: Duration = Duration::from_secs(60);
 /// Attempts after the first of a step's call to storage.
@@ -123,7 +129,7 @@ const STEP_STORAGE_RETRIES: u32 = 3;
 /// The longest pause before the first of them; it doubles, and each is drawn between nothing and its length.
 const STORAGE_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest of them, in seconds.
+/// The longest of [`ModelTimeouts`], in seconds.
 const MODEL_TIMEOUT_SECONDS: u64 = 870;
 
 /// How many requests are taken in a minute; 0 is any number.
@@ -196,6 +202,12 @@ impl Settings {
         self
     }
 
+    /// The same settings with other slices of steps.
+    pub fn with_step_slice(mut self, step_slice: Duration) -> Self {
+        self.step_slice = step_slice;
+        self
+    }
+
     /// The settings of ingestion steps. Models are left to the state machine's retries, which know of quotas. Calls to
     /// storage are retried where they fail, within the SDK's budget: a step makes hundreds of them, and one that began
     /// anew for each would never end. See docs/decisions/034-one-retry-for-each-fault.md.
@@ -256,6 +268,7 @@ impl Settings {
             answer_tokens: answer_tokens(&lookup)?,
             sdk_retries: 2,
             model_retries: 2,
+            step_slice: STEP_SLICE,
             index: index_settings(&lookup)?,
             agents: AgentSettings {
                 session_writes: whole("OUTCROP_SESSION_WRITES", &lookup, 20, "20")?,

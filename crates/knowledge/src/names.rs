@@ -74,6 +74,11 @@ pub fn document_id(space: &str, name: &str) -> String {
     format!("{space}.{}", short_id(&[space, name], 20))
 }
 
+/// The last component of a name.
+pub fn file_name(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
 pub fn source_prefix(space: &str) -> String {
     format!("sources/{space}/")
 }

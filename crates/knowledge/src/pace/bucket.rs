@@ -9,14 +9,22 @@ use serde::{Deserialize, Serialize};
 const MINUTE_US: u64 = 60_000_000;
 /// Time that a bucket which nobody used has saved up.
 const BURST_US: u64 = 5_000_000;
-/// The longest wait that is promised, and the longest time that one request takes.
-pub(super) const HORIZON_US: u64 = 120_000_000;
+/// The longest wait that is promised.
+const HORIZON_US: u64 = 120_000_000;
+/// Calls of one wave: at most so many, and no more than the whole quota grants in so much time. Of the least share of the
+/// quota such a wave takes 100 s.
+const WAVE_CALLS: usize = 32;
+const WAVE_US: u64 = 5_000_000;
+/// One call never speaks for more than this, so that a quota that was set far too low is not remembered for days.
+const LONGEST_US: u64 = 600_000_000;
 /// The share is counted in thousandths: all of it, the least, and what a second without a throttle adds.
 const WHOLE: u64 = 1_000;
 const LEAST: u64 = 50;
 const REGAIN: u64 = 20;
 /// Throttles within so many milliseconds are one: calls in flight fail together.
 const ONE_THROTTLE_MS: u64 = 1_000;
+/// Clocks of the machines that share a bucket differ by less; what lies further ahead was written before a clock jumped back.
+const SKEW_MS: u64 = 60_000;
 
 /// What an account may ask of a model in a minute; 0 for any number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +75,20 @@ impl Quota {
     }
 }
 
+/// How many of these calls, given by their tokens, make one wave: at least one.
+pub fn wave_calls(quota: Quota, tokens_of_calls: impl Iterator<Item = u64>) -> usize {
+    let (mut calls, mut tokens) = (0, 0u64);
+    for of_call in tokens_of_calls.take(WAVE_CALLS) {
+        tokens = tokens.saturating_add(of_call);
+        let requests = calls as u64 + 1;
+        if calls > 0 && quota.time_us(Ask { requests, tokens }) > WAVE_US {
+            break;
+        }
+        calls += 1;
+    }
+    calls
+}
+
 impl Bucket {
     /// The share of the quota in use, in thousandths.
     pub fn share(&self) -> u64 {
@@ -79,17 +101,12 @@ impl Bucket {
         let mut next = self.regained(now_ms);
         let now_us = now_ms.saturating_mul(1000);
         let time = quota.time_us(ask).saturating_mul(WHOLE) / next.share();
-        let earliest = now_us.saturating_sub(BURST_US);
-        // No bucket promises so much: the clock has jumped back, and what it promised then means nothing now.
-        if next.spoken_for_us > now_us.saturating_add(2 * HORIZON_US) {
-            next.spoken_for_us = now_us;
-        }
-        let begin = next.spoken_for_us.max(earliest);
+        let begin = next.spoken_for_us.max(now_us.saturating_sub(BURST_US));
         let wait = begin.saturating_sub(now_us);
         if wait > HORIZON_US {
             return None;
         }
-        next.spoken_for_us = begin + time.min(HORIZON_US);
+        next.spoken_for_us = begin + time.min(LONGEST_US);
         next.version += 1;
         Some((next, wait))
     }
@@ -97,7 +114,7 @@ impl Bucket {
     /// The bucket after a throttle: half the share, once for all calls that fail together.
     pub fn throttled(self, now_ms: u64) -> Self {
         let mut next = self.regained(now_ms);
-        if now_ms.abs_diff(next.throttled_at_ms) < ONE_THROTTLE_MS {
+        if now_ms.saturating_sub(next.throttled_at_ms) < ONE_THROTTLE_MS {
             return next;
         }
         next.held_back = WHOLE - (next.share() / 2).max(LEAST);
@@ -106,12 +123,21 @@ impl Bucket {
         next
     }
 
-    /// What the seconds since the last count have given back. A clock that jumped back gives nothing.
+    /// What the seconds since the last count have given back. A clock that is a little behind the last one gives nothing and
+    /// takes nothing; one that has jumped back takes what was promised with it.
     fn regained(mut self, now_ms: u64) -> Self {
+        if self.counted_at_ms > now_ms.saturating_add(SKEW_MS) {
+            let jump_ms = self.counted_at_ms - now_ms;
+            self.spoken_for_us = self
+                .spoken_for_us
+                .saturating_sub(jump_ms.saturating_mul(1000));
+            (self.counted_at_ms, self.throttled_at_ms) = (now_ms, 0);
+        }
         let seconds = now_ms.saturating_sub(self.counted_at_ms) / 1000;
-        if seconds > 0 || now_ms < self.counted_at_ms {
-            let regained = seconds.saturating_mul(REGAIN);
-            self.held_back = self.held_back.saturating_sub(regained);
+        if seconds > 0 {
+            self.held_back = self
+                .held_back
+                .saturating_sub(seconds.saturating_mul(REGAIN));
             self.counted_at_ms = now_ms;
         }
         self
@@ -178,22 +204,82 @@ mod tests {
         let (bucket, _) = Bucket::default()
             .take(ask(600, 0), QUOTA, START_MS + 3_600_000)
             .unwrap();
+        // The minute that was asked for, less what the bucket had saved up, is still spoken for.
         let (after, wait) = bucket.take(ask(1, 0), QUOTA, START_MS).unwrap();
-        assert_eq!(wait, 0);
+        assert_eq!(wait, 55_000_000);
         let (_, wait) = after.take(ask(1, 0), QUOTA, START_MS).unwrap();
-        assert_eq!(wait, 100_000);
+        assert_eq!(wait, 55_100_000);
+    }
+
+    #[test]
+    fn clocks_that_differ_give_no_share_back_twice() {
+        let mut bucket = Bucket::default().throttled(START_MS);
+        for second in 1..=5 {
+            bucket = bucket.regained(START_MS + second * 1_000);
+            // Another machine, whose clock is behind.
+            bucket = bucket.regained(START_MS + second * 1_000 - 30_000);
+            assert_eq!(bucket.share(), 500 + second * REGAIN);
+        }
+        // It met the throttle that is known already.
+        let same = bucket.clone().throttled(START_MS - 30_000);
+        assert_eq!(same.share(), bucket.share());
+    }
+
+    #[test]
+    fn a_wave_is_bounded_by_calls_and_by_time() {
+        let check = |quota: Quota, tokens: &[u64], calls: usize| {
+            assert_eq!(
+                wave_calls(quota, tokens.iter().copied()),
+                calls,
+                "{tokens:?}"
+            );
+        };
+        let none = Quota {
+            tokens_per_minute: 0,
+            requests_per_minute: 0,
+        };
+        check(QUOTA, &[], 0);
+        check(none, &[8_000; 100], WAVE_CALLS);
+        check(QUOTA, &[10; 100], WAVE_CALLS);
+        // 60,000 tokens in a minute are 5,000 in five seconds.
+        check(QUOTA, &[500; 100], 10);
+        check(QUOTA, &[8_000; 3], 1);
+        check(QUOTA, &[4_000, 1_000, 1], 2);
+        let slow = Quota {
+            requests_per_minute: 60,
+            ..QUOTA
+        };
+        check(slow, &[10; 100], 5);
+        // What a wave asks for is spoken for whole, at the least share too.
+        let tokens: u64 = [500; 10].iter().sum();
+        let mut bucket = Bucket::default().regained(START_MS);
+        bucket.held_back = WHOLE - LEAST;
+        let (next, _) = bucket.take(ask(10, tokens), QUOTA, START_MS).unwrap();
+        let from = START_MS * 1_000 - BURST_US;
+        assert_eq!(next.spoken_for_us - from, WAVE_US * WHOLE / LEAST);
+    }
+
+    #[test]
+    fn a_call_of_minutes_is_spoken_for_whole() {
+        let (bucket, _) = Bucket::default()
+            .take(ask(1, 200_000), QUOTA, START_MS)
+            .unwrap();
+        assert_eq!(bucket.clone().take(ask(1, 0), QUOTA, START_MS), None);
+        let (_, wait) = bucket.take(ask(1, 0), QUOTA, START_MS + 100_000).unwrap();
+        assert_eq!(wait, 95_000_000);
     }
 
     proptest! {
-        /// Over any time, no more begins than the quota grants in it, the burst and one wave.
+        /// Over any time, no more begins than the quota grants in it, the burst, one wave, and what clocks differ by.
         #[test]
-        fn the_quota_is_kept(asks in prop::collection::vec((1u64..40, 0u64..4_000, 0u64..2_000), 1..200)) {
+        fn the_quota_is_kept(asks in prop::collection::vec((1u64..40, 0u64..4_000, 0u64..2_000, 0..=SKEW_MS), 1..200), differ: bool) {
             let (mut bucket, mut now_ms) = (Bucket::default(), START_MS);
             let mut begun: Vec<(u64, u64)> = Vec::new();
-            for (requests, tokens, pause_ms) in asks {
+            for (requests, tokens, pause_ms, ahead_ms) in asks {
                 now_ms += pause_ms;
                 let ask = ask(requests, tokens);
-                if let Some((next, wait)) = bucket.clone().take(ask, QUOTA, now_ms) {
+                let own_ms = now_ms + if differ { ahead_ms } else { 0 };
+                if let Some((next, wait)) = bucket.clone().take(ask, QUOTA, own_ms) {
                     prop_assert!(wait <= HORIZON_US);
                     prop_assert_eq!(next.version, bucket.version + 1);
                     begun.push((now_ms * 1_000 + wait, QUOTA.time_us(ask)));
@@ -201,11 +287,12 @@ mod tests {
                 }
             }
             begun.sort_unstable();
+            let more = BURST_US + if differ { SKEW_MS * 1_000 } else { 0 };
             for (first, (from, _)) in begun.iter().enumerate() {
                 let mut granted = 0;
                 for (at, time) in &begun[first..] {
                     // What began at `at` may still be running its own time.
-                    prop_assert!(granted <= at - from + BURST_US, "{} in {}", granted, at - from);
+                    prop_assert!(granted <= at - from + more, "{} in {}", granted, at - from);
                     granted += time;
                 }
             }

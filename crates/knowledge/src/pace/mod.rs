@@ -5,7 +5,6 @@ mod bucket;
 
 use std::time::Duration;
 
-use aws::bedrock::BedrockError;
 use aws::dynamo::keys;
 use aws::{Aws, AwsError, chance, clock};
 
@@ -13,7 +12,7 @@ use crate::digest::short_id;
 use crate::models;
 use crate::sync::StepError;
 use bucket::Bucket;
-pub use bucket::{Ask, Quota};
+pub use bucket::{Ask, Quota, wave_calls};
 
 /// Writers that may be first before one gives up; each waits a little more.
 const ATTEMPTS: u32 = 10;
@@ -41,7 +40,8 @@ pub fn quota(aws: &Aws) -> Quota {
 /// Waits until the quota has room for `ask`. Without a quota there is always room, and nothing is written.
 ///
 /// # Errors
-/// A throttle of our own where the wait would be too long; [`AwsError::Conflict`] when others were first time after time.
+/// [`StepError::QuotaSpokenFor`] where the wait would be too long; [`AwsError::Conflict`] when others were first time after
+/// time.
 pub async fn take(aws: &Aws, ask: Ask) -> Result<(), StepError> {
     let quota = quota(aws);
     if !quota.is_limited() {
@@ -49,9 +49,8 @@ pub async fn take(aws: &Aws, ask: Ask) -> Result<(), StepError> {
     }
     let taken = change(aws, |bucket, now_ms| bucket.take(ask, quota, now_ms)).await?;
     let Some(wait_us) = taken else {
-        let detail = "the account's quota for it is spoken for by other runs".to_owned();
         let model = aws.settings.embed_model.clone();
-        return Err(BedrockError::Throttled { model, detail }.into());
+        return Err(StepError::QuotaSpokenFor { model });
     };
     tokio::time::sleep(Duration::from_micros(wait_us)).await;
     Ok(())

@@ -1,52 +1,94 @@
 //! A document's text to passages, as its space wants them cut. Only semantic chunking asks a model.
 
+use std::time::Instant;
+
 use aws::Aws;
-use aws::bedrock::EmbedPurpose;
 use extract::Extracted;
 use retrieval::chunk::semantic::{self, Sentences};
 use retrieval::chunk::{self, Chunking};
 use retrieval::{Heading, Passage};
 
 use super::StepError;
+use super::rows::{PlannedDocument, objects};
+use super::waves::{self, Embedded, Texts};
 
-/// The passages, and the tokens that were embedded to find them.
+/// The passages of a document, and the tokens that were embedded to find them.
+pub(super) struct Cut {
+    pub passages: Vec<Passage>,
+    pub tokens: u64,
+}
+
+/// Cuts a document; `None` where the time of the step that began at `begun` does not suffice, and another is to go on.
 ///
 /// # Errors
-/// The embedding model's.
+/// Those of [`waves::embed`].
 pub(super) async fn cut(
     aws: &Aws,
-    chunking: &Chunking,
+    run_id: &str,
+    item: &PlannedDocument,
     extracted: &Extracted,
-) -> Result<(Vec<Passage>, u64), StepError> {
-    let headings: Vec<Heading> = extracted
-        .headings
-        .iter()
-        .map(|heading| Heading {
-            level: heading.level,
-            title: heading.title.clone(),
-            start: heading.start,
-        })
-        .collect();
-    let text = &extracted.text;
-    let (mut passages, tokens) = match *chunking {
-        Chunking::Semantic {
-            max_tokens,
-            percentile,
-        } => {
-            let sentences = Sentences::new(text, max_tokens);
-            let windows = sentences.windows();
-            let (breaks, tokens) = match windows.is_empty() {
-                true => (Vec::new(), 0),
-                false => {
-                    let embedded = aws.bedrock.embed(&windows, EmbedPurpose::Document).await?;
-                    let breaks = semantic::breakpoints(&embedded.vectors, percentile);
-                    (breaks, embedded.tokens)
-                }
-            };
-            (sentences.cut(&headings, &breaks), tokens)
-        }
-        _ => (chunk::cut(text, &headings, chunking), 0),
+    begun: Instant,
+) -> Result<Option<Cut>, StepError> {
+    let Chunking::Semantic {
+        max_tokens,
+        percentile,
+    } = item.chunking
+    else {
+        return Ok(Some(Cut {
+            passages: plain(extracted, &item.chunking),
+            tokens: 0,
+        }));
     };
+    let sentences = Sentences::new(&extracted.text, max_tokens);
+    let windows = sentences.windows();
+    let asked = Texts {
+        texts: &windows,
+        key: &objects::windows(run_id, &item.document_id),
+        // A document that comes later in the batch may need the step made again.
+        keep_all: true,
+        begun,
+    };
+    let Embedded::All { vectors, tokens } = waves::embed(aws, &asked).await? else {
+        return Ok(None);
+    };
+    let breaks = semantic::breakpoints(&vectors, percentile);
+    let mut passages = sentences.cut(&headings(extracted), &breaks);
     retrieval::mark_pages(&mut passages, &extracted.pages);
-    Ok((passages, tokens))
+    Ok(Some(Cut { passages, tokens }))
+}
+
+/// What [`cut`] comes to, without a model: a document to be cut where its meaning turns is cut by size alone, and the tokens
+/// are counted and not billed.
+pub(super) fn estimated(extracted: &Extracted, chunking: &Chunking) -> Cut {
+    let tokens = match *chunking {
+        Chunking::Semantic { max_tokens, .. } => {
+            let windows = Sentences::new(&extracted.text, max_tokens).windows();
+            let counted = windows.iter().map(|one| chunk::count_tokens(one) as u64);
+            counted.sum()
+        }
+        _ => 0,
+    };
+    let passages = plain(extracted, chunking);
+    Cut { passages, tokens }
+}
+
+/// Whether cutting asks a model.
+pub(super) fn embeds(chunking: &Chunking) -> bool {
+    matches!(chunking, Chunking::Semantic { .. })
+}
+
+fn plain(extracted: &Extracted, chunking: &Chunking) -> Vec<Passage> {
+    let mut passages = chunk::cut(&extracted.text, &headings(extracted), chunking);
+    retrieval::mark_pages(&mut passages, &extracted.pages);
+    passages
+}
+
+fn headings(extracted: &Extracted) -> Vec<Heading> {
+    let headings = extracted.headings.iter();
+    let heading = headings.map(|heading| Heading {
+        level: heading.level,
+        title: heading.title.clone(),
+        start: heading.start,
+    });
+    heading.collect()
 }

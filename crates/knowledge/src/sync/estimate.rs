@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 
 use aws::Aws;
-use aws::dynamo::keys;
 use retrieval::chunk;
 use serde::{Deserialize, Serialize};
 
 use super::rows::{DocumentRow, PlannedDocument};
-use super::{StepError, extraction};
+use super::{chunking, extraction};
 
 /// Documents of one kind that are looked at, and how many kinds at the most.
 const SAMPLES: usize = 4;
@@ -42,7 +41,7 @@ pub(super) async fn estimate(
     aws: &Aws,
     documents: &[PlannedDocument],
     rows: &[DocumentRow],
-) -> Result<Estimate, StepError> {
+) -> Estimate {
     let sizes: BTreeMap<&str, u64> = rows
         .iter()
         .map(|row| (row.document_id.as_str(), row.bytes))
@@ -63,12 +62,12 @@ pub(super) async fn estimate(
         let of_kind: Vec<&PlannedDocument> = of_kind.into_iter().filter(small).collect();
         if at < KINDS {
             for one in evenly(&of_kind, SAMPLES) {
-                look_at(aws, one, bytes_of(one).unwrap_or_default(), &mut sample).await?;
+                look_at(aws, one, bytes_of(one).unwrap_or_default(), &mut sample).await;
             }
         }
         parts.push((bytes, sample));
     }
-    Ok(carried_over(documents.len() as u64, &parts))
+    carried_over(documents.len() as u64, &parts)
 }
 
 /// The extension, in lowercase; a name without one is of the kind of those without one.
@@ -84,29 +83,30 @@ fn evenly<T>(all: &[T], count: usize) -> impl Iterator<Item = &T> {
     (0..count).map(move |number| &all[number * all.len() / count])
 }
 
-/// Extracts and cuts one document; what is refused comes to nothing, as it will in the run.
-async fn look_at(
-    aws: &Aws,
-    one: &PlannedDocument,
-    bytes: u64,
-    sample: &mut Yield,
-) -> Result<(), StepError> {
-    let space = keys::space_of(&one.document_id).unwrap_or_default();
-    let mut embedded = 0;
-    let (outcome, _) = extraction::extract_one(aws, space, one, &mut embedded).await?;
+/// Extracts and cuts one document; what is refused comes to nothing, as it will in the run. A document that cannot be looked
+/// at now is no sample: an estimate ends no run.
+async fn look_at(aws: &Aws, one: &PlannedDocument, bytes: u64, sample: &mut Yield) {
+    let read = match extraction::read_one(aws, one).await {
+        Ok((read, _)) => read,
+        Err(error) => {
+            tracing::warn!(
+                error = error.name(),
+                "a document was left out of the estimate"
+            );
+            return;
+        }
+    };
     sample.documents += 1;
     sample.bytes += bytes;
+    let Ok(extracted) = read else { return };
+    let cut = chunking::estimated(&extracted, &one.chunking);
+    let title = extraction::title(one, &extracted);
+    let texts = cut.passages.iter();
+    let texts = texts.map(|passage| retrieval::embedded_text(&title, passage));
+    let tokens: u64 = texts.map(|text| chunk::count_tokens(&text) as u64).sum();
+    sample.passages += cut.passages.len() as u64;
     // Semantic chunking embeds before the passages are.
-    sample.tokens += embedded;
-    if let Ok((document, _)) = outcome {
-        let texts = document.passages.iter();
-        let texts = texts.map(|one| retrieval::embedded_text(&document.title, &one.passage));
-        sample.passages += document.passages.len() as u64;
-        sample.tokens += texts
-            .map(|text| chunk::count_tokens(&text) as u64)
-            .sum::<u64>();
-    }
-    Ok(())
+    sample.tokens += cut.tokens + tokens;
 }
 
 /// Each part's bytes at the yield of its sample; those without one at the yield of all.

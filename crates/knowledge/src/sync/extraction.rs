@@ -1,10 +1,12 @@
 //! Extract: bytes to text to passages, document by document; each refusal is recorded with its reason.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use aws::dynamo::keys;
 use aws::{Aws, AwsError, clock};
-use retrieval::{EmbeddedPassage, SegmentDocument};
+use extract::Extracted;
+use retrieval::{EmbeddedPassage, Passage, SegmentDocument};
 use serde_json::{Value, json};
 
 use super::rows::{
@@ -15,15 +17,18 @@ use super::{StepError, batch_id, chunking};
 use crate::digest::sha256_hex;
 use crate::names::{self, Sidecar};
 
-/// A document that went through, or the reason why not: (name, words).
-pub(super) type Outcome = Result<(SegmentDocument, String), Refusal>;
+/// Why a document cannot be read: a name and words.
 type Refusal = (&'static str, String);
 
+/// Extracts a batch, or as much of it as the time of a step allows: then `more` is true, and the step is to be made again,
+/// `resumed`.
 pub(super) async fn extract_batch(
     aws: &Aws,
     run_id: &str,
     items: &[PlannedDocument],
+    resumed: bool,
 ) -> Result<Value, StepError> {
+    let begun = Instant::now();
     let batch_id = batch_id(items);
     let key = keys::batch(run_id, &batch_id);
     let stored: Option<BatchRow> = aws.table.get(&key).await?;
@@ -32,14 +37,23 @@ pub(super) async fn extract_batch(
     if let Some(batch) = stored.as_ref().filter(|one| one.passages_key.is_some()) {
         return Ok(done(run_id, batch));
     }
-    let mut rows = begin(aws, items).await?;
+    let mut rows = begin(aws, items, resumed).await?;
     let mut documents = Vec::new();
     let mut extracted = Vec::new();
     let mut updated = Vec::new();
     let mut tokens = 0;
     for item in items {
-        let space = keys::space_of(&item.document_id).unwrap_or_default();
-        let (outcome, sidecar) = extract_one(aws, space, item, &mut tokens).await?;
+        let (read, sidecar) = read_one(aws, item).await?;
+        let outcome = match read {
+            Err(refusal) => Err(refusal),
+            Ok(extracted) => match chunking::cut(aws, run_id, item, &extracted, begun).await? {
+                None => return Ok(json!({ "run_id": run_id, "batch_id": batch_id, "more": true })),
+                Some(cut) => {
+                    tokens += cut.tokens;
+                    Ok(document(aws, item, &sidecar, extracted, cut.passages))
+                }
+            },
+        };
         let problem = outcome
             .as_ref()
             .err()
@@ -87,13 +101,14 @@ pub(super) async fn extract_batch(
 
 fn done(run_id: &str, batch: &BatchRow) -> Value {
     let (batch_id, passages) = (&batch.batch_id, batch.passages());
-    json!({ "run_id": run_id, "batch_id": batch_id, "passages": passages })
+    json!({ "run_id": run_id, "batch_id": batch_id, "passages": passages, "more": false })
 }
 
-/// The rows of the documents, each noting that an attempt has begun.
+/// The rows of the documents, each noting that an attempt has begun, unless one is `resumed`.
 async fn begin(
     aws: &Aws,
     items: &[PlannedDocument],
+    resumed: bool,
 ) -> Result<BTreeMap<String, DocumentRow>, AwsError> {
     let wanted: Vec<_> = items
         .iter()
@@ -110,7 +125,10 @@ async fn begin(
         .map(|item| {
             let new = || DocumentRow::new(item.document_id.clone(), item.name.clone(), now_ms);
             let row = stored.remove(&item.document_id).unwrap_or_else(new);
-            row.with_status(DocumentStatus::Extracting, None, now_ms)
+            match resumed {
+                true => row,
+                false => row.with_status(DocumentStatus::Extracting, None, now_ms),
+            }
         })
         .collect();
     let noted: Vec<_> = rows
@@ -171,13 +189,12 @@ fn updated_row(
     }
 }
 
-pub(super) async fn extract_one(
+/// The text of a document and its sidecar as they stand in the source.
+pub(super) async fn read_one(
     aws: &Aws,
-    space: &str,
     item: &PlannedDocument,
-    tokens: &mut u64,
-) -> Result<(Outcome, Sidecar), StepError> {
-    let key = names::source_key(space, &item.name);
+) -> Result<(Result<Extracted, Refusal>, Sidecar), StepError> {
+    let key = source_key(item);
     let sidecar = match aws.bucket.get(&names::sidecar_key(&key)).await {
         Ok(body) => match serde_json::from_slice::<Sidecar>(&body) {
             Ok(sidecar) => sidecar,
@@ -216,19 +233,27 @@ pub(super) async fn extract_one(
         let words = "extraction broke off on this document; please report it".to_owned();
         Err(("ExtractionCrashed", words))
     });
-    let extracted = match read {
-        Ok(extracted) => extracted,
-        Err(refusal) => return Ok((Err(refusal), sidecar)),
-    };
-    let object = || format!("s3://{}/{key}", aws.bucket.name());
-    let uri = sidecar.uri.clone().unwrap_or_else(object);
-    let (passages, spent) = chunking::cut(aws, &item.chunking, &extracted).await?;
-    *tokens += spent;
-    let file_name = item.name.rsplit('/').next().unwrap_or(&item.name);
+    Ok((read, sidecar))
+}
+
+fn source_key(item: &PlannedDocument) -> String {
+    let space = keys::space_of(&item.document_id).unwrap_or_default();
+    names::source_key(space, &item.name)
+}
+
+/// A document that is not embedded, and its text.
+fn document(
+    aws: &Aws,
+    item: &PlannedDocument,
+    sidecar: &Sidecar,
+    extracted: Extracted,
+    passages: Vec<Passage>,
+) -> (SegmentDocument, String) {
+    let object = || format!("s3://{}/{}", aws.bucket.name(), source_key(item));
     let document = SegmentDocument {
         document_id: item.document_id.clone(),
-        title: extracted.title.unwrap_or_else(|| file_name.to_owned()),
-        uri,
+        title: title(item, &extracted),
+        uri: sidecar.uri.clone().unwrap_or_else(object),
         content_hash: sha256_hex(extracted.text.as_bytes()),
         readers: sidecar.effective_readers(),
         metadata: sidecar.metadata(),
@@ -240,5 +265,11 @@ pub(super) async fn extract_one(
             })
             .collect(),
     };
-    Ok((Ok((document, extracted.text)), sidecar))
+    (document, extracted.text)
+}
+
+/// A document's own title, or the name of its file.
+pub(super) fn title(item: &PlannedDocument, extracted: &Extracted) -> String {
+    let own = extracted.title.clone();
+    own.unwrap_or_else(|| names::file_name(&item.name).to_owned())
 }

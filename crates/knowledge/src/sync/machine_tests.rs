@@ -1,4 +1,4 @@
-//! The state machine's names of errors against the code that raises them.
+//! The state machine's names of errors against the code that raises them, step by step.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use aws::AwsError;
 use aws::bedrock::BedrockError;
 use serde_json::Value;
 
-use super::StepError;
+use super::{Step, StepError};
 
 const MACHINE: &str = include_str!("../../../../infra/ingest.asl.json");
 
@@ -70,6 +70,7 @@ fn errors() -> Vec<(StepError, bool)> {
             space: detail(),
             attempts: 1,
         },
+        StepError::QuotaSpokenFor { model: model() },
         StepError::GuardUnavailable,
         StepError::InvalidStepInput { detail: detail() },
         StepError::SegmentUnusable { detail: detail() },
@@ -81,7 +82,7 @@ fn errors() -> Vec<(StepError, bool)> {
             // Steps embed; they read no stream.
             StepError::Bedrock(BedrockError::StreamBroken { .. }) => false,
             StepError::Bedrock(error) => error.retry(),
-            StepError::GuardUnavailable => true,
+            StepError::QuotaSpokenFor { .. } | StepError::GuardUnavailable => true,
             StepError::EmbedderMismatch { .. }
             | StepError::ReEmbedIncomplete { .. }
             | StepError::ManifestContended { .. }
@@ -93,8 +94,90 @@ fn errors() -> Vec<(StepError, bool)> {
     with_retry.collect()
 }
 
-/// Each task of the machine: its name, what it retries, and what it catches.
-fn tasks(states: &Value) -> Vec<(String, BTreeSet<String>, BTreeSet<String>)> {
+/// One of each step. A step that is new here does not compile until [`raises`] lists it.
+fn steps() -> Vec<Step> {
+    let run_id = || "default.01".to_owned();
+    let (items, resumed) = (Vec::new(), false);
+    let batch_id = || "b".to_owned();
+    vec![
+        Step::Plan { run_id: run_id() },
+        Step::Move { run_id: run_id() },
+        Step::Extract {
+            run_id: run_id(),
+            items: items.clone(),
+            resumed,
+        },
+        Step::Screen {
+            run_id: run_id(),
+            batch_id: batch_id(),
+        },
+        Step::Embed {
+            run_id: run_id(),
+            batch_id: batch_id(),
+        },
+        Step::FailBatch {
+            run_id: run_id(),
+            items,
+            error: String::new(),
+            cause: String::new(),
+        },
+        Step::Publish { run_id: run_id() },
+        Step::Verify { run_id: run_id() },
+        Step::Compact { run_id: run_id() },
+        Step::Report {
+            run_id: run_id(),
+            error: None,
+            cause: None,
+        },
+    ]
+}
+
+const STORES: [&str; 5] = [
+    "ServiceBusy",
+    "WriteConflict",
+    "StoredItemMissing",
+    "StoredDataDamaged",
+    "ServiceRefused",
+];
+const MODELS: [&str; 5] = [
+    "QuotaSpokenFor",
+    "ModelThrottled",
+    "ModelUnavailable",
+    "ModelTimedOut",
+    "ModelRefused",
+];
+
+/// The errors that a step can end with. Any may be sent what it cannot read.
+fn raises(step: &Step) -> BTreeSet<&'static str> {
+    let own: &[&str] = match step {
+        Step::Plan { .. } => &["EmbedderMismatch", "SegmentUnusable"],
+        // Semantic chunking embeds.
+        Step::Extract { .. } => &MODELS,
+        Step::Embed { .. } => &[MODELS.as_slice(), &["SegmentUnusable"]].concat(),
+        Step::Screen { .. } => &["GuardUnavailable"],
+        Step::Publish { .. } => &[
+            "EmbedderMismatch",
+            "ReEmbedIncomplete",
+            "ManifestContended",
+            "SegmentUnusable",
+        ],
+        Step::Move { .. } | Step::Verify { .. } | Step::Compact { .. } => &["SegmentUnusable"],
+        Step::FailBatch { .. } | Step::Report { .. } => &[],
+    };
+    let stores = STORES.iter().chain(&["InvalidStepInput"]);
+    stores.chain(own).copied().collect()
+}
+
+/// A task of the machine: its name and its step, what it retries, and what it catches.
+#[derive(Debug)]
+struct Task {
+    name: String,
+    step: String,
+    retried: BTreeSet<String>,
+    caught: BTreeSet<String>,
+}
+
+fn tasks(states: &Value) -> Vec<Task> {
     let names = |rules: &Value| -> BTreeSet<String> {
         let rules = rules.as_array().into_iter().flatten();
         let lists = rules.filter_map(|rule| rule["ErrorEquals"].as_array());
@@ -106,7 +189,15 @@ fn tasks(states: &Value) -> Vec<(String, BTreeSet<String>, BTreeSet<String>)> {
     let mut found = Vec::new();
     for (name, state) in states.as_object().into_iter().flatten() {
         if state["Type"] == "Task" {
-            found.push((name.clone(), names(&state["Retry"]), names(&state["Catch"])));
+            found.push(Task {
+                name: name.clone(),
+                step: state["Arguments"]["Payload"]["step"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned(),
+                retried: names(&state["Retry"]),
+                caught: names(&state["Catch"]),
+            });
         }
         found.extend(tasks(&state["ItemProcessor"]["States"]));
     }
@@ -114,37 +205,83 @@ fn tasks(states: &Value) -> Vec<(String, BTreeSet<String>, BTreeSet<String>)> {
 }
 
 #[test]
-fn the_machine_names_errors_that_the_code_raises_and_retries_those_that_may_pass() {
+fn each_task_retries_what_may_pass_of_its_steps_errors_and_nothing_else() {
     let machine: Value = serde_json::from_str(MACHINE).unwrap();
     let tasks = tasks(&machine["States"]);
-    assert!(tasks.len() >= 9, "{tasks:?}");
-    let errors = errors();
-    let raised: BTreeSet<&str> = errors.iter().map(|(error, _)| error.name()).collect();
+    let may_pass: BTreeSet<&str> = errors()
+        .iter()
+        .filter(|(_, may_pass)| *may_pass)
+        .map(|(error, _)| error.name())
+        .collect();
     let platform = ["States.", "Lambda.", "Sandbox.", "Runtime."];
-    for (task, retried, caught) in &tasks {
-        for name in retried.iter().chain(caught) {
-            let of_platform = platform.iter().any(|begin| name.starts_with(begin));
+    let all = "States.ALL".to_owned();
+    let mut driven = BTreeSet::new();
+    for step in steps() {
+        let named = serde_json::to_value(&step).unwrap()["step"].clone();
+        let raised = raises(&step);
+        for task in tasks.iter().filter(|task| task.step == named) {
+            driven.insert(&task.name);
             assert!(
-                of_platform || raised.contains(name.as_str()),
-                "{task}: nothing raises {name}"
+                task.retried.contains(&all) || task.caught.contains(&all),
+                "{task:?} lets errors through"
             );
+            if task.retried.contains(&all) {
+                continue;
+            }
+            let of_code = |name: &&String| !platform.iter().any(|begin| name.starts_with(begin));
+            let retried: BTreeSet<&str> = task
+                .retried
+                .iter()
+                .filter(of_code)
+                .map(String::as_str)
+                .collect();
+            let expected: BTreeSet<&str> = raised.intersection(&may_pass).copied().collect();
+            assert_eq!(retried, expected, "{}", task.name);
+            let caught = task.caught.iter().filter(of_code);
+            for name in caught {
+                assert!(raised.contains(name.as_str()), "{task:?} raises no {name}");
+            }
         }
-        let all = "States.ALL".to_owned();
         assert!(
-            retried.contains(&all) || caught.contains(&all),
-            "{task} lets errors through"
+            tasks.iter().any(|task| task.step == named),
+            "no task makes {step:?}"
         );
-        for name in ["ServiceBusy", "WriteConflict"] {
-            assert!(
-                retried.contains(&all) || retried.contains(name),
-                "{task} does not retry {name}"
-            );
-        }
     }
-    for (error, may_pass) in &errors {
-        let by_name = |(_, retried, _): &(String, BTreeSet<String>, BTreeSet<String>)| {
-            retried.contains(error.name())
-        };
-        assert_eq!(tasks.iter().any(by_name), *may_pass, "{}", error.name());
+    assert_eq!(driven.len(), tasks.len(), "{tasks:?}");
+}
+
+#[test]
+fn every_error_is_some_steps() {
+    let raised: BTreeSet<&str> = steps().iter().flat_map(raises).collect();
+    for (error, _) in errors() {
+        // Steps embed; they read no stream.
+        let of_no_step = error.name() == "ModelStreamBroken";
+        assert_eq!(
+            raised.contains(error.name()),
+            !of_no_step,
+            "{}",
+            error.name()
+        );
     }
+    let known: BTreeSet<&str> = errors().iter().map(|(error, _)| error.name()).collect();
+    assert!(raised.is_subset(&known), "{raised:?}");
+}
+
+/// A step that hands over is made again, and by the state that stands before the next one.
+#[test]
+fn steps_that_hand_over_are_made_again() {
+    let machine: Value = serde_json::from_str(MACHINE).unwrap();
+    let states = &machine["States"]["Documents"]["ItemProcessor"]["States"];
+    let check = |step: &str, then: &str| {
+        let choice = &states[states[step]["Next"].as_str().unwrap()];
+        assert_eq!(choice["Type"], "Choice", "{step}");
+        assert_eq!(
+            choice["Choices"][0]["Condition"],
+            "{% $states.input.more %}"
+        );
+        assert_eq!(choice["Choices"][0]["Next"], step);
+        assert_eq!(choice["Default"], then);
+    };
+    check("Extract", "Screen");
+    check("Embed", "BatchDone");
 }

@@ -26,6 +26,7 @@ mod screening;
 mod segments;
 mod vectors;
 mod verify;
+mod waves;
 
 use aws::bedrock::BedrockError;
 use aws::{Aws, AwsError};
@@ -50,6 +51,9 @@ pub enum Step {
     Extract {
         run_id: String,
         items: Vec<PlannedDocument>,
+        /// Whether the step goes on where an earlier one's time was up.
+        #[serde(default)]
+        resumed: bool,
     },
     /// One extracted batch through the guardrail.
     Screen { run_id: String, batch_id: String },
@@ -111,6 +115,12 @@ pub enum StepError {
          `outcrop redrive` when fewer runs publish"
     )]
     ManifestContended { space: String, attempts: u32 },
+    /// Other children have spoken for the embedding model's quota, for longer than a step waits. No call was made.
+    #[error(
+        "the account's quota of the model {model} is spoken for by others; to embed more at once, raise it and set \
+         EmbedTokensPerMinute and EmbedRequestsPerMinute"
+    )]
+    QuotaSpokenFor { model: String },
     /// The guardrail gave no verdict; nothing is embedded unseen.
     #[error("the guardrail gave no verdict in time")]
     GuardUnavailable,
@@ -131,6 +141,7 @@ impl StepError {
             Self::EmbedderMismatch { .. } => "EmbedderMismatch",
             Self::ReEmbedIncomplete { .. } => "ReEmbedIncomplete",
             Self::ManifestContended { .. } => "ManifestContended",
+            Self::QuotaSpokenFor { .. } => "QuotaSpokenFor",
             Self::GuardUnavailable => "GuardUnavailable",
             Self::InvalidStepInput { .. } => "InvalidStepInput",
             Self::SegmentUnusable { .. } => "SegmentUnusable",
@@ -162,7 +173,11 @@ pub async fn run_step(aws: &Aws, step: Step) -> Result<Value, StepError> {
     match step {
         Step::Plan { run_id } => plan::plan(aws, &run_id).await,
         Step::Move { run_id } => moving::move_renamed(aws, &run_id).await,
-        Step::Extract { run_id, items } => extraction::extract_batch(aws, &run_id, &items).await,
+        Step::Extract {
+            run_id,
+            items,
+            resumed,
+        } => extraction::extract_batch(aws, &run_id, &items, resumed).await,
         Step::Screen { run_id, batch_id } => screening::screen_batch(aws, &run_id, &batch_id).await,
         Step::Embed { run_id, batch_id } => embedding::embed_batch(aws, &run_id, &batch_id).await,
         Step::FailBatch {

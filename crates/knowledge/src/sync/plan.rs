@@ -129,7 +129,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     let mut difference = compare(&wanted, rows, &mut sources);
     changes::write(aws, run_id, std::mem::take(&mut difference.changes)).await?;
     if run.documents.is_none() && run.redrive_of.is_none() {
-        let found = estimate::estimate(aws, &difference.process, &difference.rows).await?;
+        let found = estimate::estimate(aws, &difference.process, &difference.rows).await;
         run.estimate = Some(found);
     }
     if let Some(stop) = stop(aws, &run, &difference) {

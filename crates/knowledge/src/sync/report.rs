@@ -6,8 +6,10 @@ use aws::dynamo::keys::{self, BATCH_PREFIX};
 use aws::{Aws, clock};
 use serde_json::{Value, json};
 
-use super::rows::{BatchDocument, BatchRow, DocumentStatus, PlannedDocument, RunRow, RunStatus};
-use super::{StepError, batch_id, done, progress, redrive};
+use super::rows::{
+    BatchDocument, BatchRow, DocumentStatus, PlannedDocument, RunRow, RunStatus, objects,
+};
+use super::{StepError, batch_id, chunking, done, progress, redrive, waves};
 use crate::runs::{self, BRAKE_PULLED, Counts};
 use crate::{KnowledgeError, entries};
 
@@ -21,6 +23,7 @@ pub(super) async fn fail_batch(
     let batch_id = batch_id(items);
     let key = keys::batch(run_id, &batch_id);
     let stored: Option<BatchRow> = aws.table.get(&key).await?;
+    let embedding_tokens = billed(aws, run_id, items, &batch_id, stored.as_ref()).await?;
     let mut known: BTreeMap<String, BatchDocument> = stored
         .map(|batch| batch.documents)
         .unwrap_or_default()
@@ -35,10 +38,36 @@ pub(super) async fn fail_batch(
             _ => failed(item, error, cause),
         })
         .collect();
-    let batch = BatchRow::new(batch_id, documents);
+    let batch = BatchRow {
+        embedding_tokens,
+        ..BatchRow::new(batch_id, documents)
+    };
     aws.table.put(&key, &batch).await?;
     mark_rows(aws, run_id, &batch.documents).await?;
     Ok(done(run_id))
+}
+
+/// What was billed for a batch before it failed: what its row says, and what is kept of the step that it failed in.
+async fn billed(
+    aws: &Aws,
+    run_id: &str,
+    items: &[PlannedDocument],
+    batch_id: &str,
+    stored: Option<&BatchRow>,
+) -> Result<u64, StepError> {
+    let Some(batch) = stored else {
+        let mut tokens = 0;
+        for item in items.iter().filter(|one| chunking::embeds(&one.chunking)) {
+            let key = objects::windows(run_id, &item.document_id);
+            tokens += waves::billed(aws, &key).await?;
+        }
+        return Ok(tokens);
+    };
+    let kept = match batch.part_key {
+        Some(_) => 0,
+        None => waves::billed(aws, &objects::vectors(run_id, batch_id)).await?,
+    };
+    Ok(batch.embedding_tokens + kept)
 }
 
 fn failed(item: &PlannedDocument, error: &str, cause: &str) -> BatchDocument {

@@ -398,8 +398,14 @@ pub mod objects {
         format!("runs/{run_id}/batches/{batch_id}.screened.json")
     }
 
+    /// What came of a batch's vectors before all of them were there.
     pub fn vectors(run_id: &str, batch_id: &str) -> String {
-        format!("runs/{run_id}/vectors/{batch_id}.json")
+        format!("runs/{run_id}/vectors/{batch_id}.kept")
+    }
+
+    /// The vectors of a document's sentences, by which it is cut.
+    pub fn windows(run_id: &str, document_id: &str) -> String {
+        format!("runs/{run_id}/windows/{document_id}.kept")
     }
 
     pub fn part(run_id: &str, batch_id: &str) -> String {
