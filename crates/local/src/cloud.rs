@@ -145,10 +145,12 @@ pub async fn start(config: CloudConfig) -> Result<RunningCloud, CloudError> {
     let gateway = open_gateway(&config, &template, &host)?;
 
     let bases = knowledge_bases(&config, &template, &aws)?;
+    let (jobs, quotas) = (config.data.join("batch-jobs"), config.bedrock.batch_quotas);
     let bedrock = open_bedrock(config.bedrock, &config.data, &template)
         .map_err(damaged)?
         .with_knowledge_bases(bases)
         .with_agents(&config.data.join("agents"), agent_services(&host, &s3))
+        .and_then(|bedrock| bedrock.with_batch_jobs(&jobs, s3.clone(), quotas))
         .map_err(|error| damaged(error.to_string()))?;
     let (stop, stopped) = watch::channel(false);
     let services = aws_port::Services {
@@ -157,13 +159,14 @@ pub async fn start(config: CloudConfig) -> Result<RunningCloud, CloudError> {
         secrets: crate::secrets::Secrets::new(&config.data.join("secrets")),
         states: states.clone(),
         lambda: crate::lambda::router(host),
-        bedrock: bedrock::router(bedrock),
+        bedrock: bedrock::router(bedrock.clone()),
         faults: StorageFaults::default(),
     };
     let serving = vec![
         serve(aws_listener, aws_port::router(services), stopped.clone()),
         serve(api_listener, api_router(gateway), stopped),
     ];
+    bedrock.resume_batch_jobs();
     states.resume_interrupted();
     write_record(&config.data, &api, &aws)?;
     Ok(RunningCloud {

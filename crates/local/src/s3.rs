@@ -2,6 +2,7 @@
 
 mod long_keys;
 mod rest;
+mod service_side;
 
 use std::path::{Component, Path, PathBuf};
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use local::bedrock::BatchQuotas;
 
 const EXIT_CODES: &str =
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not answered, or some documents were refused.";
@@ -99,6 +100,9 @@ pub struct DevArguments {
     /// How answers are guarded: whole sentences, whole answers, after they are shown, or not at all
     #[arg(long, default_value = "window", value_parser = ["window", "sync", "async", "off"])]
     pub guard: String,
+    /// Records that a batch inference job must have, as the account's quota says at AWS
+    #[arg(long, default_value_t = BatchQuotas::default().least_records)]
+    pub batch_min_records: u64,
     /// Log what the functions say
     #[arg(long, short)]
     pub verbose: bool,
@@ -115,6 +119,7 @@ impl Default for DevArguments {
             model_name: None,
             embedder: None,
             guard: "window".to_owned(),
+            batch_min_records: BatchQuotas::default().least_records,
             verbose: false,
         }
     }

@@ -112,6 +112,10 @@ async fn start(arguments: &DevArguments) -> Result<RunningCloud, Failure> {
             model_url: arguments.model_url.clone(),
             model_name: arguments.model_name.clone(),
             minilm,
+            batch_quotas: bedrock::BatchQuotas {
+                least_records: arguments.batch_min_records,
+                ..bedrock::BatchQuotas::default()
+            },
             ..bedrock::Settings::default()
         },
     };

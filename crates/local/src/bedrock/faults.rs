@@ -42,7 +42,7 @@ pub(super) struct Strike {
     pub(super) pace: Duration,
 }
 
-const OPERATIONS: [&str; 9] = [
+const OPERATIONS: [&str; 15] = [
     "Converse",
     "ConverseStream",
     "InvokeModel",
@@ -52,6 +52,13 @@ const OPERATIONS: [&str; 9] = [
     "Retrieve",
     "InvokeAgent",
     "RetrieveAndGenerate",
+    "CreateModelInvocationJob",
+    "GetModelInvocationJob",
+    "ListModelInvocationJobs",
+    "StopModelInvocationJob",
+    // No calls: a batch job as a whole, before it begins, and one of its records.
+    "ModelInvocationJob",
+    "ModelInvocationJobRecord",
 ];
 
 #[derive(Clone, Debug, Default)]

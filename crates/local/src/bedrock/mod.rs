@@ -3,12 +3,13 @@
 //!
 //! Files: `wire` errors and replies · `models` ids · `content`, `request` what comes in · `passages`, `sentences`,
 //! `words`, `answerer`, `extractive`, `follow_up` the local text model · `openai` the endpoint · `reply`, `frames` what goes out ·
-//! `embed`, `neural`, `invoke` embeddings · `retrieve` knowledge bases · `guardrail` · `cache` · `faults` · `converse`, `routes` the operations ·
+//! `embed`, `neural`, `invoke` embeddings · `batch` batch inference · `retrieve` knowledge bases · `guardrail` · `cache` · `faults` · `converse`, `routes` the operations ·
 //! `tools` the local model's choice of tools · `agents` agents and their parts · `agent_runtime` agents at work ·
 //! `services` what they call.
 mod agent_runtime;
 mod agents;
 mod answerer;
+mod batch;
 mod cache;
 mod content;
 mod converse;
@@ -41,6 +42,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use batch::BatchQuotas;
 pub use embed::embed as hashing_embedding;
 pub use models::MINILM_MODEL;
 pub use retrieve::{KnowledgeBases, knowledge_base_id};
@@ -67,6 +69,8 @@ pub struct Settings {
     pub guardrails: Vec<(String, Value)>,
     /// Where guardrails are kept; without it they end with the process.
     pub folder: Option<PathBuf>,
+    /// What batch jobs may be.
+    pub batch_quotas: BatchQuotas,
 }
 
 /// The emulator's state: prompt cache, armed faults, the endpoint. Clones share it.
@@ -81,6 +85,7 @@ pub struct Bedrock {
     sessions: agent_runtime::Sessions,
     services: AgentServices,
     guardrails: guardrail::Guardrails,
+    batch: batch::Jobs,
 }
 
 impl Bedrock {
@@ -112,6 +117,7 @@ impl Bedrock {
             sessions: agent_runtime::Sessions::default(),
             services: AgentServices::default(),
             guardrails,
+            batch: batch::Jobs::default(),
         })
     }
 

@@ -15,7 +15,9 @@ use super::converse::{self, Speech};
 use super::guardrail::{self, ApplyRequest, Config, ListQuery, VersionRequest};
 use super::request::ConverseRequest;
 use super::wire::{ErrorName, WireError, json_reply, read_json};
-use super::{Bedrock, agent_runtime, agents, embed, frames, invoke, models, passages, retrieve};
+use super::{
+    Bedrock, agent_runtime, agents, batch, embed, frames, invoke, models, passages, retrieve,
+};
 
 /// Largest request body (bytes): Bedrock's 25 MB for InvokeModel.
 const MAX_BODY_BYTES: usize = 25_000_000;
@@ -29,7 +31,8 @@ pub fn router(bedrock: Bedrock) -> Router {
     let all = operations()
         .into_iter()
         .chain(agents::operations())
-        .chain(agent_runtime::operations());
+        .chain(agent_runtime::operations())
+        .chain(batch::operations());
     for (path, operation) in all {
         // Some clients send a trailing slash.
         router = router
@@ -128,7 +131,7 @@ pub(super) async fn strike(bedrock: &Bedrock, operation: &str) -> Result<Later, 
     }
 }
 
-fn read_converse(model_id: &str, body: &Bytes) -> Result<ConverseRequest, WireError> {
+pub(super) fn read_converse(model_id: &str, body: &Bytes) -> Result<ConverseRequest, WireError> {
     models::resolve_text(model_id)?;
     let request: ConverseRequest = read_json(body)?;
     request.check()?;
@@ -184,19 +187,7 @@ async fn invoke_model(
     strike(&bedrock, "InvokeModel").await?;
     let started = Instant::now();
     let request = invoke::read(models::resolve(&model_id)?, &body)?;
-    let upstream = bedrock
-        .endpoint
-        .as_ref()
-        .filter(|endpoint| endpoint.embeds());
-    let vectors = match upstream {
-        _ if request.minilm => embed_with_minilm(&bedrock, &request.texts).await?,
-        Some(endpoint) => endpoint.embed(&request.texts, request.dimensions).await?,
-        None => request
-            .texts
-            .iter()
-            .map(|text| embed::embed(text, request.dimensions, request.normalize))
-            .collect(),
-    };
+    let vectors = embeddings(&bedrock, &request).await?;
     let mut response = json_reply(&request.reply(&vectors));
     let headers = response.headers_mut();
     headers.insert(
@@ -208,6 +199,26 @@ async fn invoke_model(
         HeaderValue::from(converse::milliseconds(started)),
     );
     Ok(response)
+}
+
+/// A vector for each text of a checked request.
+pub(super) async fn embeddings(
+    bedrock: &Bedrock,
+    request: &invoke::EmbedRequest,
+) -> Result<Vec<Vec<f32>>, WireError> {
+    let upstream = bedrock
+        .endpoint
+        .as_ref()
+        .filter(|endpoint| endpoint.embeds());
+    match upstream {
+        _ if request.minilm => embed_with_minilm(bedrock, &request.texts).await,
+        Some(endpoint) => endpoint.embed(&request.texts, request.dimensions).await,
+        None => Ok(request
+            .texts
+            .iter()
+            .map(|text| embed::embed(text, request.dimensions, request.normalize))
+            .collect()),
+    }
 }
 
 async fn embed_with_minilm(

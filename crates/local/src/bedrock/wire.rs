@@ -83,8 +83,13 @@ impl ErrorName {
         self.row().2
     }
 
+    /// The HTTP status, as batch jobs tell it too.
+    pub(super) fn status_code(self) -> u16 {
+        self.row().1
+    }
+
     fn status(self) -> StatusCode {
-        StatusCode::from_u16(self.row().1).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
 

@@ -5,7 +5,7 @@
 //! `.key-<hash>` in the store's folder holds the key itself, for listings.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use axum::http::StatusCode;
 use s3s::dto::*;
@@ -79,31 +79,36 @@ fn told_if_full(error: S3Error) -> S3Error {
     error
 }
 
+/// Keeps the key of a long one, so that listings can tell it.
+pub(super) async fn remember(folder: &Path, bucket: &str, key: &str) -> std::io::Result<()> {
+    if stored(bucket, key) == key {
+        return Ok(());
+    }
+    let path = folder.join(format!(".key-{}", hash(key)));
+    let beside = path.with_extension(format!("part-{}", rand::random::<u32>()));
+    tokio::fs::write(&beside, key).await?;
+    tokio::fs::rename(&beside, &path).await
+}
+
+/// The key that a stored one stands for; `None` where it is that key.
+pub(super) async fn original(folder: &Path, listed: &str) -> Option<String> {
+    let (_, hash) = listed.rsplit_once('~')?;
+    if hash.len() + 1 != HASH_BYTES || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let key = tokio::fs::read_to_string(folder.join(format!(".key-{hash}"))).await;
+    key.ok()
+}
+
 impl LongKeys {
-    /// Keeps the key of a long one, so that listings can tell it.
     async fn remember(&self, bucket: &str, key: &str) -> S3Result<()> {
-        if stored(bucket, key) == key {
-            return Ok(());
-        }
-        let path = self.folder.join(format!(".key-{}", hash(key)));
-        let beside = path.with_extension(format!("part-{}", rand::random::<u32>()));
-        let written = async {
-            tokio::fs::write(&beside, key).await?;
-            tokio::fs::rename(&beside, &path).await
-        };
-        written
+        remember(&self.folder, bucket, key)
             .await
             .map_err(|error| told_if_full(s3_error!(error, InternalError)))
     }
 
-    /// The key that a listed one stands for.
     async fn original(&self, listed: &str) -> Option<String> {
-        let (_, hash) = listed.rsplit_once('~')?;
-        if hash.len() + 1 != HASH_BYTES || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
-        }
-        let key = tokio::fs::read_to_string(self.folder.join(format!(".key-{hash}"))).await;
-        key.ok()
+        original(&self.folder, listed).await
     }
 
     /// Gives listed objects their own keys, and leaves out what does not begin with `prefix`.
