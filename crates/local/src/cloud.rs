@@ -148,8 +148,10 @@ pub async fn start(config: CloudConfig) -> Result<RunningCloud, CloudError> {
     let (jobs, quotas) = (config.data.join("batch-jobs"), config.bedrock.batch_quotas);
     let bedrock = open_bedrock(config.bedrock, &config.data, &template)
         .map_err(damaged)?
-        .with_knowledge_bases(bases)
-        .with_agents(&config.data.join("agents"), agent_services(&host, &s3))
+        .with_knowledge_bases(&config.data.join("knowledge-bases"), bases)
+        .and_then(|bedrock| {
+            bedrock.with_agents(&config.data.join("agents"), agent_services(&host, &s3))
+        })
         .and_then(|bedrock| bedrock.with_batch_jobs(&jobs, s3.clone(), quotas))
         .map_err(|error| damaged(error.to_string()))?;
     let (stop, stopped) = watch::channel(false);
@@ -167,6 +169,7 @@ pub async fn start(config: CloudConfig) -> Result<RunningCloud, CloudError> {
         serve(api_listener, api_router(gateway), stopped),
     ];
     bedrock.resume_batch_jobs();
+    bedrock.resume_ingestion();
     states.resume_interrupted();
     write_record(&config.data, &api, &aws)?;
     Ok(RunningCloud {

@@ -42,7 +42,7 @@ pub(super) struct Strike {
     pub(super) pace: Duration,
 }
 
-const OPERATIONS: [&str; 15] = [
+const OPERATIONS: [&str; 26] = [
     "Converse",
     "ConverseStream",
     "InvokeModel",
@@ -59,6 +59,18 @@ const OPERATIONS: [&str; 15] = [
     // No calls: a batch job as a whole, before it begins, and one of its records.
     "ModelInvocationJob",
     "ModelInvocationJobRecord",
+    "GetDataSource",
+    "StartIngestionJob",
+    "GetIngestionJob",
+    "ListIngestionJobs",
+    "StopIngestionJob",
+    "IngestKnowledgeBaseDocuments",
+    "DeleteKnowledgeBaseDocuments",
+    "GetKnowledgeBaseDocuments",
+    "ListKnowledgeBaseDocuments",
+    // No calls: a document that an ingestion brings in, and an ingestion job before its end.
+    "IngestDocument",
+    "IngestionJob",
 ];
 
 #[derive(Clone, Debug, Default)]

@@ -5,9 +5,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::models::Model;
+use super::models::{self, Model};
 use super::wire::{WireError, read_json};
 use super::words::count_tokens;
+use super::{Bedrock, routes};
 
 /// Titan's limits: 8,192 tokens and 50,000 characters.
 const TITAN_MAX_TOKENS: usize = 8192;
@@ -86,6 +87,45 @@ pub(super) fn read(model: Model, body: &Bytes) -> Result<EmbedRequest, WireError
             "InvokeModel with a text model's native body (use Converse)",
         )),
     }
+}
+
+/// Embeds texts as a service does that calls a model for somebody: as many calls as its model wants.
+pub(super) async fn embed_texts(
+    bedrock: &Bedrock,
+    model_id: &str,
+    dimensions: Option<usize>,
+    texts: Vec<String>,
+    query: bool,
+) -> Result<Vec<Vec<f32>>, WireError> {
+    let model = models::resolve(model_id)?;
+    let purpose = if query {
+        "search_query"
+    } else {
+        "search_document"
+    };
+    let (size, field) = match model {
+        Model::CohereEmbedV3 => (COHERE_MAX_TEXTS, None),
+        Model::CohereEmbedV4 => (COHERE_MAX_TEXTS, Some("output_dimension")),
+        _ => (1, Some("dimensions")),
+    };
+    let mut found = Vec::with_capacity(texts.len());
+    for texts in texts.chunks(size) {
+        let mut body = match model {
+            Model::CohereEmbedV3 | Model::CohereEmbedV4 => {
+                json!({"texts": texts, "input_type": purpose, "truncate": "END"})
+            }
+            _ => json!({"inputText": texts.first()}),
+        };
+        if let Some((field, dimensions)) = field.zip(dimensions) {
+            body[field] = json!(dimensions);
+        }
+        if model == Model::CohereEmbedV4 {
+            body["truncate"] = json!("RIGHT");
+        }
+        let request = read(model, &Bytes::from(body.to_string()))?;
+        found.extend(routes::embeddings(bedrock, &request).await?);
+    }
+    Ok(found)
 }
 
 fn read_titan(body: TitanBody, legal: &[usize], default: usize) -> Result<EmbedRequest, WireError> {

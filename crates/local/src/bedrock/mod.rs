@@ -3,7 +3,8 @@
 //!
 //! Files: `wire` errors and replies · `models` ids · `content`, `request` what comes in · `passages`, `sentences`,
 //! `words`, `answerer`, `extractive`, `follow_up` the local text model · `openai` the endpoint · `reply`, `frames` what goes out ·
-//! `embed`, `neural`, `invoke` embeddings · `batch` batch inference · `retrieve` knowledge bases · `guardrail` · `cache` · `faults` · `converse`, `routes` the operations ·
+//! `embed`, `neural`, `invoke` embeddings · `batch` batch inference · `retrieve` passages · `knowledge_bases` what is asked
+//! and how it is filled · `guardrail` · `cache` · `faults` · `converse`, `routes` the operations ·
 //! `tools` the local model's choice of tools · `agents` agents and their parts · `agent_runtime` agents at work ·
 //! `services` what they call.
 mod agent_runtime;
@@ -20,6 +21,7 @@ mod follow_up;
 mod frames;
 mod guardrail;
 mod invoke;
+mod knowledge_bases;
 mod models;
 mod neural;
 mod openai;
@@ -81,6 +83,7 @@ pub struct Bedrock {
     endpoint: Option<Arc<openai::Endpoint>>,
     sentences: Option<neural::Workers>,
     knowledge_bases: Option<KnowledgeBases>,
+    bases: knowledge_bases::Bases,
     agents: agents::Agents,
     sessions: agent_runtime::Sessions,
     services: AgentServices,
@@ -113,6 +116,7 @@ impl Bedrock {
             endpoint: openai::Endpoint::new(settings).map(Arc::new),
             sentences,
             knowledge_bases: None,
+            bases: knowledge_bases::Bases::default(),
             agents: agents::Agents::default(),
             sessions: agent_runtime::Sessions::default(),
             services: AgentServices::default(),
@@ -121,10 +125,26 @@ impl Bedrock {
         })
     }
 
-    /// The same emulator with knowledge bases behind `Retrieve`.
-    pub fn with_knowledge_bases(mut self, knowledge_bases: KnowledgeBases) -> Self {
-        self.knowledge_bases = Some(knowledge_bases);
-        self
+    /// The same emulator with the spaces as knowledge bases behind `Retrieve`, and with those that are made here kept in
+    /// `folder`.
+    ///
+    /// # Errors
+    /// A folder that cannot be read or written, or a file in it that is no knowledge base.
+    pub fn with_knowledge_bases(
+        self,
+        folder: &Path,
+        knowledge_bases: KnowledgeBases,
+    ) -> std::io::Result<Self> {
+        Ok(Self {
+            bases: knowledge_bases::Bases::open(folder)?,
+            knowledge_bases: Some(knowledge_bases),
+            ..self
+        })
+    }
+
+    /// Goes on with the ingestion that was under way when the process ended. To be called once the services answer.
+    pub fn resume_ingestion(&self) {
+        knowledge_bases::resume(self);
     }
 
     /// The same emulator with its agents kept in `folder`, and with what they call.

@@ -1,4 +1,5 @@
-//! `Retrieve` of the agent runtime: a knowledge base of the laptop is a space of its own index.
+//! `Retrieve` of the agent runtime: a knowledge base of the laptop is one that was made here (`knowledge_bases`), or a
+//! space of its own index.
 //!
 //! A knowledge base id has ten letters and digits. That of a space is its name with `Z` for `-`, filled up to ten with
 //! `X`: `default` is `defaultXXX`. There is nobody to ask, so nothing is masked: as on AWS, whoever may call `Retrieve`
@@ -16,8 +17,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::Bedrock;
 use super::wire::{ErrorName, WireError};
+use super::{Bedrock, knowledge_bases};
 
 /// Letters and digits of a knowledge base id.
 const ID_CHARACTERS: usize = 10;
@@ -51,6 +52,11 @@ impl KnowledgeBases {
     pub fn new(aws: Aws) -> std::io::Result<Self> {
         let snapshots = Snapshots::new(&aws.settings.index)?;
         Ok(Self(Arc::new(Shared { aws, snapshots })))
+    }
+
+    /// A bucket of the laptop's S3.
+    pub(super) fn bucket(&self, name: &str) -> aws::s3::Bucket {
+        self.0.aws.bucket.other(name)
     }
 }
 
@@ -324,6 +330,9 @@ pub(super) async fn retrieve(
         );
         WireError::new(ErrorName::ResourceNotFound, words)
     };
+    if let Some(id) = bedrock.bases.known(knowledge_base) {
+        return retrieve_own(bedrock, &id, request).await;
+    }
     let space = space_of(knowledge_base).ok_or_else(not_found)?;
     let search = request.check(&space)?;
     let Some(bases) = &bedrock.knowledge_bases else {
@@ -332,15 +341,57 @@ pub(super) async fn retrieve(
         ));
     };
     match bases.find(&space, &search).await {
-        Ok((results, more)) => {
-            let mut reply = json!({ "retrievalResults": results });
-            if more {
-                reply["nextToken"] = json!(token(search.skip + search.limit, &search.fingerprint));
-            }
-            Ok(reply)
-        }
+        Ok((results, more)) => Ok(search.reply(results, more)),
         Err(KnowledgeError::UnknownSpace { .. }) => Err(not_found()),
         Err(error) => Err(failed(&error)),
+    }
+}
+
+/// The same for one that was made here.
+async fn retrieve_own(
+    bedrock: &Bedrock,
+    id: &str,
+    request: RetrieveRequest,
+) -> Result<Value, WireError> {
+    let search = request.check(id)?;
+    let found = knowledge_bases::ask(bedrock, id, &search.text, search.mode).await?;
+    let found = found.into_iter().map(|one| {
+        let shown = json!({
+            "content": { "type": "TEXT", "text": one.hit.text },
+            "documentId": one.document_id,
+            "location": one.location,
+            "score": one.hit.score,
+        });
+        (one.metadata, shown)
+    });
+    let (results, more) = search.page(found);
+    Ok(search.reply(results, more))
+}
+
+impl Search {
+    /// The page of what passes the filter, and whether there is more.
+    fn page(&self, found: impl Iterator<Item = (Metadata, Value)>) -> (Vec<Value>, bool) {
+        let passes = |metadata: &Metadata| {
+            let filter = self.filter.as_ref();
+            filter.is_none_or(|filter| filter.passes(metadata))
+        };
+        let mut passing = found
+            .filter(|(metadata, _)| passes(metadata))
+            .skip(self.skip);
+        let page = passing.by_ref().take(self.limit);
+        let results = page.map(|(metadata, mut shown)| {
+            shown["metadata"] = json!(metadata);
+            shown
+        });
+        (results.collect(), passing.next().is_some())
+    }
+
+    fn reply(&self, results: Vec<Value>, more: bool) -> Value {
+        let mut reply = json!({ "retrievalResults": results });
+        if more {
+            reply["nextToken"] = json!(token(self.skip + self.limit, &self.fingerprint));
+        }
+        reply
     }
 }
 
@@ -387,21 +438,9 @@ impl KnowledgeBases {
         let found = ranking.retrieve(&wanted).await?;
         let described = |hit: Hit| {
             let metadata = metadata(&hit, live.index.document(&hit.document_id)?);
-            Some((hit, metadata))
+            Some((metadata, shown(&hit)))
         };
-        let passes = |metadata: &Metadata| {
-            let filter = search.filter.as_ref();
-            filter.is_none_or(|filter| filter.passes(metadata))
-        };
-        let mut passing = found
-            .hits
-            .into_iter()
-            .filter_map(described)
-            .filter(|(_, metadata)| passes(metadata))
-            .skip(search.skip);
-        let page = passing.by_ref().take(search.limit);
-        let results: Vec<Value> = page.map(|(hit, metadata)| result(&hit, metadata)).collect();
-        Ok((results, passing.next().is_some()))
+        Ok(search.page(found.hits.into_iter().filter_map(described)))
     }
 }
 
@@ -416,12 +455,11 @@ fn metadata(hit: &Hit, record: DocumentRecord) -> Metadata {
     metadata
 }
 
-fn result(hit: &Hit, metadata: Metadata) -> Value {
+fn shown(hit: &Hit) -> Value {
     json!({
         "content": { "type": "TEXT", "text": hit.text },
         "documentId": hit.document_id,
         "location": { "type": "S3", "s3Location": { "uri": hit.uri } },
-        "metadata": metadata,
         "score": hit.score,
     })
 }

@@ -16,7 +16,7 @@ use super::guardrail::{self, ApplyRequest, Config, ListQuery, VersionRequest};
 use super::request::ConverseRequest;
 use super::wire::{ErrorName, WireError, json_reply, read_json};
 use super::{
-    Bedrock, agent_runtime, agents, batch, embed, frames, invoke, models, passages, retrieve,
+    Bedrock, agent_runtime, agents, batch, embed, frames, invoke, knowledge_bases, models, passages, retrieve,
 };
 
 /// Largest request body (bytes): Bedrock's 25 MB for InvokeModel.
@@ -31,6 +31,7 @@ pub fn router(bedrock: Bedrock) -> Router {
     let all = operations()
         .into_iter()
         .chain(agents::operations())
+        .chain(knowledge_bases::operations())
         .chain(agent_runtime::operations())
         .chain(batch::operations());
     for (path, operation) in all {

@@ -11,7 +11,7 @@ mod knowledge;
 mod openapi;
 mod prepare;
 mod routes;
-mod rules;
+pub(super) mod rules;
 mod schema;
 mod store;
 mod tags;

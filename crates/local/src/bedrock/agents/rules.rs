@@ -18,6 +18,9 @@ static NAME: LazyLock<Option<Regex>> =
 static FUNCTION: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"^arn:(aws[a-zA-Z-]*)?:lambda:[a-z]{2}(-gov)?-[a-z]+-\d{1}:\d{12}:function:[a-zA-Z0-9-_\.]+(:(\$LATEST|[a-zA-Z0-9-_]+))?$").ok()
 });
+static S3_URI: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^s3://.{1,128}$").ok());
+static CLIENT_TOKEN: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,256}$").ok());
 
 fn constraint(member: &str, rule: &str) -> WireError {
     WireError::validation(format!(
@@ -26,12 +29,12 @@ fn constraint(member: &str, rule: &str) -> WireError {
 }
 
 /// A name of an agent, action group, function, alias or collaborator.
-pub(super) fn name(member: &str, value: &str) -> Result<(), WireError> {
+pub(in crate::bedrock) fn name(member: &str, value: &str) -> Result<(), WireError> {
     pattern(member, value, &NAME)
 }
 
 /// The ARN of a Lambda function.
-pub(super) fn function_arn(member: &str, value: &str) -> Result<(), WireError> {
+pub(in crate::bedrock) fn function_arn(member: &str, value: &str) -> Result<(), WireError> {
     pattern(member, value, &FUNCTION)
 }
 
@@ -46,7 +49,7 @@ fn pattern(member: &str, value: &str, pattern: &LazyLock<Option<Regex>>) -> Resu
 }
 
 /// The length of a text (characters).
-pub(super) fn length(
+pub(in crate::bedrock) fn length(
     member: &str,
     value: Option<&str>,
     least: usize,
@@ -71,7 +74,12 @@ pub(super) fn length(
 }
 
 /// A number's range.
-pub(super) fn range(member: &str, value: u32, least: u32, most: u32) -> Result<(), WireError> {
+pub(in crate::bedrock) fn range(
+    member: &str,
+    value: u32,
+    least: u32,
+    most: u32,
+) -> Result<(), WireError> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
@@ -82,7 +90,7 @@ pub(super) fn range(member: &str, value: u32, least: u32, most: u32) -> Result<(
 }
 
 /// Refuses, by name, the members that AWS has and the laptop has not.
-pub(super) fn unsupported(members: &[(&str, &Option<Value>)]) -> Result<(), WireError> {
+pub(in crate::bedrock) fn unsupported(members: &[(&str, &Option<Value>)]) -> Result<(), WireError> {
     match members.iter().find(|(_, value)| value.is_some()) {
         Some((member, _)) => Err(WireError::unsupported(member)),
         None => Ok(()),
@@ -90,7 +98,7 @@ pub(super) fn unsupported(members: &[(&str, &Option<Value>)]) -> Result<(), Wire
 }
 
 /// Only the working draft changes.
-pub(super) fn draft(version: &str) -> Result<(), WireError> {
+pub(in crate::bedrock) fn draft(version: &str) -> Result<(), WireError> {
     match version {
         "DRAFT" => Ok(()),
         _ => Err(constraint(
@@ -100,19 +108,19 @@ pub(super) fn draft(version: &str) -> Result<(), WireError> {
     }
 }
 
-pub(super) fn not_found(what: &str) -> WireError {
+pub(in crate::bedrock) fn not_found(what: &str) -> WireError {
     WireError::new(
         ErrorName::ResourceNotFound,
         format!("{what} was not found."),
     )
 }
 
-pub(super) fn conflict(message: String) -> WireError {
+pub(in crate::bedrock) fn conflict(message: String) -> WireError {
     WireError::new(ErrorName::Conflict, message)
 }
 
 /// A new id: ten characters of `[0-9A-Z]`.
-pub(super) fn new_id() -> String {
+pub(in crate::bedrock) fn new_id() -> String {
     let ulid = ulid::Ulid::new().to_string();
     ulid[ulid.len() - 10..].to_owned()
 }
@@ -127,14 +135,18 @@ pub(in crate::bedrock) fn now() -> String {
 /// The body of a list operation.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct PageRequest {
-    max_results: Option<usize>,
-    next_token: Option<String>,
+pub(in crate::bedrock) struct PageRequest {
+    pub(in crate::bedrock) max_results: Option<usize>,
+    pub(in crate::bedrock) next_token: Option<String>,
 }
 
 impl PageRequest {
     /// A page of `items` under the member `name`.
-    pub(super) fn page(&self, name: &str, items: Vec<Value>) -> Result<Value, WireError> {
+    pub(in crate::bedrock) fn page(
+        &self,
+        name: &str,
+        items: Vec<Value>,
+    ) -> Result<Value, WireError> {
         let size = self.max_results.unwrap_or(PAGE);
         if !(1..=1000).contains(&size) {
             return Err(constraint("maxResults", "have value between 1 and 1000"));
@@ -152,5 +164,19 @@ impl PageRequest {
             reply["nextToken"] = (start + size).to_string().into();
         }
         Ok(reply)
+    }
+}
+
+/// The URI of an object, in the length that the service model allows.
+pub(in crate::bedrock) fn s3_uri(member: &str, value: &str) -> Result<(), WireError> {
+    pattern(member, value, &S3_URI)
+}
+
+/// A client token, where there is one.
+pub(in crate::bedrock) fn client_token(value: Option<&str>) -> Result<(), WireError> {
+    length("clientToken", value, 33, 256)?;
+    match value {
+        Some(value) => pattern("clientToken", value, &CLIENT_TOKEN),
+        None => Ok(()),
     }
 }
