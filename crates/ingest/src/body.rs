@@ -75,6 +75,9 @@ pub(crate) struct SpaceForm {
     /// Left out: as it is. Null: what the environment says.
     #[serde(default, deserialize_with = "roles::present")]
     pub retriever: Option<Option<String>>,
+    /// The same.
+    #[serde(default, deserialize_with = "roles::present")]
+    pub model: Option<Option<String>>,
     #[serde(default)]
     pub strict: Option<bool>,
     #[serde(default)]

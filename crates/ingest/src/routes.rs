@@ -205,6 +205,7 @@ async fn set_space(
     };
     let change = SpaceChange {
         roles: form.roles,
+        model: form.model,
         strict: form.strict,
         chunking: form
             .chunking

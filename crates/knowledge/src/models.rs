@@ -88,23 +88,54 @@ pub fn capabilities(model: &str) -> Capabilities {
         .unwrap_or(least)
 }
 
-/// The model that answers: the one asked for if the settings offer it, theirs if none is asked for. Models differ a
+/// The model that answers: the one asked for if the settings offer it, else the space's, else theirs. Models differ a
 /// hundredfold in price, and the one who asks does not pay.
 ///
 /// # Errors
 /// [`KnowledgeError::ModelNotAllowed`] with the models that are offered.
-pub fn allowed(settings: &Settings, asked: Option<&str>) -> Result<String, KnowledgeError> {
-    let Some(asked) = asked else {
-        return Ok(settings.answer_model.clone());
-    };
-    let offered = || std::iter::once(&settings.answer_model).chain(&settings.allowed_models);
-    if offered().any(|model| model == asked) {
-        return Ok(asked.to_owned());
+pub fn chosen(
+    settings: &Settings,
+    asked: Option<&str>,
+    own: Option<&str>,
+) -> Result<String, KnowledgeError> {
+    match (asked, own) {
+        (Some(asked), _) => offered(settings, asked, false),
+        (None, Some(own)) => offered(settings, own, true),
+        (None, None) => Ok(settings.answer_model.clone()),
     }
-    let names: Vec<&str> = offered().map(String::as_str).collect();
-    Err(KnowledgeError::ModelNotAllowed {
-        model: asked.to_owned(),
-        allowed: names.join(", "),
+}
+
+/// A model by the name that the settings offer it under, with what it stands for. What they offer with a `*` at its end, spaces
+/// may set and questions may not name: an account's profiles tell who pays.
+///
+/// # Errors
+/// [`KnowledgeError::ModelNotAllowed`] with the models that are offered.
+pub fn offered(
+    settings: &Settings,
+    model: &str,
+    for_a_space: bool,
+) -> Result<String, KnowledgeError> {
+    let offers = || std::iter::once(&settings.answer_model).chain(&settings.allowed_models);
+    let id = aws::bedrock::wire_id(model);
+    let found = offers().find_map(|offer| {
+        let (name, stands_for) = match offer.split_once('=') {
+            Some((name, stands_for)) => (name, Some(stands_for)),
+            None => (offer.as_str(), None),
+        };
+        let meant = match name.strip_suffix('*') {
+            Some(start) => for_a_space && id.len() > start.len() && id.starts_with(start),
+            None => id == name,
+        };
+        let whole = stands_for.map_or(id.to_owned(), |stands_for| format!("{id}={stands_for}"));
+        // Who says what it stands for must say what the settings say.
+        (meant && (model == id || model == whole)).then_some(whole)
+    });
+    found.ok_or_else(|| {
+        let names: Vec<&str> = offers().map(String::as_str).collect();
+        KnowledgeError::ModelNotAllowed {
+            model: model.to_owned(),
+            allowed: names.join(", "),
+        }
     })
 }
 
@@ -112,23 +143,28 @@ pub fn allowed(settings: &Settings, asked: Option<&str>) -> Result<String, Knowl
 mod tests {
     use super::*;
 
+    fn settings(answer_model: &str) -> Settings {
+        let settings = Settings::from_lookup(|name| {
+            let value = match name {
+                "OUTCROP_ANSWER_MODEL" => answer_model,
+                "OUTCROP_EMBED_DIMENSIONS" => "256",
+                "OUTCROP_TABLE" | "OUTCROP_BUCKET" | "OUTCROP_STATE_MACHINE_ARN" => "x",
+                "OUTCROP_EMBED_MODEL" => "x",
+                "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "x",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        });
+        settings.unwrap()
+    }
+
     /// Any caller could name any model, the dearest too.
     #[test]
     fn only_models_of_the_settings_answer() {
         let check = |list: &str, asked: Option<&str>, expected: Result<&str, &str>| {
-            let settings = Settings::from_lookup(|name| {
-                let value = match name {
-                    "OUTCROP_ANSWER_MODEL" => "m-small",
-                    "OUTCROP_ALLOWED_MODELS" => list,
-                    "OUTCROP_EMBED_DIMENSIONS" => "256",
-                    "OUTCROP_TABLE" | "OUTCROP_BUCKET" | "OUTCROP_STATE_MACHINE_ARN" => "x",
-                    "OUTCROP_EMBED_MODEL" => "x",
-                    "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "x",
-                    _ => return None,
-                };
-                Some(value.to_owned())
-            });
-            let found = allowed(&settings.unwrap(), asked);
+            let mut settings = settings("m-small");
+            settings.allowed_models = list.split(", ").map(str::to_owned).collect();
+            let found = chosen(&settings, asked, None);
             match (found, expected) {
                 (Ok(model), Ok(expected)) => assert_eq!(model, expected),
                 (Err(error), Err(list)) => {
@@ -138,12 +174,46 @@ mod tests {
                 (found, expected) => panic!("{found:?} where {expected:?} was expected"),
             }
         };
-        check("", None, Ok("m-small"));
-        check("", Some("m-small"), Ok("m-small"));
-        check("", Some("m-large"), Err("one of m-small"));
+        check("m-small", None, Ok("m-small"));
+        check("m-small", Some("m-small"), Ok("m-small"));
+        check("m-small", Some("m-large"), Err("one of m-small, m-small"));
         check("m-large, m-huge", Some("m-huge"), Ok("m-huge"));
         check("m-large", Some("m-lar"), Err("one of m-small, m-large"));
         check("m-large", None, Ok("m-small"));
+        // A name that says nothing of its model says behind = what it stands for.
+        check("arn:x=m-large", Some("arn:x"), Ok("arn:x=m-large"));
+        check("arn:x=m-large", Some("arn:x=m-large"), Ok("arn:x=m-large"));
+        check(
+            "arn:x=m-large",
+            Some("arn:x=m-huge"),
+            Err("one of m-small, arn:x=m-large"),
+        );
+        check(
+            "arn:*=m-large",
+            Some("arn:x"),
+            Err("one of m-small, arn:*=m-large"),
+        );
+    }
+
+    #[test]
+    fn a_space_may_set_what_a_question_may_not_name() {
+        let check = |list: &str, own: &str, expected: Result<&str, ()>| {
+            let mut settings = settings("m-small");
+            settings.allowed_models = list.split(',').map(str::to_owned).collect();
+            let found = chosen(&settings, None, Some(own));
+            assert_eq!(found.as_deref().map_err(|_| ()), expected, "{own}");
+        };
+        let profiles = "m-large,arn:profile/*=m-large";
+        check(profiles, "m-large", Ok("m-large"));
+        check(profiles, "arn:profile/a", Ok("arn:profile/a=m-large"));
+        check(
+            profiles,
+            "arn:profile/a=m-large",
+            Ok("arn:profile/a=m-large"),
+        );
+        check(profiles, "arn:profile/a=m-huge", Err(()));
+        check(profiles, "arn:profile/", Err(()));
+        check(profiles, "arn:router/a", Err(()));
     }
 
     #[test]

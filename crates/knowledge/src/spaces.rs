@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::Caller;
 use crate::limits::{Limits, LimitsChange, OwnLimits};
 use crate::roles::{Role, Roles, RolesChange};
-use crate::{KnowledgeError, vectors};
+use crate::{KnowledgeError, models, vectors};
 
 /// The space of requests that name none. It always exists.
 pub const DEFAULT: &str = "default";
@@ -29,6 +29,9 @@ struct SettingsRow {
     retriever: Option<RetrieverSetting>,
     #[serde(default)]
     roles: Roles,
+    /// `None`: what the environment says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
     /// Whether answers with unsupported sentences are refused.
     #[serde(default)]
     strict: bool,
@@ -45,6 +48,7 @@ impl SettingsRow {
             version: 1,
             created_at_ms: clock::now_ms(),
             retriever: None,
+            model: None,
             roles: Roles::default(),
             strict: false,
             limits: OwnLimits::default(),
@@ -65,6 +69,9 @@ pub struct Space {
     pub inherited: bool,
     /// Whether that retriever holds all documents. Until it does, the embedded index answers.
     pub ready: bool,
+    /// The model that writes its answers where a question names none, if it has one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// Whether answers with unsupported sentences are refused.
     pub strict: bool,
     /// How its documents are cut into passages, from the next run over its whole source on.
@@ -85,6 +92,8 @@ pub struct Space {
 pub struct SpaceChange {
     /// `Some(None)` goes back to the environment's.
     pub retriever: Option<Option<RetrieverSetting>>,
+    /// The same.
+    pub model: Option<Option<String>>,
     pub strict: Option<bool>,
     pub chunking: Option<Chunking>,
     pub roles: RolesChange,
@@ -98,6 +107,8 @@ pub struct Entered {
     pub role: Role,
     /// The setting of its retriever: its own, else the environment's.
     pub retriever: RetrieverSetting,
+    /// The model of its own, if it has one.
+    pub model: Option<String>,
     /// Whether answers with unsupported sentences are refused.
     pub strict: bool,
     /// The same of its limits.
@@ -188,6 +199,7 @@ fn admit(
         space,
         role,
         retriever: own.unwrap_or_else(|| aws.settings.retriever.clone()),
+        model: row.model.clone(),
         limits: row.limits.over(aws),
         strict: row.strict,
     };
@@ -274,6 +286,7 @@ pub async fn get(aws: &Aws, space: &str, caller: &Caller) -> Result<Space, Knowl
         retriever: entered.retriever,
         inherited: row.retriever.is_none(),
         ready,
+        model: entered.model,
         strict: entered.strict,
         chunking: row.chunking,
         roles: (entered.role == Role::Admin).then_some(row.roles),
@@ -285,7 +298,7 @@ pub async fn get(aws: &Aws, space: &str, caller: &Caller) -> Result<Space, Knowl
 /// Changes a space. Makes it where there is none.
 ///
 /// # Errors
-/// As [`enter_or_make`]; [`KnowledgeError::InvalidPrincipal`].
+/// As [`enter_or_make`]; [`KnowledgeError::InvalidPrincipal`]; [`KnowledgeError::ModelNotAllowed`].
 pub async fn change(
     aws: &Aws,
     space: &str,
@@ -293,6 +306,10 @@ pub async fn change(
     change: SpaceChange,
 ) -> Result<Space, KnowledgeError> {
     enter_or_make(aws, space, caller, Role::Admin).await?;
+    let model = match change.model {
+        Some(Some(model)) => Some(Some(models::offered(&aws.settings, &model, true)?)),
+        other => other,
+    };
     let mut attempt = 1;
     loop {
         // Read again each time: between two attempts the caller may have lost the role.
@@ -304,6 +321,7 @@ pub async fn change(
             roles: row.roles.clone().changed(change.roles.clone())?,
             limits: row.limits.changed(change.limits),
             retriever: change.retriever.clone().unwrap_or(row.retriever),
+            model: model.clone().unwrap_or(row.model),
             strict: change.strict.unwrap_or(row.strict),
             chunking: change.chunking.clone().unwrap_or(row.chunking),
             ..row

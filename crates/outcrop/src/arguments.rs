@@ -293,6 +293,9 @@ pub struct SpaceArguments {
     /// embedded, dynamodb, dynamodb:KEY,KEY, bedrock:KNOWLEDGEBASEID, bedrock-managed:KNOWLEDGEBASEID, or default
     #[arg(long)]
     pub retriever: Option<String>,
+    /// Model, profile or router that writes the answers, one that the deployment offers; or default
+    #[arg(long)]
+    pub model: Option<String>,
     /// Whether answers with sentences that no passage supports are refused: on or off
     #[arg(long, value_parser = ["on", "off"])]
     pub strict: Option<String>,

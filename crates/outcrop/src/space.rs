@@ -41,6 +41,10 @@ fn change(arguments: &SpaceArguments) -> Option<Value> {
         let own = (retriever != DEFAULT).then_some(retriever);
         change.insert("retriever".into(), json!(own));
     }
+    if let Some(model) = arguments.model.as_deref() {
+        let own = (model != DEFAULT).then_some(model);
+        change.insert("model".into(), json!(own));
+    }
     if let Some(strict) = arguments.strict.as_deref() {
         change.insert("strict".into(), json!(strict == "on"));
     }
@@ -89,8 +93,12 @@ fn show(found: &Value) {
         true => "; strict: answers with unsupported sentences are refused",
         false => "",
     };
+    let model = match found["model"].as_str() {
+        Some(model) => format!("; answers by {model}"),
+        None => String::new(),
+    };
     output::line(&format!(
-        "{}: retriever {}{inherited}; chunking {}{strict}; you are {}",
+        "{}: retriever {}{inherited}; chunking {}{model}{strict}; you are {}",
         text(found, "space"),
         text(found, "retriever"),
         text(found, "chunking"),
@@ -149,6 +157,11 @@ mod tests {
             Some(json!({"retriever": null})),
         );
         check("outcrop space --strict on", Some(json!({"strict": true})));
+        check("outcrop space --model m", Some(json!({"model": "m"})));
+        check(
+            "outcrop space --model default",
+            Some(json!({"model": null})),
+        );
         check(
             "outcrop space --chunking hierarchical:800,200",
             Some(json!({"chunking": "hierarchical:800,200"})),

@@ -23,6 +23,12 @@ pub use guardrail::{
 pub use retrieve::{Chunk, Chunks, KnowledgeBases, Retrieve};
 pub use stream::{AnswerRequest, AnswerStream, ModelEvent, SearchResult, StopReason};
 
+/// A model's id for the wire. Settings may say behind an ARN what it stands for, `ARN=ID`: profiles and routers have names that
+/// say nothing of their model, and without it neither its price nor what it takes is known.
+pub fn wire_id(model: &str) -> &str {
+    model.split_once('=').map_or(model, |(id, _)| id)
+}
+
 /// Why a model gave no answer or embedding.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BedrockError {

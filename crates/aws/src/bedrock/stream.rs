@@ -100,7 +100,7 @@ impl Bedrock {
         let reply = self
             .client
             .converse_stream()
-            .model_id(&request.model)
+            .model_id(super::wire_id(&request.model))
             .system(SystemContentBlock::Text(request.system.clone()))
             .messages(message)
             .inference_config(inference)

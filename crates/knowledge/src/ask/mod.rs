@@ -86,10 +86,14 @@ pub async fn ask(
 ) -> Result<Option<Answer>, KnowledgeError> {
     let begun = Instant::now();
     search::check_question(&request.question)?;
-    let model = models::allowed(&aws.settings, request.model.as_deref())?;
     let filter = search::parse_filter(request.filter.as_ref())?;
     let space = request.space.as_deref().unwrap_or(spaces::DEFAULT);
     let entered = spaces::enter(aws, space, caller, Role::Reader).await?;
+    let model = models::chosen(
+        &aws.settings,
+        request.model.as_deref(),
+        entered.model.as_deref(),
+    )?;
     limits::count(aws, &entered, caller).await?;
     let conversation = match request.conversation_id.as_deref() {
         Some(id) => Some(conversation::open(aws, space, caller, id).await?),
