@@ -9,7 +9,14 @@ import pytest
 from cfnlint.decode import decode
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-RESOURCES = decode(str(ROOT / "template.yaml"))[0]["Resources"]
+TEMPLATE = decode(str(ROOT / "template.yaml"))[0]
+RESOURCES = TEMPLATE["Resources"]
+# What parameters add, one template each.
+NESTED = {
+    path.name: decode(str(path))[0]
+    for path in sorted((ROOT / "infra").glob("*.yaml"))
+    if "AWSTemplateFormatVersion" in path.read_text()
+}
 FOLDER = pathlib.Path(os.environ.get("OUTCROP_BIN", "target/debug/outcrop")).resolve().parent
 
 FUNCTIONS = {
@@ -97,6 +104,62 @@ def test_no_permission_is_for_everything(resource):
     for statement in statements(resource):
         assert not any("*" in action for action in statement["Action"]), statement
         assert "*" not in statement["Resource"], statement
+
+
+def roles(template):
+    """Roles and policies, with those that a condition makes."""
+    for name, one in template["Resources"].items():
+        if isinstance(one, dict) and one["Type"] in ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy"):
+            yield name, one["Properties"]
+
+
+def found(node, field):
+    """Everything of this name, however deep, and whatever conditions stand before it."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name == field:
+                yield from value if isinstance(value, list) else [value]
+            else:
+                yield from found(value, field)
+    elif isinstance(node, list):
+        for value in node:
+            yield from found(value, field)
+
+
+@pytest.mark.parametrize("file", ["template.yaml", *NESTED])
+def test_no_role_may_do_everything(file):
+    for name, role in roles({**NESTED, "template.yaml": TEMPLATE}[file]):
+        asked = found({key: value for key, value in role.items() if key != "AssumeRolePolicyDocument"}, "Statement")
+        given = [one for statement in asked for one in statement.get("Fn::If", [None, statement])[1:]]
+        for statement in given:
+            if statement.get("Effect") != "Allow":
+                continue
+            assert not any("*" in action for action in statement["Action"]), (name, statement)
+            assert "*" not in statement["Resource"], (name, statement)
+
+
+@pytest.mark.parametrize("file", NESTED)
+def test_a_service_takes_a_role_for_this_account_only(file):
+    for name, role in roles(NESTED[file]):
+        for trust in found(role, "AssumeRolePolicyDocument"):
+            for statement in trust["Statement"]:
+                assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}, name
+                assert "aws:SourceArn" in statement["Condition"]["ArnLike"], name
+                assert "PermissionsBoundary" in role, name
+
+
+def test_each_nested_template_is_given_its_parameters():
+    stacks = {one["Properties"]["TemplateURL"]: one for one in RESOURCES.values() if one["Type"] == "AWS::CloudFormation::Stack"}
+    assert {url.removeprefix("infra/") for url in stacks} == set(NESTED)
+    for url, stack in stacks.items():
+        assert set(stack["Properties"]["Parameters"]) == set(NESTED[url.removeprefix("infra/")]["Parameters"]), url
+        assert stack["Condition"] in TEMPLATE["Conditions"], f"{url} is made by nobody's leave"
+
+
+def test_every_parameter_and_output_is_explained():
+    explained = (ROOT / "infra" / "README.md").read_text()
+    for name in [*TEMPLATE["Parameters"], *TEMPLATE["Outputs"]]:
+        assert f"`{name}`" in explained, name
 
 
 # Source: the services' own pages of metrics in the AWS documentation.

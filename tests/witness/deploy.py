@@ -21,12 +21,14 @@ import urllib.error
 import urllib.request
 
 import boto3
+import botocore.exceptions
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 from samtranslator.yaml_helper import yaml_parse
 
+import doors
 import emulator
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -34,7 +36,9 @@ TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "de
 STACK = "witness"
 PATIENCE_SECONDS = 300
 ACCOUNT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
-PARAMETERS = {"EmbedDimensions": "256"}
+# What the emulator knows of the options is on. It has no agents, knowledge bases, gateways, routers and profiles of Bedrock, no
+# trail, and associates no firewall.
+PARAMETERS = {"EmbedDimensions": "256", "UserPool": "true", "ApiKeys": "true", "Admins": "account,group:admins"}
 
 DOCUMENTS = {
     "boats.md": "# Boats\n\nThe harbour rents rowing boats from April to October.\n\n## Prices\n\nA rowing boat costs nine euros an hour.\n",
@@ -153,7 +157,7 @@ def client(url, service):
 
 def deploy(url, template):
     client(url, "s3").create_bucket(Bucket="deployments")
-    overrides = [f"{name}={value}" for name, value in PARAMETERS.items()]
+    overrides = [f"{name}={value}" for name, value in {**PARAMETERS, **network(url)}.items()]
     command = [
         pathlib.Path(sys.executable).with_name("sam"), "deploy", "--template-file", template, "--stack-name", STACK,
         "--s3-bucket", "deployments", "--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND",
@@ -162,13 +166,31 @@ def deploy(url, template):
     environment = {**os.environ, **ACCOUNT, "AWS_ENDPOINT_URL": url, "SAM_CLI_TELEMETRY": "0"}
     told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if told.returncode:
-        sys.exit(f"`sam deploy` failed:\n{told.stderr[-2000:]}\n{failures(url)}")
-    described = client(url, "cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
-    return {one["LogicalResourceId"]: one for one in described}
+        sys.exit(f"`sam deploy` failed:\n{told.stdout[-1000:]}\n{told.stderr[-2000:]}\n{failures(url)}")
+    cloudformation = client(url, "cloudformation")
+    resources = cloudformation.describe_stack_resources(StackName=STACK)["StackResources"]
+    nested = [one["PhysicalResourceId"] for one in resources if one["ResourceType"] == "AWS::CloudFormation::Stack"]
+    for one in nested:
+        resources += cloudformation.describe_stack_resources(StackName=one)["StackResources"]
+    outputs = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
+    return resources, {one["OutputKey"]: one["OutputValue"] for one in outputs}
+
+
+def network(url):
+    """A VPC for the functions, as parameters."""
+    ec2 = client(url, "ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = [ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{number}.0/24")["Subnet"]["SubnetId"] for number in (1, 2)]
+    group = ec2.create_security_group(VpcId=vpc, GroupName="functions", Description="functions")["GroupId"]
+    routes = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    return {"Vpc": vpc, "Subnets": ",".join(subnets), "SecurityGroups": group, "RouteTables": routes}
 
 
 def failures(url):
-    events = client(url, "cloudformation").describe_stack_events(StackName=STACK)["StackEvents"]
+    try:
+        events = client(url, "cloudformation").describe_stack_events(StackName=STACK)["StackEvents"]
+    except botocore.exceptions.ClientError as error:
+        return error
     failed = [one for one in events if one["ResourceStatus"].endswith("FAILED") or "ROLLBACK_IN" in one["ResourceStatus"]]
     return "\n".join(f"{one['LogicalResourceId']}: {one.get('ResourceStatusReason')}" for one in failed)
 
@@ -176,12 +198,12 @@ def failures(url):
 class Api:
     """An API and who asks it: requests are signed where there are credentials."""
 
-    def __init__(self, base, credentials=None):
-        self.base, self.credentials = base, credentials
+    def __init__(self, base, credentials=None, headers=None):
+        self.base, self.credentials, self.headers = base, credentials, headers or {}
 
     def __call__(self, method, path, body=None):
         data = None if body is None else json.dumps(body).encode()
-        request = AWSRequest(method, self.base + path, data=data, headers={"content-type": "application/json"})
+        request = AWSRequest(method, self.base + path, data=data, headers={"content-type": "application/json", **self.headers})
         if self.credentials:
             SigV4Auth(self.credentials, "execute-api", "us-east-1").add_auth(request)
         prepared = request.prepare()
@@ -278,20 +300,33 @@ def main():
 
 
 def check(url, template, ours):
-    resources = deploy(url, template)
+    resources, outputs = deploy(url, template)
     print(f"deployed {len(resources)} resources")
-    api = next(one["PhysicalResourceId"] for one in resources.values() if one["ResourceType"] == "AWS::ApiGateway::RestApi")
-    base = f"{url}/_aws/execute-api/{api}/live"
-    status, _ = Api(base)("GET", "/v1/health")
-    if status != 403:
-        raise Differs(f"a request that nobody signed was answered with {status}")
-    deployed = Api(base, Credentials(ACCOUNT["AWS_ACCESS_KEY_ID"], ACCOUNT["AWS_SECRET_ACCESS_KEY"]))
+    # The outputs name the APIs as AWS does; here they are at the emulator.
+    outputs = {name: re.sub(r"https://(\w+)\.execute-api[^/]*/", rf"{url}/_aws/execute-api/\1/", value) for name, value in outputs.items()}
+    credentials = Credentials(ACCOUNT["AWS_ACCESS_KEY_ID"], ACCOUNT["AWS_SECRET_ACCESS_KEY"])
+    wrong, asked = doors.check(url, outputs, Api, credentials)
+    if wrong:
+        raise Differs("\n".join(wrong))
+    print(f"{asked} callers let in or not, at three APIs")
+    deployed = Api(outputs["ApiUrl"], credentials)
     for one, other in zip(sync(deployed), sync(ours), strict=True):
         kept = lambda run: {key: run.get(key) for key in ("status", "counts", "failures")}
         if kept(one) != kept(other):
             raise Differs(f"runs:\n  laptop:   {other}\n  emulator: {one}")
     compare(told(ours), told(deployed))
     print(f"{len(DOCUMENTS)} documents and {len(QUESTIONS)} searches alike")
+    walk(url)
+    print("a document's way through the stack, as tests/cloud.rs walks it")
+
+
+def walk(url):
+    """What is run against a stack on AWS, against this one."""
+    command = ["cargo", "test", "--quiet", "--workspace", "--test", "cloud", "--", "the_walk_holds_on_the_stack", "--nocapture"]
+    environment = {**os.environ, **ACCOUNT, "AWS_ENDPOINT_URL": url, "STACK": STACK}
+    told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if told.returncode or "skipped" in told.stderr:
+        raise Differs(told.stdout[-4000:] + told.stderr[-4000:])
 
 
 if __name__ == "__main__":

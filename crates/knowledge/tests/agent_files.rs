@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use agent_envelopes::schema::{FUNCTION_PARAMETERS, GROUP_FUNCTIONS, GROUP_OPERATIONS};
-use knowledge::actions::{ALL, schema};
+use knowledge::actions::{ALL, cloudformation, schema};
 use serde_json::Value;
 
 fn folder() -> PathBuf {
@@ -23,7 +23,9 @@ fn json(name: &str) -> Value {
 #[test]
 fn the_files_are_those_of_the_code() {
     let regenerate = "run `cargo run -p knowledge --example agent_files`";
-    let written = schema::files();
+    let mut written = schema::files();
+    let read = |name: &str| std::fs::read_to_string(folder().join(name)).ok();
+    written.extend(cloudformation::files(read).unwrap());
     for (name, content) in &written {
         let found = std::fs::read_to_string(folder().join(name)).unwrap_or_default();
         assert!(
@@ -31,12 +33,12 @@ fn the_files_are_those_of_the_code() {
             "infra/agent/{name} is not what the code says; {regenerate}"
         );
     }
-    for kind in ["api-schema", "function-schema"] {
+    for kind in ["api-schema", "function-schema", "cloudformation"] {
         for entry in std::fs::read_dir(folder().join(kind)).unwrap() {
             let name = format!("{kind}/{}", entry.unwrap().file_name().to_string_lossy());
             assert!(
                 written.contains_key(&name),
-                "infra/agent/{name} is no action group's any more"
+                "infra/agent/{name} is generated no more"
             );
         }
     }
@@ -109,6 +111,8 @@ fn the_agents_are_whole() {
             "{instruction}"
         );
         for group in agent["actionGroups"].as_array().unwrap() {
+            let deployed = group["deployedWith"].as_str().unwrap();
+            assert!(!group[deployed].is_null(), "{group}");
             let api = json(group["apiSchema"].as_str().unwrap());
             operations.extend(
                 api["paths"]

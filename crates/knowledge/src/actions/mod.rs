@@ -2,6 +2,7 @@
 
 mod add_note;
 mod ask_knowledge;
+pub mod cloudformation;
 mod create_support_ticket;
 mod flag_document;
 mod get_document;

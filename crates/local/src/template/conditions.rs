@@ -11,8 +11,8 @@ use super::{TemplateError, plain};
 /// does not hold.
 ///
 /// # Errors
-/// [`TemplateError::Unresolved`] for a condition that is not `Fn::Equals` of parameters and texts, or `Fn::Not` of that, or
-/// one of no name.
+/// [`TemplateError::Unresolved`] for a condition that is not made of `Fn::Equals` of parameters and texts, `Fn::Not`, `Fn::And`,
+/// `Fn::Or` and conditions by name, or one of no name.
 pub(super) fn apply(
     mut root: Value,
     overrides: &BTreeMap<String, String>,
@@ -21,13 +21,10 @@ pub(super) fn apply(
     let conditions = root
         .as_object_mut()
         .and_then(|fields| fields.shift_remove("Conditions"));
-    for (name, condition) in conditions
-        .as_ref()
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
-        decided.insert(name.clone(), decide(name, condition, &root, overrides)?);
+    let conditions = conditions.unwrap_or_default();
+    for (name, condition) in conditions.as_object().into_iter().flatten() {
+        let holds = decide(name, condition, &root, &conditions, overrides)?;
+        decided.insert(name.clone(), holds);
     }
     let mut chosen = choose(root, &decided)?.unwrap_or_default();
     leave_out_resources(&mut chosen, &decided)?;
@@ -60,28 +57,56 @@ fn decide(
     name: &str,
     condition: &Value,
     root: &Value,
+    conditions: &Value,
     overrides: &BTreeMap<String, String>,
 ) -> Result<bool, TemplateError> {
-    let side = |value: &Value| match value["Ref"].as_str() {
-        Some(parameter) => overrides
-            .get(parameter)
-            .cloned()
-            .or_else(|| plain(&root["Parameters"][parameter]["Default"])),
-        None => plain(value),
-    };
-    if let Some([negated]) = condition["Fn::Not"].as_array().map(Vec::as_slice) {
-        return Ok(!decide(name, negated, root, overrides)?);
-    }
-    let sides = condition["Fn::Equals"]
-        .as_array()
-        .filter(|sides| sides.len() == 2);
-    let sides = sides.and_then(|sides| Some((side(&sides[0])?, side(&sides[1])?)));
-    let (left, right) = sides.ok_or_else(|| TemplateError::Unresolved {
+    let unknown = || {
+        TemplateError::Unresolved {
         place: format!("Conditions.{name}"),
-        detail: "the laptop knows Fn::Equals of parameters and texts, Fn::Not of that, and no other condition"
+        detail: "the laptop knows Fn::Equals of parameters and texts, Fn::Not, Fn::And and Fn::Or of conditions, and no \
+                 condition that leads back to itself"
             .to_owned(),
-    })?;
-    Ok(left == right)
+    }
+    };
+    let inner = |inner: &Value| decide(name, inner, root, conditions, overrides);
+    let Some((word, operands)) = condition
+        .as_object()
+        .filter(|fields| fields.len() == 1)
+        .and_then(|fields| fields.iter().next())
+    else {
+        return Err(unknown());
+    };
+    let list = operands.as_array().map(Vec::as_slice).unwrap_or_default();
+    match (word.as_str(), list) {
+        ("Condition", _) => {
+            let other = operands.as_str().unwrap_or_default();
+            // A condition that was named once is not there for those that it names.
+            let mut rest = conditions.clone();
+            let found = rest.as_object_mut().and_then(|all| all.shift_remove(other));
+            let found = found.ok_or_else(unknown)?;
+            decide(name, &found, root, &rest, overrides)
+        }
+        ("Fn::Not", [negated]) => Ok(!inner(negated)?),
+        ("Fn::And", [_, _, ..]) => list
+            .iter()
+            .try_fold(true, |all, one| Ok(inner(one)? && all)),
+        ("Fn::Or", [_, _, ..]) => list
+            .iter()
+            .try_fold(false, |any, one| Ok(inner(one)? || any)),
+        ("Fn::Equals", [left, right]) => {
+            let side = |value: &Value| match value["Ref"].as_str() {
+                Some(parameter) => overrides
+                    .get(parameter)
+                    .cloned()
+                    .or_else(|| plain(&root["Parameters"][parameter]["Default"])),
+                None => plain(value),
+            };
+            let sides = side(left).zip(side(right));
+            let (left, right) = sides.ok_or_else(unknown)?;
+            Ok(left == right)
+        }
+        _ => Err(unknown()),
+    }
 }
 
 /// `None` for what is left out.
@@ -187,6 +212,26 @@ mod tests {
     }
 
     #[test]
+    fn conditions_are_made_of_conditions() {
+        let check = |condition: Value, expected: bool| {
+            let conditions = json!({
+                "Yes": {"Fn::Equals": [{"Ref": "Index"}, "false"]},
+                "No": {"Fn::Not": [{"Condition": "Yes"}]},
+                "Has": condition,
+            });
+            let value = json!({"Fn::If": ["Has", true, false]});
+            let applied = apply(template(conditions, value), &BTreeMap::new()).unwrap();
+            assert_eq!(applied["Resources"]["T"]["Properties"]["Value"], expected);
+        };
+        let (yes, no) = (json!({"Condition": "Yes"}), json!({"Condition": "No"}));
+        check(json!({"Fn::And": [yes, yes]}), true);
+        check(json!({"Fn::And": [no, yes]}), false);
+        check(json!({"Fn::Or": [no, yes]}), true);
+        check(json!({"Fn::Or": [no, no]}), false);
+        check(json!({"Fn::Not": [{"Fn::And": [yes, no]}]}), true);
+    }
+
+    #[test]
     fn what_cannot_be_decided_is_named() {
         let check = |conditions: Value, part: &str| {
             let error = apply(template(conditions, json!(1)), &BTreeMap::new()).unwrap_err();
@@ -199,5 +244,12 @@ mod tests {
             "Conditions.Has",
         );
         check(json!({"Has": {"Fn::Equals": ["a"]}}), "Conditions.Has");
+        check(
+            json!({"Has": {"Fn::And": [{"Fn::Equals": ["a", "a"]}]}}),
+            "Conditions.Has",
+        );
+        check(json!({"Has": {"Condition": "Had"}}), "Conditions.Has");
+        let circle = json!({"Has": {"Condition": "Had"}, "Had": {"Condition": "Has"}});
+        check(circle, "leads back to itself");
     }
 }

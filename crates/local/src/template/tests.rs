@@ -52,6 +52,7 @@ fn the_deployed_template_is_read() {
         "EntryQueuePolicy",
         "SourceChanged",
         "SyncTime",
+        "NoNetworkInterfaces",
         // What watches.
         "QueryLogs",
         "IngestLogs",
