@@ -8,8 +8,14 @@ use super::stub::{Page, Stub};
 use super::{books, failures, found, noted, run, set};
 use crate::instance::Instance;
 
-/// A secret of the laptop: a file.
-pub(super) fn secret(folder: &Path, name: &str, value: &Value) {
+/// A secret of the laptop: a file. It may be sent to the stub.
+pub(super) fn secret(folder: &Path, name: &str, stub: &Stub, value: &Value) {
+    let mut value = value.clone();
+    value["origins"] = json!([stub.url]);
+    write_secret(folder, name, &value);
+}
+
+fn write_secret(folder: &Path, name: &str, value: &Value) {
     let file = folder.join("secrets/outcrop/default").join(name);
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(file, value.to_string()).unwrap();
@@ -77,6 +83,7 @@ async fn pages_are_read_when_their_version_changes() {
     secret(
         folder.path(),
         "wiki",
+        &stub,
         &json!({"email": "ada@example.com", "token": "t"}),
     );
     wiki(&stub);
@@ -137,7 +144,7 @@ async fn pages_are_read_when_their_version_changes() {
 async fn throttling_and_expired_cursors_are_waited_for_and_begun_anew() {
     let folder = tempfile::tempdir().unwrap();
     let (instance, stub) = (Instance::start_in(folder.path()).await, Stub::start().await);
-    secret(folder.path(), "wiki", &json!({"token": "t"}));
+    secret(folder.path(), "wiki", &stub, &json!({"token": "t"}));
     wiki(&stub);
     let busy = page("2", 1, "Two", "Marmots sleep on page two.").after(429, Some("1"));
     stub.put(&place("2"), busy);
@@ -178,9 +185,9 @@ async fn what_confluence_does_not_give_stays_as_it_is() {
         assert_eq!(run["counts"]["deleted"], 0);
     };
     lost("SecretMissing").await;
-    secret(folder.path(), "wiki", &json!({"password": "t"}));
+    secret(folder.path(), "wiki", &stub, &json!({"password": "t"}));
     lost("SecretUnreadable").await;
-    secret(folder.path(), "wiki", &json!({"token": "t"}));
+    secret(folder.path(), "wiki", &stub, &json!({"token": "t"}));
     assert_eq!(
         books(&run(&instance, json!({})).await),
         ("SUCCEEDED", [3, 0, 0, 0])
@@ -210,6 +217,36 @@ async fn what_confluence_does_not_give_stays_as_it_is() {
         ),
     );
     lost("SourceUnreadable").await;
+    // Nor does it go along where the site itself leads away.
+    let away = format!("{}/wiki/api/v2/pages", other.url);
+    stub.put(FIRST, Page::of(302, "").header("location", away));
+    lost("SourceUnreadable").await;
     assert!(other.asked().is_empty());
     assert_eq!(pages(&instance, "marmots").await, ["1", "2", "3"]);
+}
+
+#[tokio::test]
+async fn a_secret_is_sent_only_where_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let (instance, stub) = (Instance::start_in(folder.path()).await, Stub::start().await);
+    wiki(&stub);
+    let source =
+        json!({"kind": "confluence", "url": stub.url, "secret": "wiki", "spaces": ["ENG"]});
+    assert_eq!(set(&instance, "wiki", source).await.status, 200);
+    let check = async |origins: Value, sent: bool| {
+        let value = json!({"token": "t", "origins": origins});
+        write_secret(folder.path(), "wiki", &value);
+        let run = run(&instance, json!({})).await;
+        let expected: &[(&str, &str)] = match sent {
+            true => &[],
+            false => &[("SecretOriginRefused", "wiki/")],
+        };
+        assert_eq!(failures(&run), expected, "{run}");
+        assert_eq!(stub.asked().is_empty(), !sent);
+    };
+    check(json!([]), false).await;
+    check(json!(["https://example.atlassian.net"]), false).await;
+    // The same host under another port is another origin.
+    check(json!(["http://127.0.0.1"]), false).await;
+    check(json!(["https://example.atlassian.net", stub.url]), true).await;
 }

@@ -107,6 +107,19 @@ async fn sources_are_set_by_admins_and_checked() {
     check("Site", site.clone(), 400, Some("InvalidSource")).await;
     let own = json!({"kind": "s3", "bucket": "outcrop-bucket"});
     check("own", own, 400, Some("InvalidSource")).await;
+    // A secret goes over https, or stays on the machine.
+    let wiki =
+        |url: &str| json!({"kind": "confluence", "url": url, "secret": "wiki", "spaces": []});
+    let open = wiki("http://example.atlassian.net");
+    check("wiki", open, 400, Some("InvalidSource")).await;
+    check("wiki", wiki("https://example.atlassian.net"), 200, None).await;
+    let mut team = json!({"kind": "sharepoint", "site": "a.sharepoint.com:/sites/b:", "secret": "t"});
+    check("team", team.clone(), 200, None).await;
+    for field in ["graph", "login"] {
+        team[field] = json!("http://login.example.com");
+        check("team", team.clone(), 400, Some("InvalidSource")).await;
+        team[field] = json!("https://login.example.com");
+    }
     check("x", json!({"kind": "gopher"}), 400, Some("InvalidRequest")).await;
     let nobody = json!({"source": site, "readers": []});
     let path = "/v1/spaces/default/sources/site";

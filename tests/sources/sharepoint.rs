@@ -46,6 +46,7 @@ async fn started(folder: &std::path::Path) -> (Instance, Stub, Stub) {
     secret(
         folder,
         "team",
+        &stub,
         &json!({"tenant": "tenant-1", "client_id": "c", "client_secret": "s&s"}),
     );
     stub.put(

@@ -79,6 +79,20 @@ impl Web {
         }
     }
 
+    /// Whether nobody between here and the host reads what is sent to a URL: it is https, or on the laptop the machine's
+    /// own.
+    pub fn keeps_secrets(&self, url: &str) -> bool {
+        let Ok(uri) = url.parse::<http::Uri>() else {
+            return false;
+        };
+        let host = uri.host().unwrap_or_default();
+        match uri.scheme_str() {
+            Some("https") => !host.is_empty(),
+            Some("http") => self.allow_loopback && is_loopback(host),
+            _ => false,
+        }
+    }
+
     /// Sends a request.
     ///
     /// # Errors
@@ -125,15 +139,25 @@ impl Web {
             return Err(invalid());
         }
         let host = uri.host().ok_or_else(invalid)?;
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        match bare.parse::<IpAddr>() {
-            Ok(address) if !is_public(address, self.allow_loopback) => {
+        match written_out(host) {
+            Some(address) if !is_public(address, self.allow_loopback) => {
                 let host = host.to_owned();
                 Err(WebError::AddressRefused { host })
             }
             _ => Ok(()),
         }
     }
+}
+
+/// The address of a host that is written as one.
+fn written_out(host: &str) -> Option<IpAddr> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.parse().ok()
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || written_out(host).is_some_and(|address| address.to_canonical().is_loopback())
 }
 
 fn built(request: WebRequest) -> Result<Request, WebError> {

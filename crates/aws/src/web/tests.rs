@@ -98,3 +98,30 @@ async fn addresses_that_are_not_public_are_refused_before_anything_is_sent() {
         );
     }
 }
+
+#[test]
+fn secrets_go_over_https_or_stay_on_the_laptop() {
+    let check = |url: &str, deployed: bool, laptop: bool| {
+        let keeps = [false, true].map(|allow_loopback| {
+            let web = Web {
+                connector: Arc::default(),
+                allow_loopback,
+            };
+            web.keeps_secrets(url)
+        });
+        assert_eq!(keeps, [deployed, laptop], "{url}");
+    };
+    check("https://example.com/", true, true);
+    check("HTTPS://example.com/", true, true);
+    check("http://example.com/", false, false);
+    check("http://127.0.0.1.example.com/", false, false);
+    for own in [
+        "http://127.0.0.1:1/",
+        "http://localhost:1/",
+        "http://[::1]:1/",
+    ] {
+        check(own, false, true);
+    }
+    check("ftp://127.0.0.1/", false, false);
+    check("no url", false, false);
+}

@@ -128,7 +128,7 @@ impl Confluence {
         if let Some(known) = &self.authorization {
             return Ok(known.clone());
         }
-        let credential: Credential = secret(&self.aws, &self.secret).await?;
+        let credential: Credential = secret(&self.aws, &self.secret, &[&self.url]).await?;
         let header = match credential.email {
             Some(email) => {
                 let pair = format!("{email}:{}", credential.token);

@@ -64,6 +64,16 @@ pub async fn set(
     }
     access::check_principals(&form.readers)?;
     check(&form.source, aws.bucket.name())?;
+    if let Some(open) = form
+        .source
+        .trusted()
+        .into_iter()
+        .find(|url| !aws.web.keeps_secrets(url))
+    {
+        return Err(invalid(&format!(
+            "{open:?} is no https URL, and a secret is sent to no other"
+        )));
+    }
     let needs_readers = !matches!(form.source, SourceSetting::S3 { .. });
     if needs_readers && form.readers.is_empty() {
         return Err(invalid(

@@ -34,7 +34,8 @@ pub enum SourceSetting {
         #[serde(default = "pause")]
         pause_ms: u64,
     },
-    /// Pages of Confluence Cloud. The secret is JSON: `{"email": …, "token": …}`, or a `token` alone, sent as bearer.
+    /// Pages of Confluence Cloud. The secret is JSON: `{"email": …, "token": …, "origins": […]}`, or without an `email`,
+    /// and the token is sent as bearer. `origins` lists where it may be sent to.
     Confluence {
         /// `https://example.atlassian.net`.
         url: String,
@@ -44,7 +45,7 @@ pub enum SourceSetting {
         spaces: Vec<String>,
     },
     /// Files of a SharePoint site's library, through Microsoft Graph. The secret is JSON:
-    /// `{"tenant": …, "client_id": …, "client_secret": …}`.
+    /// `{"tenant": …, "client_id": …, "client_secret": …, "origins": […]}`, with the origins of `graph` and `login`.
     Sharepoint {
         /// `example.sharepoint.com:/sites/team:`, or the site's id.
         site: String,
@@ -54,6 +55,17 @@ pub enum SourceSetting {
         #[serde(default = "login")]
         login: String,
     },
+}
+
+impl SourceSetting {
+    /// URLs that its secret is sent to, or what the secret was given in exchange.
+    pub(super) fn trusted(&self) -> Vec<&str> {
+        match self {
+            Self::S3 { .. } | Self::Website { .. } => Vec::new(),
+            Self::Confluence { url, .. } => vec![url],
+            Self::Sharepoint { graph, login, .. } => vec![graph, login],
+        }
+    }
 }
 
 fn yes() -> bool {

@@ -120,7 +120,8 @@ impl Sharepoint {
         if let Some(token) = &self.token {
             return Ok(token.clone());
         }
-        let credential: Credential = secret(&self.aws, &self.secret).await?;
+        let trusted = [&self.login, &self.graph];
+        let credential: Credential = secret(&self.aws, &self.secret, &trusted).await?;
         let mut url = self.login.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty();
