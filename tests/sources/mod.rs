@@ -2,6 +2,7 @@
 
 mod confluence;
 mod prefix;
+mod readers;
 mod sharepoint;
 mod stub;
 mod website;
@@ -12,8 +13,12 @@ use crate::instance::{Instance, Reply};
 
 /// Sets a source of the space `default`, which everyone may read.
 async fn set(instance: &Instance, name: &str, source: Value) -> Reply {
+    set_for(instance, name, source, &["everyone"]).await
+}
+
+async fn set_for(instance: &Instance, name: &str, source: Value, readers: &[&str]) -> Reply {
     let path = format!("/v1/spaces/default/sources/{name}");
-    let form = json!({"source": source, "readers": ["everyone"]});
+    let form = json!({"source": source, "readers": readers});
     let request = instance.request(reqwest::Method::PUT, &path).json(&form);
     instance.send(request).await
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{books, failures, found, run, set};
 use crate::instance::Instance;
 
-fn put(bucket: &Path, key: &str, text: &str) {
+pub(super) fn put(bucket: &Path, key: &str, text: &str) {
     let file = bucket.join(key);
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(file, text).unwrap();

@@ -78,6 +78,10 @@ pub(crate) async fn advance(aws: &Aws, run: &RunRow) -> Result<Fetched, AwsError
     for row in manage::rows(aws, space).await? {
         let mut state = State::read(aws, space, &row.name).await?;
         begin(&mut state, &row, run_id);
+        if !row.removed {
+            let mut mirror = mirror(aws, space, &row, &mut state, until);
+            mirror.permit().await?;
+        }
         if !state.sweep.done {
             let asked = match too_long {
                 true => leave(&mut state),
@@ -96,7 +100,7 @@ pub(crate) async fn advance(aws: &Aws, run: &RunRow) -> Result<Fetched, AwsError
 
 /// Another run, and another setting, begin anew; what is held stays known.
 fn begin(state: &mut State, row: &SourceRow, run_id: &str) {
-    let setting = short_id(&[&json!([row.source, row.readers]).to_string()], 32);
+    let setting = short_id(&[&json!(row.source).to_string()], 32);
     if state.setting != setting {
         (state.setting, state.cursor) = (setting, None);
         state.sweep = Sweep::default();
@@ -133,14 +137,7 @@ async fn ask(
         state.sweep.done = true;
         return Ok(None);
     }
-    let mirror = Mirror {
-        aws,
-        space,
-        source: &row.name,
-        readers: &row.readers,
-        state,
-        until,
-    };
+    let mirror = mirror(aws, space, row, state, until);
     match &row.source {
         SourceSetting::S3 { bucket, prefix } => {
             sweep(Prefix::new(aws, bucket, prefix), mirror).await
@@ -152,6 +149,23 @@ async fn ask(
         SourceSetting::Sharepoint { .. } => {
             sweep(Sharepoint::new(aws, space, &row.source), mirror).await
         }
+    }
+}
+
+fn mirror<'a>(
+    aws: &'a Aws,
+    space: &'a str,
+    row: &'a SourceRow,
+    state: &'a mut State,
+    until: Instant,
+) -> Mirror<'a> {
+    Mirror {
+        aws,
+        space,
+        source: &row.name,
+        readers: &row.readers,
+        state,
+        until,
     }
 }
 

@@ -1,9 +1,10 @@
 //! The copy of a source below `sources/`: what a source puts into it, and what it knows already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws::{Aws, AwsError};
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -11,6 +12,9 @@ use super::state::{Failed, Item, State};
 use crate::digest::{sha256_hex, short_id};
 use crate::documents;
 use crate::names::{self, Sidecar};
+
+/// Sidecars that are written side by side.
+const WRITES_IN_FLIGHT: usize = 16;
 
 /// A document as a source gives it.
 #[derive(Debug, Clone, Default)]
@@ -116,15 +120,16 @@ impl Mirror<'_> {
             self.fail(id, &document.name, "InvalidDocumentName", problem);
             return Ok(());
         }
+        let inherits = document.readers.is_empty();
         let sidecar = self.sidecar(&document);
-        let digest = short_id(
-            &[&sha256_hex(&document.content), &json!(sidecar).to_string()],
-            32,
-        );
+        let sidecar_digest = digest_of(&sidecar);
+        let digest = sha256_hex(&document.content);
         let before = self.state.items.get(id);
-        let same = before.is_some_and(|item| item.name == name && item.digest == digest);
-        if !same {
+        let same_name = before.filter(|item| item.name == name);
+        if same_name.is_none_or(|item| item.sidecar != sidecar_digest) {
             documents::write_sidecar(self.aws, self.space, &name, &sidecar).await?;
+        }
+        if same_name.is_none_or(|item| item.digest != digest) {
             let key = names::source_key(self.space, &name);
             self.aws.bucket.put(&key, document.content).await?;
         }
@@ -138,11 +143,66 @@ impl Mirror<'_> {
             etag: document.etag,
             last_modified: document.last_modified,
             digest,
+            sidecar: sidecar_digest,
+            inherits,
             gone: false,
         };
         self.state.items.insert(id.to_owned(), item);
         self.keep(id);
         Ok(())
+    }
+
+    /// Gives the copies the readers of the setting, where those have changed: it must not depend on whether the source can
+    /// be asked. Copies with readers of their own keep them.
+    pub async fn permit(&mut self) -> Result<(), AwsError> {
+        if self.state.readers == self.readers {
+            return Ok(());
+        }
+        let items = self.state.items.iter();
+        let inheriting = items.filter(|(_, item)| item.inherits);
+        let names: BTreeSet<String> = inheriting.map(|(_, item)| item.name.clone()).collect();
+        let names = names.union(&self.state.left).cloned();
+        let mirror = &*self;
+        let written: BTreeMap<String, Option<String>> = stream::iter(names)
+            .map(async |name| {
+                let digest = mirror.rewrite_readers(&name).await?;
+                Ok::<_, AwsError>((name, digest))
+            })
+            .buffer_unordered(WRITES_IN_FLIGHT)
+            .try_collect()
+            .await?;
+        for item in self.state.items.values_mut() {
+            match written.get(&item.name) {
+                Some(Some(digest)) => item.sidecar.clone_from(digest),
+                // A copy that is not there is made anew.
+                Some(None) => item.forget_version(),
+                None => {}
+            }
+        }
+        if written.values().any(Option::is_none) {
+            self.state.cursor = None;
+        }
+        self.state.readers = self.readers.to_vec();
+        Ok(())
+    }
+
+    /// Answers the digest of the new sidecar; `None` where there was none that can be read.
+    async fn rewrite_readers(&self, name: &str) -> Result<Option<String>, AwsError> {
+        let key = names::sidecar_key(&names::source_key(self.space, name));
+        let body = match self.aws.bucket.get(&key).await {
+            Err(AwsError::Missing { .. }) => return Ok(None),
+            body => body?,
+        };
+        let Ok(sidecar) = serde_json::from_slice::<Sidecar>(&body) else {
+            return Ok(None);
+        };
+        let sidecar = Sidecar {
+            readers: self.readers.to_vec(),
+            ..sidecar
+        }
+        .with_listed_readers();
+        documents::write_sidecar(self.aws, self.space, name, &sidecar).await?;
+        Ok(Some(digest_of(&sidecar)))
     }
 
     fn sidecar(&self, document: &Document) -> Sidecar {
@@ -158,6 +218,10 @@ impl Mirror<'_> {
         }
         .with_listed_readers()
     }
+}
+
+fn digest_of(sidecar: &Sidecar) -> String {
+    short_id(&[&json!(sidecar).to_string()], 32)
 }
 
 /// A name from words that people wrote, which stays the same as long as `id` does: what a file system takes, cut short,

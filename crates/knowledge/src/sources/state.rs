@@ -17,11 +17,23 @@ pub(super) struct Item {
     pub etag: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_modified: Option<String>,
-    /// Digest of the bytes and the sidecar that were written.
+    /// Digest of the bytes that were written.
     pub digest: String,
+    /// Digest of the sidecar that was written.
+    pub sidecar: String,
+    /// Whether its readers are those of the source's setting, and not its own.
+    pub inherits: bool,
     /// The source holds it no longer; the next plan that the brake lets pass takes it out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
+}
+
+impl Item {
+    /// Has the source give the document again, as if it had changed.
+    pub(super) fn forget_version(&mut self) {
+        (self.version, self.etag, self.last_modified) = (None, None, None);
+        (self.digest, self.sidecar) = (String::new(), String::new());
+    }
 }
 
 /// Why a document could not be had.
@@ -55,6 +67,8 @@ pub(super) struct Sweep {
 pub(super) struct State {
     /// Digest of the setting that all this is about.
     pub setting: String,
+    /// The readers of the setting, as the copies have them.
+    pub readers: Vec<String>,
     pub cursor: Option<String>,
     pub items: BTreeMap<String, Item>,
     /// Names that documents had before they were renamed.

@@ -6,7 +6,7 @@ use aws::{Aws, AwsError, clock};
 use serde_json::{Value, json};
 
 use super::StepError;
-use super::plan::Sources;
+use super::plan::{SourceObject, Sources};
 use super::rows::{BatchDocument, DocumentRow, DocumentStatus, RunRow, RunStatus};
 use crate::runs;
 use crate::sources::{self, Fetched};
@@ -46,12 +46,24 @@ pub(super) async fn still_asking(
 }
 
 /// Documents that their source could not give stay out of the comparison, so that they stay as they are; answers their
-/// rows, which say why.
+/// rows, which say why. One whose copy is not published as it is goes its way all the same, and is no failure of this run:
+/// its readers may have changed, or a run that was stopped left it behind.
 pub(super) fn set_aside(
     rows: &mut Vec<DocumentRow>,
     sources: &mut Sources,
-    failed: &[BatchDocument],
+    failed: &mut Vec<BatchDocument>,
 ) -> Vec<DocumentRow> {
+    let live: BTreeMap<&str, &str> = rows
+        .iter()
+        .filter_map(|row| {
+            let live = row.published.as_ref()?;
+            Some((row.document_id.as_str(), live.source_version.as_str()))
+        })
+        .collect();
+    failed.retain(|one| {
+        let copy = sources.get(&one.document_id).map(SourceObject::version);
+        copy.is_none_or(|copy| live.get(one.document_id.as_str()) == Some(&copy.as_str()))
+    });
     let failed: BTreeMap<&str, &BatchDocument> = failed
         .iter()
         .map(|one| (one.document_id.as_str(), one))

@@ -42,7 +42,7 @@ pub(super) struct SourceObject {
 }
 
 impl SourceObject {
-    fn version(&self) -> String {
+    pub(super) fn version(&self) -> String {
         let sidecar = self.sidecar_etag.as_deref().unwrap_or("none");
         format!("{}-{}-{sidecar}", self.object.etag, self.object.bytes)
     }
@@ -94,7 +94,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     let left_ids = left.as_ref().and_then(|left| left.documents.clone());
     let named = run.documents.clone().or(left_ids);
     let whole = named.is_none();
-    let fetched = match fetched(aws, &run, whole).await? {
+    let mut fetched = match fetched(aws, &run, whole).await? {
         Fetched::Done(outcome) => outcome,
         Fetched::More { wait_seconds } => return still_asking(aws, run, wait_seconds).await,
     };
@@ -111,7 +111,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         None => whole_source(aws, &run.space).await?,
     };
     sources.retain(|id, _| !fetched.gone.contains(id));
-    let unfetched = set_aside(&mut rows, &mut sources, &fetched.failed);
+    let unfetched = set_aside(&mut rows, &mut sources, &mut fetched.failed);
     record(aws, run_id, UPLOADS_BATCH, &refused).await?;
     for (number, failed) in fetched.failed.chunks(ROW_DOCUMENTS).enumerate() {
         record(aws, run_id, &format!("{SOURCES_BATCH}{number}"), failed).await?;
