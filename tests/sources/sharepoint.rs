@@ -227,3 +227,27 @@ async fn a_file_that_fails_is_asked_for_again_by_the_next_run() {
     assert_eq!(failures(&led), [("SourceUnreadable", "team/")], "{led}");
     assert!(other.asked().is_empty());
 }
+
+#[tokio::test]
+async fn a_source_that_is_removed_and_set_again_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (instance, stub, _store) = started(folder.path()).await;
+    assert_eq!(
+        books(&run(&instance, json!({})).await),
+        ("SUCCEEDED", [2, 0, 0, 0])
+    );
+    stub.put(LATER, changes(&stub, Vec::new(), None, Some(LATEST)));
+    stub.put(LATEST, changes(&stub, Vec::new(), None, Some(LATEST)));
+    let path = "/v1/spaces/default/sources/team";
+    let removed = instance
+        .send(instance.request(reqwest::Method::DELETE, path))
+        .await;
+    assert_eq!(run(&instance, json!({})).await["error"], "BrakePulled");
+    assert_eq!(
+        set(&instance, "team", removed.body["source"].clone()).await.status,
+        200
+    );
+    let again = run(&instance, json!({})).await;
+    assert_eq!(books(&again), ("SUCCEEDED", [0, 2, 0, 0]), "{again}");
+    assert_eq!(files(&instance, "marmots").await, ["1", "2"]);
+}

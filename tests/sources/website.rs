@@ -307,3 +307,33 @@ async fn a_crawl_keeps_within_its_bounds() {
     let listed = instance.get("/v1/spaces/default/sources").await.body;
     assert_eq!(listed["sources"], json!([]));
 }
+
+#[tokio::test]
+async fn a_source_that_is_removed_during_a_run_goes_with_the_next() {
+    let instance = Instance::start().await;
+    let (first, second) = (Stub::start().await, Stub::start().await);
+    first.put("/", page("The first site about marmots.", &[]));
+    second.put("/", page("The second site about marmots.", &[]));
+    set(&instance, "first", site(&first, json!({}))).await;
+    set(&instance, "second", site(&second, json!({}))).await;
+    run(&instance, json!({})).await;
+    second.lines();
+    let busy = page("The second site about marmots.", &[]).after(429, Some("2"));
+    second.put("/", busy);
+    let held = instance.post("/v1/runs", &json!({})).await;
+    while !second.lines().contains(&"GET /".to_owned()) {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    // The first was asked by now, and the second wants to be left alone.
+    let path = "/v1/spaces/default/sources/first";
+    instance
+        .send(instance.request(reqwest::Method::DELETE, path))
+        .await;
+    instance
+        .finished(held.body["run_id"].as_str().unwrap())
+        .await;
+    let next = run(&instance, json!({"allow_deletions": true})).await;
+    assert_eq!(books(&next), ("SUCCEEDED", [0, 1, 1, 0]), "{next}");
+    let listed = instance.get("/v1/spaces/default/sources").await.body;
+    assert_eq!(listed["sources"].as_array().unwrap().len(), 1, "{listed}");
+}

@@ -100,26 +100,43 @@ pub(crate) async fn advance(aws: &Aws, run: &RunRow) -> Result<Fetched, AwsError
 
 /// Another run, and another setting, begin anew; what is held stays known.
 fn begin(state: &mut State, row: &SourceRow, run_id: &str) {
-    let setting = short_id(&[&json!(row.source).to_string()], 32);
+    let setting = setting(row);
     if state.setting != setting {
         (state.setting, state.cursor) = (setting, None);
         state.sweep = Sweep::default();
+        // What was gone under the setting before, as all of a source that was removed, need not be under this one.
+        for item in state.items.values_mut() {
+            item.gone = false;
+        }
     }
     if state.sweep.run_id != run_id {
         let before = std::mem::take(&mut state.sweep);
-        let unfinished = before.unfinished;
         state.sweep = Sweep {
             run_id: run_id.to_owned(),
-            // What took longer than a run may goes on where it stood.
-            position: before.position.filter(|_| unfinished),
-            seen: if unfinished {
-                before.seen
-            } else {
-                BTreeSet::new()
-            },
-            ..Sweep::default()
+            ..match before.unfinished {
+                true => go_on(before),
+                false => Sweep::default(),
+            }
         };
     }
+}
+
+/// What took longer than a run may goes on where it stood. What failed was not seen, and is not gone for that.
+fn go_on(before: Sweep) -> Sweep {
+    let mut failed = before.failed;
+    failed.remove("");
+    Sweep {
+        position: before.position,
+        seen: before.seen,
+        failed,
+        from_anew: before.from_anew,
+        ..Sweep::default()
+    }
+}
+
+/// A digest of what decides which documents a source has.
+fn setting(row: &SourceRow) -> String {
+    short_id(&[&json!([row.source, row.removed]).to_string()], 32)
 }
 
 /// Asks one source until it is done; answers the seconds to wait where it is not.
@@ -188,7 +205,7 @@ async fn sweep(
         };
         let wait_seconds = match source.ask(&place, &mut mirror).await {
             Ok(Next::End { cursor, complete }) => {
-                end(&mut mirror, cursor, complete);
+                end(mirror.state, cursor, complete);
                 return Ok(None);
             }
             Ok(Next::More {
@@ -231,16 +248,16 @@ async fn sweep(
 }
 
 /// After everything was seen, what was not is gone.
-fn end(mirror: &mut Mirror<'_>, cursor: Option<String>, complete: bool) {
+fn end(state: &mut State, cursor: Option<String>, complete: bool) {
     if complete {
-        for id in mirror.unmet() {
-            mirror.gone(&id);
+        for id in state.unmet() {
+            state.set_gone(&id);
         }
     }
     // A document that failed is not told again as a change: the next run asks for everything.
-    let clean = mirror.state.sweep.failed.is_empty();
-    mirror.state.cursor = cursor.filter(|_| clean);
-    mirror.state.sweep.done = true;
+    let clean = state.sweep.failed.is_empty();
+    state.cursor = cursor.filter(|_| clean);
+    state.sweep.done = true;
 }
 
 /// Asks for everything again: what was seen under the cursor before says nothing of the rest.
@@ -311,12 +328,16 @@ impl Outcome {
 }
 
 /// Takes the copies of what is gone out, once the brake has let it pass; and sources that are removed. May be repeated.
+/// What was set or removed since the sources were asked is the next run's.
 ///
 /// # Errors
 /// Those of our own services.
 pub(crate) async fn settle(aws: &Aws, space: &str) -> Result<(), AwsError> {
     for row in manage::rows(aws, space).await? {
         let mut state = State::read(aws, space, &row.name).await?;
+        if state.setting != setting(&row) {
+            continue;
+        }
         let gone = state.gone();
         for name in &gone {
             let key = names::source_key(space, name);
@@ -337,14 +358,27 @@ pub(crate) async fn settle(aws: &Aws, space: &str) -> Result<(), AwsError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::Item;
     use super::*;
+
+    fn row(removed: bool) -> SourceRow {
+        serde_json::from_value(json!({
+            "name": "site", "version": 1, "readers": [], "source": {"kind": "s3", "bucket": "b"}, "removed": removed,
+        }))
+        .unwrap()
+    }
+
+    fn failed(name: &str) -> Failed {
+        Failed {
+            name: name.into(),
+            error: "PageUnreadable".into(),
+            reason: "(reason)".into(),
+        }
+    }
 
     #[test]
     fn a_run_begins_anew_unless_the_one_before_did_not_finish() {
-        let row: SourceRow = serde_json::from_value(json!({
-            "name": "site", "version": 1, "readers": [], "source": {"kind": "s3", "bucket": "b"},
-        }))
-        .unwrap();
+        let row = row(false);
         let check = |unfinished: bool, same_setting: bool, goes_on: bool| {
             let mut state = State::default();
             begin(&mut state, &row, "s.1");
@@ -359,14 +393,46 @@ mod tests {
             }
             begin(&mut state, &row, "s.1");
             assert_eq!(state.sweep.done, unfinished && same_setting);
+            state.sweep.failed.insert("b".into(), failed("site/b"));
             begin(&mut state, &row, "s.2");
             assert_eq!(state.sweep.position.is_some(), goes_on);
             assert_eq!(state.sweep.seen.len(), usize::from(goes_on));
-            assert!(!state.sweep.done && state.sweep.failed.is_empty());
+            assert!(!state.sweep.done && !state.sweep.failed.contains_key(""));
+            assert_eq!(state.sweep.failed.contains_key("b"), goes_on);
             assert_eq!(state.cursor.is_some(), same_setting);
         };
         check(false, true, false);
         check(true, true, true);
         check(true, false, false);
+    }
+
+    #[test]
+    fn what_failed_before_a_run_was_left_is_not_gone_at_the_end_of_the_next() {
+        let mut state = State::default();
+        begin(&mut state, &row(false), "s.1");
+        for id in ["seen", "failed", "gone"] {
+            state.items.insert(id.into(), Item::default());
+        }
+        state.sweep.seen.insert("seen".into());
+        state.sweep.failed.insert("failed".into(), failed("site/failed"));
+        leave(&mut state).unwrap();
+        begin(&mut state, &row(false), "s.2");
+        end(&mut state, None, true);
+        let gone = |id: &str| state.items[id].gone;
+        assert_eq!(["seen", "failed", "gone"].map(gone), [false, false, true]);
+    }
+
+    #[test]
+    fn a_source_that_is_removed_and_set_again_is_asked_for_everything() {
+        let mut state = State::default();
+        begin(&mut state, &row(true), "s.1");
+        let gone = Item {
+            gone: true,
+            ..Item::default()
+        };
+        state.items.insert("a".into(), gone);
+        state.cursor = Some("c".into());
+        begin(&mut state, &row(false), "s.1");
+        assert_eq!((state.items["a"].gone, state.cursor), (false, None));
     }
 }

@@ -62,16 +62,6 @@ impl Mirror<'_> {
         own.map_or(first, str::to_owned)
     }
 
-    /// Ids of documents that were neither met nor failed in this run.
-    pub fn unmet(&self) -> Vec<String> {
-        let sweep = &self.state.sweep;
-        let items = self.state.items.iter();
-        let unmet = items.filter(|(id, item)| {
-            !item.gone && !sweep.seen.contains(*id) && !sweep.failed.contains_key(*id)
-        });
-        unmet.map(|(id, _)| id.clone()).collect()
-    }
-
     /// The copy of a document's bytes.
     pub async fn content(&self, id: &str) -> Result<Option<Bytes>, AwsError> {
         let Some(item) = self.known(id) else {
@@ -96,10 +86,7 @@ impl Mirror<'_> {
 
     /// The source says that the document is gone.
     pub fn gone(&mut self, id: &str) {
-        self.state.sweep.failed.remove(id);
-        if let Some(item) = self.state.items.get_mut(id) {
-            item.gone = true;
-        }
+        self.state.set_gone(id);
     }
 
     /// The document could not be had: it stays as it is, and the run tells why.

@@ -94,6 +94,22 @@ impl State {
         aws.bucket.put(&key(space, source), body).await
     }
 
+    /// Ids of documents that were neither met nor failed in this run.
+    pub(super) fn unmet(&self) -> Vec<String> {
+        let Sweep { seen, failed, .. } = &self.sweep;
+        let items = self.items.iter();
+        let unmet =
+            items.filter(|(id, item)| !item.gone && !seen.contains(*id) && !failed.contains_key(*id));
+        unmet.map(|(id, _)| id.clone()).collect()
+    }
+
+    pub(super) fn set_gone(&mut self, id: &str) {
+        self.sweep.failed.remove(id);
+        if let Some(item) = self.items.get_mut(id) {
+            item.gone = true;
+        }
+    }
+
     /// Names of documents that are to go.
     pub(super) fn gone(&self) -> BTreeSet<String> {
         let names = |gone: bool| {

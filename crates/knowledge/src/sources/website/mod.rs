@@ -386,7 +386,7 @@ impl Source for Website {
             }
             let Some(task) = frontier.next() else {
                 if frontier.partial && !frontier.checking {
-                    frontier.check(mirror.unmet());
+                    frontier.check(mirror.state.unmet());
                     continue;
                 }
                 return Ok(Next::End {
