@@ -250,3 +250,35 @@ async fn a_secret_is_sent_only_where_it_says() {
     check(json!(["http://127.0.0.1"]), false).await;
     check(json!(["https://example.atlassian.net", stub.url]), true).await;
 }
+
+#[tokio::test]
+async fn one_odd_reply_fails_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let (instance, stub) = (Instance::start_in(folder.path()).await, Stub::start().await);
+    secret(folder.path(), "wiki", &stub, &json!({"token": "t"}));
+    wiki(&stub);
+    let source =
+        json!({"kind": "confluence", "url": stub.url, "secret": "wiki", "spaces": ["ENG"]});
+    set(&instance, "wiki", source).await;
+    let first = run(&instance, json!({})).await;
+    assert_eq!(books(&first), ("SUCCEEDED", [3, 0, 0, 0]), "{first}");
+    // A page without a version, one that is no JSON, and an id that is none; the listing fails once, too.
+    let odd = json!([{"id": "1"}, {"id": "2", "version": {"number": 9}}, {"id": "../x", "version": {"number": 1}}]);
+    let odd = Page::of(200, json!({"results": odd, "_links": {"next": SECOND}}));
+    stub.put(FIRST, odd.after(502, None));
+    stub.put(&place("2"), Page::of(200, "no json"));
+    let second = run(&instance, json!({})).await;
+    assert_eq!(books(&second), ("PARTIAL", [0, 1, 0, 3]), "{second}");
+    assert!(
+        failures(&second)
+            .iter()
+            .all(|(error, _)| *error == "PageUnreadable"),
+        "{second}"
+    );
+    // Whose entry has no id, nobody knows: nothing is gone.
+    let nameless = json!({"results": [{"title": "t"}], "_links": {}});
+    stub.put(FIRST, Page::of(200, nameless));
+    let third = run(&instance, json!({})).await;
+    assert_eq!(books(&third), ("PARTIAL", [0, 3, 0, 1]), "{third}");
+    assert_eq!(pages(&instance, "marmots").await, ["1", "2", "3"]);
+}

@@ -118,7 +118,8 @@ async fn sources_are_set_by_admins_and_checked() {
     let open = wiki("http://example.atlassian.net");
     check("wiki", open, 400, Some("InvalidSource")).await;
     check("wiki", wiki("https://example.atlassian.net"), 200, None).await;
-    let mut team = json!({"kind": "sharepoint", "site": "a.sharepoint.com:/sites/b:", "secret": "t"});
+    let mut team =
+        json!({"kind": "sharepoint", "site": "a.sharepoint.com:/sites/b:", "secret": "t"});
     check("team", team.clone(), 200, None).await;
     for field in ["graph", "login"] {
         team[field] = json!("http://login.example.com");

@@ -244,7 +244,9 @@ async fn a_source_that_is_removed_and_set_again_loses_nothing() {
         .await;
     assert_eq!(run(&instance, json!({})).await["error"], "BrakePulled");
     assert_eq!(
-        set(&instance, "team", removed.body["source"].clone()).await.status,
+        set(&instance, "team", removed.body["source"].clone())
+            .await
+            .status,
         200
     );
     let again = run(&instance, json!({})).await;

@@ -53,6 +53,8 @@ pub struct WebRequest {
     pub body: Bytes,
     /// Bytes of the reply's body at the most.
     pub limit: u64,
+    /// Whether a longer body is cut there, and not refused.
+    pub cut: bool,
 }
 
 /// A reply, whatever its status. Redirects are replies: who follows them looks at where they lead.
@@ -107,7 +109,7 @@ impl Web {
 
     async fn exchange(&self, request: WebRequest) -> Result<WebReply, WebError> {
         self.refuse_literal(&request.url)?;
-        let limit = request.limit;
+        let (limit, cut) = (request.limit, request.cut);
         let connector = self
             .connector
             .get_or_init(|| connector(self.allow_loopback));
@@ -116,12 +118,16 @@ impl Web {
                 detail: chain(&error),
             })
         })?;
-        let headers = reply.headers().iter();
-        let headers = headers
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-            .collect();
+        let mut headers: BTreeMap<String, String> = BTreeMap::new();
+        for (name, value) in reply.headers() {
+            let known = headers.entry(name.to_ascii_lowercase());
+            // A header that comes several times is one list. Source: RFC 9110, section 5.3.
+            known
+                .and_modify(|list| *list = format!("{list}, {value}"))
+                .or_insert_with(|| value.to_owned());
+        }
         let status = reply.status().as_u16();
-        let body = body(reply.into_body(), limit).await?;
+        let body = body(reply.into_body(), limit, cut).await?;
         Ok(WebReply {
             status,
             headers,
@@ -177,7 +183,7 @@ fn built(request: WebRequest) -> Result<Request, WebError> {
     Request::try_from(built).map_err(|error| invalid(error.to_string()))
 }
 
-async fn body(mut body: SdkBody, limit: u64) -> Result<Bytes, WebError> {
+async fn body(mut body: SdkBody, limit: u64, cut: bool) -> Result<Bytes, WebError> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| WebError::Unreachable {
@@ -186,7 +192,12 @@ async fn body(mut body: SdkBody, limit: u64) -> Result<Bytes, WebError> {
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        if (whole.len() + data.len()) as u64 > limit {
+        let room = usize::try_from(limit).unwrap_or(usize::MAX) - whole.len();
+        if data.len() > room && cut {
+            whole.extend_from_slice(&data[..room]);
+            break;
+        }
+        if data.len() > room {
             return Err(WebError::TooLarge { limit });
         }
         whole.extend_from_slice(&data);

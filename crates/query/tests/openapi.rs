@@ -21,7 +21,7 @@ use knowledge::limits::Limits;
 use knowledge::roles::{Role, Roles};
 use knowledge::runs::{Counts, EstimateView, Failure, Run, RunPage};
 use knowledge::search::{SearchReply, SearchResult};
-use knowledge::sources::{SourcePage, SourceRun, SourceSetting, SourceView};
+use knowledge::sources::{S3Setting, SourcePage, SourceRun, SourceSetting, SourceView};
 use knowledge::spaces::Space;
 use knowledge::sync::Estimate;
 use knowledge::sync::rows::{DocumentStatus, RunStatus, Screening, ScreeningFinding};
@@ -557,10 +557,10 @@ fn sources_have_the_fields_described() {
     check(&api, "SourceRun", &run(Some(text())), &run(None));
     let source = |last: Option<SourceRun>| SourceView {
         name: text(),
-        source: SourceSetting::S3 {
+        source: SourceSetting::S3(S3Setting {
             bucket: text(),
             prefix: text(),
-        },
+        }),
         readers: Vec::new(),
         removed: last.is_some(),
         last,

@@ -1,7 +1,9 @@
 //! Where a page leads, and what a sitemap lists. The standard's tokenizer reads both, whatever their markup is.
 
 use std::cell::RefCell;
+use std::io::Read;
 
+use flate2::read::MultiGzDecoder;
 use html5ever::tendril::StrTendril;
 use html5ever::tokenizer::{
     BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts,
@@ -14,6 +16,12 @@ use crate::decode::decode;
 /// Source of the latter: sitemaps.org, a sitemap holds no more than 50,000 URLs.
 const LINKS: usize = 10_000;
 const LISTED: usize = 50_000;
+
+/// How gzip begins. Source: RFC 1952, section 2.3.1.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// Bytes of an unpacked sitemap. Source: sitemaps.org, a sitemap holds no more than 50 MB.
+const SITEMAP_BYTES: u64 = 50 << 20;
 
 /// What an HTML page says about where to go on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,9 +54,19 @@ pub fn links(bytes: &[u8]) -> Links {
     sink.links
 }
 
-/// Reads a sitemap; empty where the bytes are none.
+/// Reads a sitemap, also one that is packed with gzip; empty where the bytes are none.
 #[must_use]
 pub fn sitemap(bytes: &[u8]) -> Sitemap {
+    let mut unpacked = Vec::new();
+    let bytes = match bytes.starts_with(&GZIP) {
+        true => {
+            let mut reader = MultiGzDecoder::new(bytes).take(SITEMAP_BYTES);
+            // What came before it broke off is read.
+            let _ = reader.read_to_end(&mut unpacked);
+            unpacked.as_slice()
+        }
+        false => bytes,
+    };
     let sink = tokenize(bytes, |sink: &mut Reader, token| match token {
         Token::TagToken(tag) => sink.sitemap_tag(tag),
         Token::CharacterTokens(text) => {
@@ -154,6 +172,9 @@ fn tokenize(bytes: &[u8], take: impl Fn(&mut Reader, &Token)) -> Reader {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use flate2::write::GzEncoder;
     use proptest::prelude::*;
 
     use super::*;
@@ -204,6 +225,11 @@ mod tests {
             b"<sitemapindex><sitemap><loc>https://example.com/1.xml</loc></sitemap></sitemapindex>";
         assert_eq!(sitemap(index).sitemaps, ["https://example.com/1.xml"]);
         assert_eq!(sitemap(b"no sitemap"), Sitemap::default());
+        let mut packed = GzEncoder::new(Vec::new(), flate2::Compression::default());
+        packed.write_all(pages).unwrap();
+        let packed = packed.finish().unwrap();
+        assert_eq!(sitemap(&packed).pages, ["https://example.com/a?x=1&y=2"]);
+        assert_eq!(sitemap(&packed[..12]), Sitemap::default());
     }
 
     proptest! {

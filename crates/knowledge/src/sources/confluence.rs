@@ -10,20 +10,21 @@ use aws::Aws;
 use aws::web::{WebReply, WebRequest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 
-use super::api::{self, read, refused, secret, unreadable};
+use super::api::{Api, Position, entry, own_link, read, refused, secret, unreadable};
 use super::mirror::{Document, Mirror, file_name};
 use super::polite::{Polite, REPLY_BYTES, Trouble};
-use super::setting::{self, SourceSetting};
-use super::{Next, Place, Source, SourceError, failed};
+use super::setting::{self, ConfluenceSetting};
+use super::{Place, SourceError, failed};
 
 /// Pages of one listing. The API gives at most 250.
 const PAGE: usize = 250;
 
-/// Bodies that are read in one question.
-const BODIES: usize = 25;
+/// How a page fails that Confluence does not give.
+const UNREADABLE: &str = "PageUnreadable";
 
 /// The pause between two requests.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -46,9 +47,9 @@ struct Credential {
 }
 
 #[derive(Deserialize)]
-struct Listing<T> {
-    #[serde(default = "Vec::new")]
-    results: Vec<T>,
+struct Listing {
+    #[serde(default)]
+    results: Vec<Value>,
     #[serde(default, rename = "_links")]
     links: Links,
 }
@@ -61,16 +62,15 @@ struct Links {
     webui: Option<String>,
 }
 
+/// A page as listings have it.
 #[derive(Deserialize)]
-struct Space {
+struct Listed {
     id: String,
-    #[serde(default)]
-    key: String,
+    version: Version,
 }
 
 #[derive(Deserialize)]
 struct Page {
-    id: String,
     #[serde(default)]
     title: String,
     version: Version,
@@ -95,31 +95,15 @@ struct View {
     value: String,
 }
 
-/// Where a run stands: the pages of one listing that are still to be read, and the listing after it.
-#[derive(Default, Serialize, Deserialize)]
-struct Position {
-    /// Id and version.
-    waiting: Vec<(String, u64)>,
-    next: Option<String>,
-}
-
 impl Confluence {
-    /// `None` for what is no setting of Confluence.
-    pub fn new(aws: &Aws, space: &str, setting: &SourceSetting) -> Option<Self> {
-        let SourceSetting::Confluence {
-            url,
-            secret,
-            spaces,
-        } = setting
-        else {
-            return None;
-        };
+    /// `None` where the URL is none.
+    pub fn new(aws: &Aws, space: &str, setting: &ConfluenceSetting) -> Option<Self> {
         Some(Self {
             polite: Polite::new(aws, PAUSE),
             aws: aws.clone(),
-            url: Url::parse(url).ok()?,
-            secret: setting::secret_name(space, secret),
-            keys: spaces.clone(),
+            url: Url::parse(&setting.url).ok()?,
+            secret: setting::secret_name(space, &setting.secret),
+            keys: setting.spaces.clone(),
             authorization: None,
         })
     }
@@ -140,14 +124,9 @@ impl Confluence {
         Ok(header)
     }
 
-    /// Asks the API; a link that leads away from it is not followed, since the credential would go along.
-    async fn get(&mut self, path: &str) -> Result<Result<WebReply, Trouble>, SourceError> {
-        let url = self.url.join(path).ok();
-        let url = url.filter(|url| url.origin() == self.url.origin());
-        let url =
-            url.ok_or_else(|| failed("SourceUnreadable", "a link of its reply leads elsewhere"))?;
+    async fn get(&mut self, link: &str) -> Result<Result<WebReply, Trouble>, SourceError> {
         let request = WebRequest {
-            url: url.to_string(),
+            url: own_link(&self.url, link)?.into(),
             headers: vec![
                 ("authorization", self.authorization().await?),
                 ("accept", "application/json".to_owned()),
@@ -158,56 +137,82 @@ impl Confluence {
         Ok(self.polite.send(request).await)
     }
 
-    async fn listing<T: serde::de::DeserializeOwned>(
-        &mut self,
-        path: &str,
-        again: bool,
-    ) -> Result<Listing<T>, SourceError> {
-        let reply = self.get(path).await??;
+    async fn listing(&mut self, link: &str, within: bool) -> Result<Listing, SourceError> {
+        let reply = self.get(link).await??;
         match reply.status {
             200 => read(&reply.body),
             401 | 403 => Err(refused(reply.status, &self.secret)),
             // A cursor that it does not know any more.
-            400 | 404 | 410 if again => Err(SourceError::CursorExpired),
+            400 | 404 | 410 if within => Err(SourceError::CursorExpired),
             status => Err(unreadable(status)),
         }
     }
+}
 
-    /// The listing that a run begins with, over the spaces that the setting names.
-    async fn first(&mut self) -> Result<String, SourceError> {
+impl Api for Confluence {
+    /// The id of a page.
+    type Entry = String;
+
+    /// The listing over the spaces that the setting names.
+    async fn first(&mut self, _: &Place) -> Result<String, SourceError> {
         let mut path = format!("/wiki/api/v2/pages?status=current&limit={PAGE}");
         if self.keys.is_empty() {
             return Ok(path);
         }
         let keys = self.keys.join(",");
         let spaces = format!("/wiki/api/v2/spaces?keys={keys}&limit={PAGE}");
-        let found: Listing<Space> = self.listing(&spaces, false).await?;
+        let found = self.listing(&spaces, false).await?;
         for key in &self.keys {
+            let space = found.results.iter().find(|space| space["key"] == **key);
             // A space that cannot be seen would look like one whose pages were deleted.
-            let Some(space) = found.results.iter().find(|space| space.key == *key) else {
+            let Some(id) = space.and_then(|space| space["id"].as_str()) else {
                 let words = format!(
                     "the credential sees no space {key}; let it, or take the space out of the setting"
                 );
                 return Err(failed("SourceMissing", words));
             };
-            path.push_str(&format!("&space-id={}", space.id));
+            path.push_str(&format!("&space-id={id}"));
         }
         Ok(path)
     }
 
-    async fn page(&mut self, id: &str, mirror: &mut Mirror<'_>) -> Result<(), SourceError> {
+    async fn list(
+        &mut self,
+        page: &str,
+        position: &mut Position<String>,
+        mirror: &mut Mirror<'_>,
+    ) -> Result<(), SourceError> {
+        let listed = self.listing(page, position.within).await?;
+        for value in listed.results {
+            let page: Option<Listed> = entry(value, UNREADABLE, &mut position.partial, mirror);
+            let Some(page) = page else {
+                continue;
+            };
+            let version = page.version.number.to_string();
+            let known = mirror.known(&page.id);
+            match known.is_some_and(|known| known.version.as_ref() == Some(&version)) {
+                true => mirror.keep(&page.id),
+                false => position.waiting.push(page.id),
+            }
+        }
+        position.next = listed.links.next;
+        Ok(())
+    }
+
+    async fn read(&mut self, id: &String, mirror: &mut Mirror<'_>) -> Result<(), SourceError> {
+        let name = file_name("", id, ".html");
         if !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(failed("SourceUnreadable", "the id of a page is none"));
+            mirror.fail(id, &name, UNREADABLE, "its id is none of a page");
+            return Ok(());
         }
         let path = format!("/wiki/api/v2/pages/{id}?body-format=export_view");
         let reply = match self.get(&path).await? {
-            Err(busy @ Trouble::Busy { .. }) => return Err(busy.into()),
+            Ok(reply) => reply,
             Err(trouble) => {
-                let (error, reason) = trouble.told();
-                mirror.fail(id, &file_name("", id, ".html"), error, reason);
+                let (error, reason) = trouble.of_document()?;
+                mirror.fail(id, &name, error, reason);
                 return Ok(());
             }
-            Ok(reply) => reply,
         };
         match reply.status {
             200 => {}
@@ -219,86 +224,30 @@ impl Confluence {
             }
             status => {
                 let words = format!("Confluence answered {status}; sync again later");
-                mirror.fail(id, &file_name("", id, ".html"), "PageUnreadable", words);
+                mirror.fail(id, &name, UNREADABLE, words);
                 return Ok(());
             }
         }
-        let page: Page = read(&reply.body)?;
-        let version = page.version.number.to_string();
-        let body = page.body.and_then(|body| body.export_view);
-        let Some(body) = body else {
+        let page: Option<Page> = serde_json::from_slice(&reply.body).ok();
+        let text = page.and_then(|mut page| {
+            let view = page.body.take()?.export_view?.value;
+            Some((page, view))
+        });
+        let Some((page, view)) = text else {
             let words = "Confluence gave no text for it; sync again later";
-            mirror.fail(
-                id,
-                &file_name(&page.title, id, ".html"),
-                "PageUnreadable",
-                words,
-            );
+            mirror.fail(id, &name, UNREADABLE, words);
             return Ok(());
         };
         let webui = page.links.webui.map(|webui| format!("/wiki{webui}"));
         let uri = webui.and_then(|path| self.url.join(&path).ok());
         let document = Document {
             name: mirror.lasting_name(id, file_name(&page.title, id, ".html")),
-            content: html(&page.title, &body.value).into(),
+            content: html(&page.title, &view).into(),
             uri: uri.map(String::from),
-            version: Some(version),
+            version: Some(page.version.number.to_string()),
             ..Document::default()
         };
         Ok(mirror.store(id, document).await?)
-    }
-
-    async fn position(&mut self, place: &Place) -> Result<Position, SourceError> {
-        match &place.position {
-            Some(text) => api::position(text),
-            None => Ok(Position {
-                next: Some(self.first().await?),
-                waiting: Vec::new(),
-            }),
-        }
-    }
-}
-
-impl Source for Confluence {
-    async fn ask(&mut self, place: &Place, mirror: &mut Mirror<'_>) -> Result<Next, SourceError> {
-        let mut position = self.position(place).await?;
-        if position.waiting.is_empty() {
-            let Some(path) = position.next.take() else {
-                return Ok(Next::End {
-                    cursor: None,
-                    complete: true,
-                });
-            };
-            let listed: Listing<Page> = self.listing(&path, place.position.is_some()).await?;
-            for page in listed.results {
-                let version = page.version.number.to_string();
-                if mirror
-                    .known(&page.id)
-                    .is_some_and(|known| known.version.as_ref() == Some(&version))
-                {
-                    mirror.keep(&page.id);
-                } else {
-                    position.waiting.push((page.id, page.version.number));
-                }
-            }
-            position.next = listed.links.next;
-        }
-        for _ in 0..BODIES {
-            if mirror.is_time_up() {
-                break;
-            }
-            let Some((id, version)) = position.waiting.pop() else {
-                break;
-            };
-            match self.page(&id, mirror).await {
-                Err(SourceError::Busy { seconds }) => {
-                    position.waiting.push((id, version));
-                    return Ok(Next::later(api::written(&position), seconds));
-                }
-                read => read?,
-            }
-        }
-        Ok(Next::more(api::written(&position)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A space's sources: set, listed and removed by its admins, and how the last run found them.
 
 use aws::dynamo::keys::{self, SOURCE_PREFIX, is_space_name};
-use aws::{Aws, AwsError, clock};
+use aws::{Aws, AwsError};
 
 use super::setting::{
     SourceForm, SourcePage, SourceRow, SourceRun, SourceSetting, SourceView, check, invalid,
@@ -74,7 +74,7 @@ pub async fn set(
             "{open:?} is no https URL, and a secret is sent to no other"
         )));
     }
-    let needs_readers = !matches!(form.source, SourceSetting::S3 { .. });
+    let needs_readers = !matches!(form.source, SourceSetting::S3(_));
     if needs_readers && form.readers.is_empty() {
         return Err(invalid(
             "it names no readers, so that nobody could read its documents",
@@ -82,7 +82,7 @@ pub async fn set(
     }
     // Which buckets the function reads is the deployment's; another space's documents may lie in them.
     let of_deployment = caller.administers_all(&aws.settings.admins);
-    if matches!(form.source, SourceSetting::S3 { .. }) && !of_deployment {
+    if matches!(form.source, SourceSetting::S3(_)) && !of_deployment {
         return Err(KnowledgeError::RoleRequired {
             space: space.to_owned(),
             needed: "administrator of the deployment",
@@ -155,16 +155,5 @@ pub(super) async fn note(
     {
         Err(AwsError::Conflict { .. }) => Ok(()),
         noted => noted,
-    }
-}
-
-pub(super) fn last_run(run_id: &str, documents: u64, failed: u64) -> SourceRun {
-    SourceRun {
-        run_id: run_id.to_owned(),
-        ended_at: clock::rfc3339(clock::now_ms()),
-        documents,
-        failed,
-        error: None,
-        reason: None,
     }
 }

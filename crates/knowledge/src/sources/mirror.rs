@@ -1,6 +1,7 @@
 //! The copy of a source below `sources/`: what a source puts into it, and what it knows already.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use aws::{Aws, AwsError};
 use bytes::Bytes;
@@ -47,6 +48,11 @@ impl Mirror<'_> {
     /// Whether the rest is the next invocation's.
     pub fn is_time_up(&self) -> bool {
         Instant::now() >= self.until
+    }
+
+    /// Whether so much time is left, and some to go on with.
+    pub fn has_time_for(&self, wait: Duration) -> bool {
+        Instant::now() + wait < self.until
     }
 
     /// What is held of a document that the source has not said to be gone.
@@ -136,6 +142,26 @@ impl Mirror<'_> {
         };
         self.state.items.insert(id.to_owned(), item);
         self.keep(id);
+        Ok(())
+    }
+
+    /// Has the source give again what somebody took out of the bucket.
+    pub async fn miss_copies(&mut self) -> Result<(), AwsError> {
+        let prefix = names::source_prefix(self.space);
+        let below = format!("{prefix}{}/", self.source);
+        let listed = self.aws.bucket.list(&below).await?;
+        let there: BTreeSet<&str> = listed
+            .iter()
+            .filter_map(|object| object.key.strip_prefix(&prefix))
+            .collect();
+        let State { items, cursor, .. } = &mut *self.state;
+        let missing = items
+            .values_mut()
+            .filter(|item| !item.gone && !there.contains(item.name.as_str()));
+        for item in missing {
+            item.forget_version();
+            *cursor = None;
+        }
         Ok(())
     }
 

@@ -15,6 +15,7 @@ mod prefix;
 mod setting;
 mod sharepoint;
 mod state;
+mod sweep;
 mod website;
 
 use std::future::Future;
@@ -24,7 +25,10 @@ use aws::AwsError;
 pub(crate) use fetch::{Fetched, Outcome, advance, is_fetch_error, settle};
 pub(crate) use manage::holds;
 pub use manage::{list, remove, set};
-pub use setting::{SourceForm, SourcePage, SourceRun, SourceSetting, SourceView};
+pub use setting::{
+    ConfluenceSetting, S3Setting, SharepointSetting, SourceForm, SourcePage, SourceRun,
+    SourceSetting, SourceView, WebsiteSetting,
+};
 
 use mirror::Mirror;
 
@@ -85,7 +89,12 @@ enum SourceError {
     /// It does not know the cursor or position any more.
     CursorExpired,
     /// It cannot be asked at all: a name and what to do.
-    Failed { error: &'static str, reason: String },
+    Failed {
+        error: &'static str,
+        reason: String,
+        /// Whether the same question may be answered a moment later.
+        may_pass: bool,
+    },
     /// Our own services.
     Aws(AwsError),
 }
@@ -100,5 +109,14 @@ fn failed(error: &'static str, reason: impl Into<String>) -> SourceError {
     SourceError::Failed {
         error,
         reason: reason.into(),
+        may_pass: false,
+    }
+}
+
+fn passing(error: &'static str, reason: impl Into<String>) -> SourceError {
+    SourceError::Failed {
+        error,
+        reason: reason.into(),
+        may_pass: true,
     }
 }

@@ -6,7 +6,7 @@ use aws::web::{Web, WebError, WebReply, WebRequest};
 use aws::{Aws, clock};
 use tokio::time::Instant;
 
-use super::{SourceError, failed};
+use super::{SourceError, failed, passing};
 
 /// Who asks.
 pub(super) const AGENT: &str = concat!("outcrop/", env!("CARGO_PKG_VERSION"));
@@ -17,8 +17,8 @@ pub(super) const REPLY_BYTES: u64 = 20_000_000;
 /// How long a site is left alone that says that it is busy and not for how long, in seconds.
 const BUSY_SECONDS: u64 = 5;
 
-/// The longest that it is left alone before it is asked again.
-const LONGEST_SECONDS: u64 = 900;
+/// Longer than anything runs.
+const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Asks one site.
 pub(super) struct Polite {
@@ -37,6 +37,16 @@ impl Polite {
         }
     }
 
+    /// Asks with another pause from now on.
+    pub fn set_pause(&mut self, pause: Duration) {
+        self.pause = pause;
+    }
+
+    /// Until the next request may be sent.
+    pub fn rest(&self) -> Duration {
+        self.next.saturating_duration_since(Instant::now())
+    }
+
     /// Sends a request when it is time.
     ///
     /// # Errors
@@ -45,7 +55,9 @@ impl Polite {
         tokio::time::sleep_until(self.next).await;
         request.headers.push(("user-agent", AGENT.to_owned()));
         let reply = self.web.send(request).await;
-        self.next = Instant::now() + self.pause;
+        let now = Instant::now();
+        // A pause that no clock can tell the end of is one without an end.
+        self.next = now.checked_add(self.pause).unwrap_or(now + FOREVER);
         let reply = reply?;
         let busy = reply.status == 429
             || (reply.status == 503 && reply.headers.contains_key("retry-after"));
@@ -72,12 +84,13 @@ impl From<WebError> for Trouble {
 }
 
 impl Trouble {
-    /// The name and the reason that are told.
-    pub fn told(&self) -> (&'static str, String) {
+    /// For one document of many: the name and the reason that it fails with.
+    ///
+    /// # Errors
+    /// [`SourceError::Busy`], which is the source's.
+    pub fn of_document(self) -> Result<(&'static str, String), SourceError> {
         match self {
-            Self::Busy { seconds } => {
-                ("SourceBusy", format!("it asks to come back in {seconds} s"))
-            }
+            Self::Busy { seconds } => Err(SourceError::Busy { seconds }),
             Self::Web(error) => {
                 let name = match error {
                     WebError::AddressRefused { .. } => "AddressRefused",
@@ -85,7 +98,7 @@ impl Trouble {
                     WebError::TooLarge { .. } => "DocumentTooLarge",
                     WebError::Unreachable { .. } => "SourceUnreachable",
                 };
-                (name, error.to_string())
+                Ok((name, error.to_string()))
             }
         }
     }
@@ -94,12 +107,10 @@ impl Trouble {
 /// For a source that cannot go on without the reply.
 impl From<Trouble> for SourceError {
     fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Busy { seconds } => Self::Busy { seconds },
-            trouble => {
-                let (error, reason) = trouble.told();
-                failed(error, reason)
-            }
+        match trouble.of_document() {
+            Err(busy) => busy,
+            Ok((error @ "SourceUnreachable", reason)) => passing(error, reason),
+            Ok((error, reason)) => failed(error, reason),
         }
     }
 }
@@ -114,7 +125,7 @@ fn retry_after(reply: &WebReply) -> u64 {
         };
         value.parse().ok().or_else(date)
     });
-    seconds.unwrap_or(BUSY_SECONDS).clamp(1, LONGEST_SECONDS)
+    seconds.unwrap_or(BUSY_SECONDS).clamp(1, FOREVER.as_secs())
 }
 
 #[cfg(test)]
@@ -132,10 +143,9 @@ mod tests {
         check(None, BUSY_SECONDS);
         check(Some("3"), 3);
         check(Some("0"), 1);
-        check(Some("100000"), LONGEST_SECONDS);
+        check(Some("100000"), 100_000);
         check(Some("soon"), BUSY_SECONDS);
         // A date in the past.
         check(Some("Fri, 31 Dec 1999 23:59:59 GMT"), 1);
-        check(Some("Fri, 31 Dec 2199 23:59:59 GMT"), LONGEST_SECONDS);
     }
 }

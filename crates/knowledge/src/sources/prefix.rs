@@ -6,6 +6,7 @@ use aws::s3::{Bucket, Listed};
 use aws::{Aws, AwsError};
 
 use super::mirror::{Document, Mirror};
+use super::setting::S3Setting;
 use super::{Next, Place, Source, SourceError, failed};
 use crate::names::{self, Sidecar};
 
@@ -19,12 +20,18 @@ pub(super) struct Prefix {
 }
 
 impl Prefix {
-    pub fn new(aws: &Aws, bucket: &str, prefix: &str) -> Option<Self> {
-        Some(Self {
-            bucket: aws.bucket.other(bucket),
-            prefix: prefix.to_owned(),
+    pub fn new(aws: &Aws, setting: &S3Setting) -> Self {
+        Self {
+            bucket: aws.bucket.other(&setting.bucket),
+            prefix: setting.prefix.clone(),
             largest: extract::Limits::default().max_bytes as u64,
-        })
+        }
+    }
+
+    /// An object's name below the prefix.
+    fn name<'a>(&self, key: &'a str) -> &'a str {
+        let name = key.strip_prefix(&self.prefix).unwrap_or(key);
+        name.trim_start_matches('/')
     }
 
     async fn take(
@@ -33,9 +40,7 @@ impl Prefix {
         sidecar_etag: Option<String>,
         mirror: &mut Mirror<'_>,
     ) -> Result<(), SourceError> {
-        let id = object.key.as_str();
-        let name = id.strip_prefix(&self.prefix).unwrap_or(id);
-        let name = name.trim_start_matches('/');
+        let (id, name) = (object.key.as_str(), self.name(&object.key));
         let sidecar_version = sidecar_etag.as_deref().unwrap_or("none");
         let version = format!("{}-{}-{sidecar_version}", object.etag, object.bytes);
         if mirror
@@ -124,7 +129,14 @@ impl Source for Prefix {
                 Some(etag) => Some((*etag).to_owned()),
                 // It would stand on the page if it were before its end.
                 None if last.as_ref().is_some_and(|last| *last > sidecar) || !more => None,
-                None => self.bucket.head(&sidecar).await?.map(|found| found.etag),
+                None => match self.bucket.head(&sidecar).await {
+                    Err(AwsError::Refused { detail, .. }) => {
+                        let (id, name) = (&object.key, self.name(&object.key));
+                        mirror.fail(id, name, "SourceRefused", refused(&detail));
+                        continue;
+                    }
+                    found => found?.map(|found| found.etag),
+                },
             };
             self.take(object, etag, mirror).await?;
             if mirror.is_time_up() {

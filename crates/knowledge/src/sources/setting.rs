@@ -10,60 +10,76 @@ const PAGES: u32 = 20_000;
 
 /// Where documents come from. A secret is named by its last part: `wiki` is the secret `outcrop/<space>/wiki`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "lowercase")]
 pub enum SourceSetting {
-    /// Objects below a prefix of another bucket, with `.metadata.json` sidecars as Bedrock knowledge bases have them.
-    S3 {
-        bucket: String,
-        #[serde(default)]
-        prefix: String,
-    },
-    /// The pages of a site, from where it begins along its links and sitemaps.
-    Website {
-        start: Vec<String>,
-        /// Whether sitemaps are read; on without a word.
-        #[serde(default = "yes")]
-        sitemap: bool,
-        /// Links from a start to a page at the most.
-        #[serde(default = "depth")]
-        depth: u32,
-        /// Pages at the most.
-        #[serde(default = "pages")]
-        pages: u32,
-        /// Milliseconds between two requests; what the site asks for counts where it is more.
-        #[serde(default = "pause")]
-        pause_ms: u64,
-    },
-    /// Pages of Confluence Cloud. The secret is JSON: `{"email": …, "token": …, "origins": […]}`, or without an `email`,
-    /// and the token is sent as bearer. `origins` lists where it may be sent to.
-    Confluence {
-        /// `https://example.atlassian.net`.
-        url: String,
-        secret: String,
-        /// Keys of its spaces; all that the credential reads without.
-        #[serde(default)]
-        spaces: Vec<String>,
-    },
-    /// Files of a SharePoint site's library, through Microsoft Graph. The secret is JSON:
-    /// `{"tenant": …, "client_id": …, "client_secret": …, "origins": […]}`, with the origins of `graph` and `login`.
-    Sharepoint {
-        /// `example.sharepoint.com:/sites/team:`, or the site's id.
-        site: String,
-        secret: String,
-        #[serde(default = "graph")]
-        graph: String,
-        #[serde(default = "login")]
-        login: String,
-    },
+    S3(S3Setting),
+    Website(WebsiteSetting),
+    Confluence(ConfluenceSetting),
+    Sharepoint(SharepointSetting),
+}
+
+/// Objects below a prefix of another bucket, with `.metadata.json` sidecars as Bedrock knowledge bases have them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Setting {
+    pub bucket: String,
+    #[serde(default)]
+    pub prefix: String,
+}
+
+/// The pages of the sites that it begins at, along their links and sitemaps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebsiteSetting {
+    pub start: Vec<String>,
+    /// Whether sitemaps are read; on without a word.
+    #[serde(default = "yes")]
+    pub sitemap: bool,
+    /// Links from a start to a page at the most.
+    #[serde(default = "depth")]
+    pub depth: u32,
+    /// Pages at the most.
+    #[serde(default = "pages")]
+    pub pages: u32,
+    /// Milliseconds between two requests; what the site asks for counts where it is more.
+    #[serde(default = "pause")]
+    pub pause_ms: u64,
+}
+
+/// Pages of Confluence Cloud. The secret is JSON: `{"email": …, "token": …, "origins": […]}`, or without an `email`, and
+/// the token is sent as bearer. `origins` lists where it may be sent to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfluenceSetting {
+    /// `https://example.atlassian.net`.
+    pub url: String,
+    pub secret: String,
+    /// Keys of its spaces; all that the credential reads without.
+    #[serde(default)]
+    pub spaces: Vec<String>,
+}
+
+/// Files of a SharePoint site's library, through Microsoft Graph. The secret is JSON:
+/// `{"tenant": …, "client_id": …, "client_secret": …, "origins": […]}`, with the origins of `graph` and `login`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SharepointSetting {
+    /// `example.sharepoint.com:/sites/team:`, or the site's id.
+    pub site: String,
+    pub secret: String,
+    #[serde(default = "graph")]
+    pub graph: String,
+    #[serde(default = "login")]
+    pub login: String,
 }
 
 impl SourceSetting {
     /// URLs that its secret is sent to, or what the secret was given in exchange.
     pub(super) fn trusted(&self) -> Vec<&str> {
         match self {
-            Self::S3 { .. } | Self::Website { .. } => Vec::new(),
-            Self::Confluence { url, .. } => vec![url],
-            Self::Sharepoint { graph, login, .. } => vec![graph, login],
+            Self::S3(_) | Self::Website(_) => Vec::new(),
+            Self::Confluence(wiki) => vec![&wiki.url],
+            Self::Sharepoint(library) => vec![&library.graph, &library.login],
         }
     }
 }
@@ -175,12 +191,14 @@ pub(super) fn invalid(problem: &str) -> KnowledgeError {
 /// Refuses what cannot be asked.
 pub(super) fn check(source: &SourceSetting, own_bucket: &str) -> Result<(), KnowledgeError> {
     match source {
-        SourceSetting::S3 { bucket, .. } if bucket == own_bucket => Err(invalid(
+        SourceSetting::S3(S3Setting { bucket, .. }) if bucket == own_bucket => Err(invalid(
             "the bucket is Outcrop's own; put documents below sources/ there, they need no source",
         )),
-        SourceSetting::S3 { bucket, .. } if bucket.is_empty() => Err(invalid("it names no bucket")),
-        SourceSetting::S3 { .. } => Ok(()),
-        SourceSetting::Website { start, pages, .. } => {
+        SourceSetting::S3(S3Setting { bucket, .. }) if bucket.is_empty() => {
+            Err(invalid("it names no bucket"))
+        }
+        SourceSetting::S3(_) => Ok(()),
+        SourceSetting::Website(WebsiteSetting { start, pages, .. }) => {
             if start.is_empty() || start.len() > 50 {
                 return Err(invalid("start is not 1 to 50 URLs"));
             }
@@ -189,27 +207,23 @@ pub(super) fn check(source: &SourceSetting, own_bucket: &str) -> Result<(), Know
             }
             start.iter().try_for_each(|url| check_url(url))
         }
-        SourceSetting::Confluence {
-            url,
-            secret,
-            spaces,
-        } => {
-            check_secret(secret)?;
+        SourceSetting::Confluence(wiki) => {
+            check_secret(&wiki.secret)?;
             let plain = |key: &String| {
                 let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"~_-.".contains(&byte);
                 !key.is_empty() && key.bytes().all(allowed)
             };
-            if !spaces.iter().all(plain) {
+            if !wiki.spaces.iter().all(plain) {
                 return Err(invalid("one of its spaces is no key of a Confluence space"));
             }
-            check_url(url)
+            check_url(&wiki.url)
         }
-        SourceSetting::Sharepoint {
+        SourceSetting::Sharepoint(SharepointSetting {
             site,
             secret,
             graph,
             login,
-        } => {
+        }) => {
             check_secret(secret)?;
             let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".,:/_-%".contains(&byte);
             if site.is_empty() || !site.bytes().all(allowed) || site.contains("..") {

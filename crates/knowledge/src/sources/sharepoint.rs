@@ -7,16 +7,17 @@ use std::time::Duration;
 use aws::Aws;
 use aws::web::{WebReply, WebRequest};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::Url;
 
-use super::api::{self, read, refused, secret, unreadable};
+use super::api::{Api, Position, entry, own_link, read, refused, secret, unreadable};
 use super::mirror::{Document, Mirror, file_name};
 use super::polite::{Polite, REPLY_BYTES, Trouble};
-use super::setting::{self, SourceSetting};
-use super::{Next, Place, Source, SourceError, failed};
+use super::setting::{self, SharepointSetting};
+use super::{Place, SourceError, failed};
 
-/// Files that are read in one question.
-const FILES: usize = 20;
+/// How a file fails that SharePoint does not give.
+const UNREADABLE: &str = "FileUnreadable";
 
 /// The pause between two requests.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -50,7 +51,7 @@ struct Token {
 #[derive(Deserialize)]
 struct Delta {
     #[serde(default)]
-    value: Vec<Item>,
+    value: Vec<Value>,
     #[serde(default, rename = "@odata.nextLink")]
     next: Option<String>,
     #[serde(default, rename = "@odata.deltaLink")]
@@ -58,9 +59,9 @@ struct Delta {
 }
 
 /// A file or folder, as far as it is read here.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Item {
+pub(super) struct Item {
     id: String,
     #[serde(default)]
     name: String,
@@ -74,42 +75,26 @@ struct Item {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     file: Option<File>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    deleted: Option<serde_json::Value>,
+    deleted: Option<Value>,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct File {
     #[serde(default)]
     mime_type: String,
 }
 
-#[derive(Default, Serialize, Deserialize)]
-struct Position {
-    waiting: Vec<Item>,
-    next: Option<String>,
-    delta: Option<String>,
-}
-
 impl Sharepoint {
-    /// `None` for what is no setting of SharePoint.
-    pub fn new(aws: &Aws, space: &str, setting: &SourceSetting) -> Option<Self> {
-        let SourceSetting::Sharepoint {
-            site,
-            secret,
-            graph,
-            login,
-        } = setting
-        else {
-            return None;
-        };
+    /// `None` where one of its URLs is none.
+    pub fn new(aws: &Aws, space: &str, setting: &SharepointSetting) -> Option<Self> {
         Some(Self {
             polite: Polite::new(aws, PAUSE),
             aws: aws.clone(),
-            graph: Url::parse(graph).ok()?,
-            login: Url::parse(login).ok()?,
-            site: site.clone(),
-            secret: setting::secret_name(space, secret),
+            graph: Url::parse(&setting.graph).ok()?,
+            login: Url::parse(&setting.login).ok()?,
+            site: setting.site.clone(),
+            secret: setting::secret_name(space, &setting.secret),
             largest: extract::Limits::default().max_bytes as u64,
             token: None,
         })
@@ -143,6 +128,7 @@ impl Sharepoint {
             )],
             body: form.into(),
             limit: REPLY_BYTES,
+            cut: false,
         };
         let reply = self.polite.send(request).await?;
         match reply.status {
@@ -156,17 +142,13 @@ impl Sharepoint {
         }
     }
 
-    /// Asks Graph, with a new token where the one at hand has expired. Links that lead away from Graph are not followed
-    /// with it.
+    /// Asks Graph, with a new token where the one at hand has expired.
     async fn get(
         &mut self,
-        url: &str,
+        link: &str,
         limit: u64,
     ) -> Result<Result<WebReply, Trouble>, SourceError> {
-        let url = self.graph.join(url).ok();
-        let url = url.filter(|url| url.origin() == self.graph.origin());
-        let url =
-            url.ok_or_else(|| failed("SourceUnreadable", "a link of its reply leads elsewhere"))?;
+        let url = own_link(&self.graph, link)?;
         for attempt in 0..2 {
             let token = self.token().await?;
             let request = WebRequest {
@@ -198,81 +180,8 @@ impl Sharepoint {
         }
     }
 
-    /// A page of changes: what is deleted goes, what is as it was stays, the rest waits to be read.
-    fn sort(&self, items: Vec<Item>, mirror: &mut Mirror<'_>) -> Vec<Item> {
-        let mut waiting: Vec<Item> = Vec::new();
-        for item in items {
-            // A page may tell of the same file again; its last word counts.
-            waiting.retain(|one| one.id != item.id);
-            if item.deleted.is_some() {
-                mirror.gone(&item.id);
-                continue;
-            }
-            let Some(file) = &item.file else {
-                continue;
-            };
-            if MEDIA.iter().any(|kind| file.mime_type.starts_with(kind)) {
-                continue;
-            }
-            let name = format!("{}/{}", mirror.source, name(&item));
-            let same = mirror.known(&item.id).is_some_and(|known| {
-                known.version.is_some() && known.version == item.c_tag && known.name == name
-            });
-            match same {
-                true => mirror.keep(&item.id),
-                false => waiting.push(item),
-            }
-        }
-        waiting
-    }
-
-    async fn file(&mut self, item: &Item, mirror: &mut Mirror<'_>) -> Result<(), SourceError> {
-        let (id, name) = (item.id.as_str(), name(item));
-        if item.size > self.largest {
-            let words = format!(
-                "it has {} bytes, the limit is {}; split it",
-                item.size, self.largest
-            );
-            mirror.fail(id, &name, "DocumentTooLarge", words);
-            return Ok(());
-        }
-        let reply = match self.content(id).await? {
-            Err(busy @ Trouble::Busy { .. }) => return Err(busy.into()),
-            Err(trouble) => {
-                let (error, reason) = trouble.told();
-                mirror.fail(id, &name, error, reason);
-                return Ok(());
-            }
-            Ok(reply) => reply,
-        };
-        match reply.status {
-            200 => {}
-            // It went since it was listed: the next page of changes says so.
-            404 | 410 => return Ok(()),
-            status => {
-                let words = format!("SharePoint answered {status}; sync again later");
-                mirror.fail(id, &name, "FileUnreadable", words);
-                return Ok(());
-            }
-        }
-        let document = Document {
-            name,
-            content: reply.body,
-            uri: item.web_url.clone(),
-            version: item.c_tag.clone(),
-            ..Document::default()
-        };
-        Ok(mirror.store(id, document).await?)
-    }
-
     /// The bytes of a file: Graph answers with a link to where they lie, which needs no token and gets none.
     async fn content(&mut self, id: &str) -> Result<Result<WebReply, Trouble>, SourceError> {
-        if !id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!-_.".contains(&byte))
-        {
-            return Err(failed("SourceUnreadable", "the id of a file is none"));
-        }
         let path = format!("/v1.0/sites/{}/drive/items/{id}/content", self.site);
         let reply = match self.get(&path, self.largest).await? {
             Ok(reply) => reply,
@@ -292,51 +201,90 @@ impl Sharepoint {
         };
         Ok(self.polite.send(request).await)
     }
-
-    fn position(&self, place: &Place) -> Result<Position, SourceError> {
-        if let Some(text) = &place.position {
-            return api::position(text);
-        }
-        let all = || format!("/v1.0/sites/{}/drive/root/delta", self.site);
-        Ok(Position {
-            next: Some(place.cursor.clone().unwrap_or_else(all)),
-            ..Position::default()
-        })
-    }
 }
 
-impl Source for Sharepoint {
-    async fn ask(&mut self, place: &Place, mirror: &mut Mirror<'_>) -> Result<Next, SourceError> {
-        let mut position = self.position(place)?;
-        if position.waiting.is_empty() {
-            let Some(next) = position.next.take() else {
-                return Ok(Next::End {
-                    cursor: position.delta,
-                    // With a cursor only what changed was listed.
-                    complete: place.cursor.is_none(),
-                });
+impl Api for Sharepoint {
+    type Entry = Item;
+
+    /// What changed since the run before, or all that there is.
+    async fn first(&mut self, place: &Place) -> Result<String, SourceError> {
+        let all = || format!("/v1.0/sites/{}/drive/root/delta", self.site);
+        Ok(place.cursor.clone().unwrap_or_else(all))
+    }
+
+    async fn list(
+        &mut self,
+        page: &str,
+        position: &mut Position<Item>,
+        mirror: &mut Mirror<'_>,
+    ) -> Result<(), SourceError> {
+        let page = self.delta(page).await?;
+        for value in page.value {
+            let item: Option<Item> = entry(value, UNREADABLE, &mut position.partial, mirror);
+            let Some(item) = item else {
+                continue;
             };
-            let page = self.delta(&next).await?;
-            position.waiting = self.sort(page.value, mirror);
-            position.next = page.next;
-            position.delta = page.delta.or(position.delta);
-        }
-        for _ in 0..FILES {
-            if mirror.is_time_up() {
-                break;
-            }
-            let Some(item) = position.waiting.pop() else {
-                break;
+            // A page may tell of the same file again; its last word counts.
+            position.waiting.retain(|one| one.id != item.id);
+            let Some(file) = item.file.as_ref().filter(|_| item.deleted.is_none()) else {
+                mirror.gone(&item.id);
+                continue;
             };
-            match self.file(&item, mirror).await {
-                Err(SourceError::Busy { seconds }) => {
-                    position.waiting.push(item);
-                    return Ok(Next::later(api::written(&position), seconds));
-                }
-                read => read?,
+            if MEDIA.iter().any(|kind| file.mime_type.starts_with(kind)) {
+                mirror.gone(&item.id);
+                continue;
+            }
+            let name = format!("{}/{}", mirror.source, name(&item));
+            let same = mirror.known(&item.id).is_some_and(|known| {
+                known.version.is_some() && known.version == item.c_tag && known.name == name
+            });
+            match same {
+                true => mirror.keep(&item.id),
+                false => position.waiting.push(item),
             }
         }
-        Ok(Next::more(api::written(&position)))
+        position.next = page.next;
+        position.cursor = page.delta.or(position.cursor.take());
+        Ok(())
+    }
+
+    async fn read(&mut self, item: &Item, mirror: &mut Mirror<'_>) -> Result<(), SourceError> {
+        let (id, name) = (item.id.as_str(), name(item));
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!-_.".contains(&byte);
+        if !id.bytes().all(plain) {
+            mirror.fail(id, &name, UNREADABLE, "its id is none of a file");
+            return Ok(());
+        }
+        if item.size > self.largest {
+            let words = format!(
+                "it has {} bytes, the limit is {}; split it",
+                item.size, self.largest
+            );
+            mirror.fail(id, &name, "DocumentTooLarge", words);
+            return Ok(());
+        }
+        let reply = match self.content(id).await? {
+            Ok(reply) => reply,
+            Err(trouble) => {
+                let (error, reason) = trouble.of_document()?;
+                mirror.fail(id, &name, error, reason);
+                return Ok(());
+            }
+        };
+        if reply.status != 200 {
+            // One that went since it was listed is told of by the next listing.
+            let words = format!("SharePoint answered {}; sync again later", reply.status);
+            mirror.fail(id, &name, UNREADABLE, words);
+            return Ok(());
+        }
+        let document = Document {
+            name,
+            content: reply.body,
+            uri: item.web_url.clone(),
+            version: item.c_tag.clone(),
+            ..Document::default()
+        };
+        Ok(mirror.store(id, document).await?)
     }
 }
 

@@ -54,9 +54,12 @@ pub(super) struct Sweep {
     pub seen: BTreeSet<String>,
     /// By id; the empty id is the source as a whole.
     pub failed: BTreeMap<String, Failed>,
-    /// Waits without an answer in between.
+    /// Waits since it last came on.
     pub waits: u32,
-    /// Whether it took longer than a run may.
+    /// When the source may be asked on.
+    #[serde(default)]
+    pub wait_until_ms: u64,
+    /// Whether the next run goes on from here.
     #[serde(default)]
     pub unfinished: bool,
     /// Whether a cursor had expired, so that this run asks for everything.
@@ -98,8 +101,8 @@ impl State {
     pub(super) fn unmet(&self) -> Vec<String> {
         let Sweep { seen, failed, .. } = &self.sweep;
         let items = self.items.iter();
-        let unmet =
-            items.filter(|(id, item)| !item.gone && !seen.contains(*id) && !failed.contains_key(*id));
+        let unmet = items
+            .filter(|(id, item)| !item.gone && !seen.contains(*id) && !failed.contains_key(*id));
         unmet.map(|(id, _)| id.clone()).collect()
     }
 

@@ -6,11 +6,20 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Robots;
-use crate::sources::{SourceError, failed};
+
+/// URLs of one site that are remembered: a site that makes ever new ones would fill the memory.
+const FOUND: usize = 100_000;
+
+/// The longest URL that is asked.
+const URL_BYTES: usize = 2_000;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Task {
-    Sitemap(String),
+    Sitemap {
+        url: String,
+        /// Whether the site names it. Else it is where sitemaps usually stand.
+        named: bool,
+    },
     Page {
         url: String,
         depth: u32,
@@ -22,7 +31,7 @@ pub(super) enum Task {
 impl Task {
     fn url(&self) -> &str {
         match self {
-            Self::Sitemap(url) | Self::Page { url, .. } | Self::Check(url) => url,
+            Self::Sitemap { url, .. } | Self::Page { url, .. } | Self::Check(url) => url,
         }
     }
 }
@@ -44,16 +53,6 @@ pub(super) struct Frontier {
 }
 
 impl Frontier {
-    pub fn read(position: &str) -> Result<Self, SourceError> {
-        serde_json::from_str(position)
-            .map(Self::with_rules)
-            .map_err(|error| failed("SourceStateUnreadable", format!("{error}; sync again")))
-    }
-
-    pub fn write(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
-    }
-
     /// Parses the rules once, not for every URL.
     pub fn with_rules(mut self) -> Self {
         let parsed = self.robots.iter();
@@ -77,11 +76,18 @@ impl Frontier {
         Duration::try_from_secs_f64(longest).unwrap_or(Duration::MAX)
     }
 
-    /// Adds what was not found before.
+    /// Adds what was not found before, as long as there is room for it.
     pub fn add(&mut self, task: Task) {
-        if self.found.insert(task.url().to_owned()) {
-            self.queue.push_back(task);
+        let url = task.url();
+        if self.found.contains(url) {
+            return;
         }
+        if self.found.len() >= FOUND || url.len() > URL_BYTES {
+            self.partial = true;
+            return;
+        }
+        self.found.insert(url.to_owned());
+        self.queue.push_back(task);
     }
 
     pub fn next(&mut self) -> Option<Task> {
@@ -96,5 +102,37 @@ impl Frontier {
     pub fn check(&mut self, ids: Vec<String>) {
         self.checking = true;
         self.queue.extend(ids.into_iter().map(Task::Check));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frontier_has_an_end_and_says_so() {
+        let page = |url: String| Task::Page { url, depth: 0 };
+        let mut frontier = Frontier::default();
+        for number in 0..FOUND {
+            frontier.add(page(format!("https://example.com/{number}")));
+        }
+        frontier.add(page("https://example.com/0".to_owned()));
+        assert!(!frontier.partial);
+        frontier.add(page("https://example.com/more".to_owned()));
+        assert!(frontier.partial);
+        assert_eq!(frontier.queue.len(), FOUND);
+
+        let mut frontier = Frontier::default();
+        frontier.add(page("a".repeat(URL_BYTES + 1)));
+        assert!(frontier.partial && frontier.next().is_none());
+    }
+
+    #[test]
+    fn pauses_are_not_cut() {
+        let mut frontier = Frontier::default();
+        let rules = "User-agent: *\nCrawl-delay: 100000";
+        frontier.robots.insert("a".to_owned(), rules.to_owned());
+        let delay = frontier.with_rules().crawl_delay();
+        assert_eq!(delay, Duration::from_secs(100_000));
     }
 }

@@ -3,6 +3,7 @@
 use aws::web::{WebReply, WebRequest};
 use url::Url;
 
+use super::robots::PRODUCT;
 use crate::sources::mirror::file_name;
 
 pub(super) fn request(url: &Url, limit: u64) -> WebRequest {
@@ -22,6 +23,20 @@ pub(super) fn plain(mut url: Url) -> Option<Url> {
     let web = matches!(url.scheme(), "http" | "https") && url.username().is_empty();
     url.set_fragment(None);
     (web && url.password().is_none()).then_some(url)
+}
+
+/// Whether `X-Robots-Tag` asks us not to index. Before a directive may stand the crawler that it is meant for.
+/// Source: Google Search Central, Robots meta tag, data-nosnippet, and X-Robots-Tag specifications.
+pub(super) fn is_unlisted(reply: &WebReply) -> bool {
+    let tag = reply.headers.get("x-robots-tag");
+    let tag = tag.map(|tag| tag.to_ascii_lowercase()).unwrap_or_default();
+    tag.split(',').any(|one| {
+        let (crawler, directive) = match one.split_once(':') {
+            Some((crawler, directive)) => (Some(crawler.trim()), directive.trim()),
+            None => (None, one.trim()),
+        };
+        matches!(directive, "noindex" | "none") && crawler.is_none_or(|name| name == PRODUCT)
+    })
 }
 
 /// The ending of the document's name by what the reply says it is; `None` for what is no document.
@@ -73,6 +88,23 @@ mod tests {
         check("https://example.com/", "index-");
         check("https://example.com/docs/a.html", "docs-a-");
         check("https://example.com/docs/?page=2", "docs-");
+    }
+
+    #[test]
+    fn what_asks_not_to_be_indexed_is_seen() {
+        let check = |tag: Option<&str>, expected: bool| {
+            let mut reply = WebReply::default();
+            let tag = tag.map(|tag| ("x-robots-tag".to_owned(), tag.to_owned()));
+            reply.headers.extend(tag);
+            assert_eq!(is_unlisted(&reply), expected, "{reply:?}");
+        };
+        check(None, false);
+        check(Some("noindex"), true);
+        check(Some("NoFollow, NOINDEX"), true);
+        check(Some("none"), true);
+        check(Some("outcrop: noindex"), true);
+        check(Some("otherbot: noindex"), false);
+        check(Some("max-image-preview: none"), false);
     }
 
     #[test]

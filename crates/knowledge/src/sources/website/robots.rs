@@ -1,5 +1,4 @@
-//! robots.txt: which paths a site leaves to us. Source: RFC 9309. The crates that read it are no longer looked after, and
-//! match hostile patterns in cubic time.
+//! robots.txt: which paths a site leaves to us. Source: RFC 9309.
 
 /// The word by which sites may name us.
 pub(super) const PRODUCT: &str = "outcrop";
@@ -82,6 +81,15 @@ impl Robots {
             .filter(|(_, pattern)| matches(pattern, &path));
         let longest = matching.max_by_key(|(allowed, pattern)| (pattern.len(), *allowed));
         longest.is_none_or(|(allowed, _)| *allowed)
+    }
+}
+
+/// The text of a robots.txt, without the line in which it was cut.
+pub(super) fn whole_lines(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    match text.rsplit_once('\n') {
+        Some((whole, _)) if body.len() as u64 >= BYTES => whole.to_owned(),
+        _ => text.into_owned(),
     }
 }
 
