@@ -496,3 +496,40 @@ async fn a_site_that_is_busy_does_not_keep_the_others_waiting() {
     }
     assert_eq!(busy.lines(), ["GET /robots.txt", "GET /"]);
 }
+
+#[tokio::test]
+async fn a_document_of_a_source_is_deleted_there_and_comes_back_when_its_copy_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let (instance, stub) = (Instance::start_in(folder.path()).await, Stub::start().await);
+    instance.ingest("site/own.txt", "An ibex of our own.").await;
+    let start = page("The start about marmots.", &[]).header("etag", "\"1\"");
+    stub.put("/", start);
+    set(&instance, "site", site(&stub, json!({}))).await;
+    run(&instance, json!({})).await;
+    let listed = instance.get("/v1/documents").await.body;
+    let documents = listed["documents"].as_array().unwrap();
+    let id = |own: bool| {
+        let one = documents
+            .iter()
+            .find(|one| (one["name"] == "site/own.txt") == own)
+            .unwrap();
+        one["document_id"].as_str().unwrap().to_owned()
+    };
+    let delete = async |id: &str| {
+        let path = format!("/v1/documents/{id}");
+        let request = instance.request(reqwest::Method::DELETE, &path);
+        instance.send(request).await
+    };
+    let refused = delete(&id(false)).await;
+    let told = (refused.status.as_u16(), refused.body["name"].as_str());
+    assert_eq!(told, (409, Some("DocumentOfSource")), "{}", refused.body);
+    // What lay there before the source was set is nobody else's.
+    assert_eq!(delete(&id(true)).await.status, 202);
+
+    let copies = folder.path().join("s3/outcrop-bucket/sources/default/site");
+    for copy in std::fs::read_dir(&copies).unwrap() {
+        std::fs::remove_file(copy.unwrap().path()).unwrap();
+    }
+    run(&instance, json!({})).await;
+    assert_eq!(uris(&instance, &stub, "marmots").await, ["/"]);
+}

@@ -281,11 +281,18 @@ pub async fn require_known(
 /// Takes a document out of the source; a run then takes it out of the index.
 ///
 /// # Errors
-/// [`KnowledgeError::DocumentNotFound`]; [`KnowledgeError::RoleRequired`] for who is no editor.
+/// [`KnowledgeError::DocumentNotFound`]; [`KnowledgeError::RoleRequired`] for who is no editor;
+/// [`KnowledgeError::DocumentOfSource`] for a document that a source would bring again.
 pub async fn remove(aws: &Aws, document_id: &str, caller: &Caller) -> Result<(), KnowledgeError> {
     let (entered, row) = readable_row(aws, document_id, caller, Role::Editor).await?;
     limits::count(aws, &entered, caller).await?;
-    let space = keys::space_of(document_id).unwrap_or_default();
+    let space = entered.space.as_str();
+    if let Some(source_name) = sources::bringing(aws, space, &row.name).await? {
+        return Err(KnowledgeError::DocumentOfSource {
+            document_id: document_id.to_owned(),
+            source_name,
+        });
+    }
     let key = names::source_key(space, &row.name);
     aws.bucket.delete(&key).await?;
     aws.bucket.delete(&names::sidecar_key(&key)).await?;

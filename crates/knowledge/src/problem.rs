@@ -69,6 +69,14 @@ pub enum KnowledgeError {
         "there is no source {name:?} in this space; GET /v1/spaces/{{space}}/sources lists them"
     )]
     SourceNotFound { name: String },
+    #[error(
+        "the document {document_id:?} comes from the source {source_name:?}, which holds it still; delete it there, or \
+         remove the source"
+    )]
+    DocumentOfSource {
+        document_id: String,
+        source_name: String,
+    },
     #[error("the Idempotency-Key {problem}; send 1 to 255 visible ASCII characters")]
     InvalidIdempotencyKey { problem: &'static str },
     #[error(
@@ -205,6 +213,7 @@ impl KnowledgeError {
             Self::RunUnderWay { .. } => "RunUnderWay",
             Self::InvalidSource { .. } => "InvalidSource",
             Self::SourceNotFound { .. } => "SourceNotFound",
+            Self::DocumentOfSource { .. } => "DocumentOfSource",
             Self::InvalidIdempotencyKey { .. } => "InvalidIdempotencyKey",
             Self::IdempotencyKeyReused => "IdempotencyKeyReused",
             Self::RequestUnderWay => "RequestUnderWay",
@@ -250,6 +259,7 @@ impl KnowledgeError {
             | Self::UnknownRoute { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::DocumentNameTaken { .. }
+            | Self::DocumentOfSource { .. }
             | Self::TicketChanged { .. }
             | Self::RunUnderWay { .. }
             | Self::RequestUnderWay
@@ -494,6 +504,10 @@ mod tests {
             },
             E::SourceNotFound {
                 name: "wiki".into(),
+            },
+            E::DocumentOfSource {
+                document_id: "legal.1".into(),
+                source_name: "site".into(),
             },
             E::InvalidIdempotencyKey {
                 problem: "is empty",

@@ -6,6 +6,7 @@ use aws::{Aws, AwsError};
 use super::setting::{
     SourceForm, SourcePage, SourceRow, SourceRun, SourceSetting, SourceView, check, invalid,
 };
+use super::state::State;
 use crate::KnowledgeError;
 use crate::access::{self, Caller};
 use crate::roles::Role;
@@ -32,6 +33,24 @@ pub(crate) async fn holds(aws: &Aws, space: &str, name: &str) -> Result<bool, Aw
     };
     let row: Option<SourceRow> = aws.table.get(&keys::source(space, first)).await?;
     Ok(row.is_some())
+}
+
+/// The source of the space that brings a document, if one does.
+///
+/// # Errors
+/// The table's, and those of what is remembered of the source.
+pub(crate) async fn bringing(
+    aws: &Aws,
+    space: &str,
+    name: &str,
+) -> Result<Option<String>, AwsError> {
+    if !holds(aws, space, name).await? {
+        return Ok(None);
+    }
+    let (source, _) = name.split_once('/').unwrap_or_default();
+    let state = State::read(aws, space, source).await?;
+    let brought = state.items.values().any(|item| item.name == name);
+    Ok(brought.then(|| source.to_owned()))
 }
 
 /// The sources of a space, for its admins.
