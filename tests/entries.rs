@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::instance::{Instance, Reply};
-use crate::lambda_binaries::{host, root};
+use crate::lambda_binaries::{host, host_with, root};
 
 fn drop_file(folder: &Path, name: &str, text: &str) {
     let source = folder.join("s3/outcrop-bucket/sources/default");
@@ -18,20 +18,48 @@ fn drop_file(folder: &Path, name: &str, text: &str) {
     std::fs::write(source.join(format!("{name}.metadata.json")), sidecar).unwrap();
 }
 
-/// Delivers an event to the function; answers the messages that the queue is to deliver again.
-async fn deliver(host: &Host, event: &str) -> Vec<String> {
-    let path = root().join("events/ingest").join(event);
-    let payload = std::fs::read(&path).unwrap();
-    match host.invoke("outcrop-ingest", payload.into()).await.unwrap() {
-        Invocation::Reply(bytes) => {
-            let reply: Value = serde_json::from_slice(&bytes).unwrap();
-            let failures = reply["batchItemFailures"].as_array().unwrap().iter();
-            failures
-                .map(|one| one["itemIdentifier"].as_str().unwrap().to_owned())
-                .collect()
-        }
+/// An event as it stands under `events/`.
+fn event(name: &str) -> Value {
+    let path = root().join("events/ingest").join(name);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+async fn invoke(host: &Host, event: &Value) -> Value {
+    let payload = event.to_string().into();
+    match host.invoke("outcrop-ingest", payload).await.unwrap() {
+        Invocation::Reply(bytes) => serde_json::from_slice(&bytes).unwrap(),
         failed => panic!("{event}: {failed:?}"),
     }
+}
+
+/// Delivers an event to the function; answers the messages that the queue is to deliver again.
+async fn deliver(host: &Host, name: &str) -> Vec<String> {
+    let reply = invoke(host, &event(name)).await;
+    let failures = reply["batchItemFailures"].as_array().unwrap().iter();
+    failures
+        .map(|one| one["itemIdentifier"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// A request to start a run over the whole source, as API Gateway hands it over.
+fn run_request(key: Option<&str>) -> Value {
+    let mut request = event("upload.json");
+    request["path"] = json!("/v1/runs");
+    request["resource"] = json!("/v1/runs");
+    request["body"] = json!("{}");
+    if let Some(key) = key {
+        request["headers"]["Idempotency-Key"] = json!(key);
+        request["multiValueHeaders"]["Idempotency-Key"] = json!([key]);
+    }
+    request
+}
+
+/// The functions, which find the table and nothing else: no execution starts.
+fn cut_off(instance: &Instance) -> Host {
+    // Discard, which nothing listens to here.
+    let nowhere = ("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+    let table = ("AWS_ENDPOINT_URL_DYNAMODB", instance.aws.as_str());
+    host_with(instance, &[nowhere, table], 1)
 }
 
 /// Ids of the runs, newest first, once all of them have ended.
@@ -65,6 +93,24 @@ async fn found(instance: &Instance, query: &str) -> usize {
 async fn with_key(instance: &Instance, path: &str, key: &str, body: &Value) -> Reply {
     let request = instance.request(Method::POST, path).json(body);
     instance.send(request.header("Idempotency-Key", key)).await
+}
+
+/// Starts a run over the whole source, which has looked at it and stays under way until the faults are cleared.
+async fn held_run(instance: &Instance) -> String {
+    let fault = json!({"operation": "InvokeModel", "error": "ThrottlingException", "times": 1_000});
+    instance.fault(&fault).await;
+    let held = instance.post("/v1/runs", &json!({})).await;
+    assert_eq!(held.status, 202, "{}", held.body);
+    let run_id = held.body["run_id"].as_str().unwrap().to_owned();
+    while instance
+        .get(&format!("/v1/runs/{run_id}/changes"))
+        .await
+        .status
+        != 200
+    {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    run_id
 }
 
 /// Makes the next embeddings fail, so that a run stays under way for a while.
@@ -188,9 +234,7 @@ async fn changes_of_the_bucket_become_one_run() {
 
     // While a run is under way, another burst is not lost: one run follows, however often it was told.
     drop_file(folder.path(), "held.txt", "The run is held by this.");
-    hold(&instance).await;
-    let held = instance.post("/v1/runs", &json!({})).await;
-    assert_eq!(held.status, 202, "{}", held.body);
+    held_run(&instance).await;
     drop_file(
         folder.path(),
         "dropped.txt",
@@ -199,8 +243,9 @@ async fn changes_of_the_bucket_become_one_run() {
     for _ in 0..3 {
         assert!(deliver(&host, "queue-object-created.json").await.is_empty());
     }
+    instance.clear_faults().await;
     let all = runs(&instance).await;
-    assert!((2..=3).contains(&all.len()), "{all:?}");
+    assert_eq!(all.len(), 3, "{all:?}");
     assert_eq!(found(&instance, "ibex").await, 1);
 
     // An object that is gone is deleted by the run that its event starts.
@@ -230,4 +275,99 @@ async fn the_schedule_starts_a_run_and_what_cannot_be_read_goes_back() {
     let failed = deliver(&host, "queue-unreadable.json").await;
     let ids = ["000000000001", "000000000003"].map(|end| format!("00000000-0000-4000-8000-{end}"));
     assert_eq!(failed, ids);
+}
+
+#[tokio::test]
+async fn a_request_that_broke_off_goes_on_under_the_same_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let instance = Instance::start_in(folder.path()).await;
+    let request = run_request(Some("key"));
+    // The run is claimed and has its row, and its execution does not start.
+    let broken = invoke(&cut_off(&instance), &request).await;
+    assert_eq!(broken["statusCode"], 503, "{broken}");
+    let host = host(&instance);
+    let again = invoke(&host, &request).await;
+    assert_eq!(again["statusCode"], 202, "{again}");
+    let third = invoke(&host, &request).await;
+    assert_eq!(third["body"], again["body"]);
+    assert_eq!(runs(&instance).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_does_not_wait_for_a_run_that_may_never_begin() {
+    let folder = tempfile::tempdir().unwrap();
+    let instance = Instance::start_in(folder.path()).await;
+    instance.ingest("first.txt", "It makes the space.").await;
+    let claimed = invoke(&cut_off(&instance), &run_request(None)).await;
+    assert_eq!(claimed["statusCode"], 503, "{claimed}");
+    drop_file(folder.path(), "dropped.txt", "An ibex.");
+    let failed = deliver(&host(&instance), "queue-object-created.json").await;
+    assert_eq!(failed.len(), 1);
+}
+
+#[tokio::test]
+async fn what_came_during_a_run_that_was_stopped_is_not_lost_to_a_dry_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let instance = Instance::start_in(folder.path()).await;
+    let host = host(&instance);
+    drop_file(folder.path(), "held.txt", "The run is held by this.");
+    assert!(deliver(&host, "queue-schedule.json").await.is_empty());
+    runs(&instance).await;
+    drop_file(folder.path(), "held-2.txt", "The run is held by this too.");
+    let held = held_run(&instance).await;
+    drop_file(
+        folder.path(),
+        "dropped.txt",
+        "This ibex came in the meantime.",
+    );
+    assert!(deliver(&host, "queue-object-created.json").await.is_empty());
+    let arn = format!("arn:aws:states:us-east-1:000000000000:execution:outcrop-ingest:{held}");
+    let stop = reqwest::Client::new()
+        .post(&instance.aws)
+        .header("x-amz-target", "AWSStepFunctions.StopExecution")
+        .header("content-type", "application/x-amz-json-1.0")
+        .header(
+            "authorization",
+            "AWS4-HMAC-SHA256 Credential=outcrop/20260101/us-east-1/states/aws4_request, \
+             SignedHeaders=host;x-amz-date, Signature=0",
+        )
+        .header("x-amz-date", "20260101T000000Z")
+        .body(json!({ "executionArn": arn }).to_string());
+    let stopped = stop.send().await.unwrap();
+    assert!(stopped.status().is_success(), "{:?}", stopped.text().await);
+    instance.clear_faults().await;
+    let dry = instance.post("/v1/runs", &json!({"dry_run": true})).await;
+    assert_eq!(dry.status, 202, "{}", dry.body);
+    // The dry run changes nothing, and is followed by one that does.
+    let begun = std::time::Instant::now();
+    while found(&instance, "ibex").await == 0 {
+        assert!(begun.elapsed().as_secs() < 120, "{}", instance.log());
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+/// A delivery of the largest size asked the table once or twice for each message.
+#[tokio::test]
+async fn a_delivery_reads_its_rows_together() {
+    let instance = Instance::start().await;
+    instance.ingest("first.txt", "It makes the space.").await;
+    let host = host(&instance);
+    let mut delivery = event("queue-object-deleted.json");
+    let one = delivery["Records"][0].clone();
+    assert!(one["body"].as_str().unwrap().contains("dropped.txt"));
+    let records = (0..90).map(|number| {
+        let mut record = one.clone();
+        let body = one["body"].as_str().unwrap();
+        record["body"] = json!(body.replace("dropped.txt", &format!("gone-{number}.txt")));
+        record["messageId"] = json!(format!("m-{number}"));
+        record
+    });
+    delivery["Records"] = records.collect();
+    // It strikes nothing, and counts.
+    let counting = json!({"service": "dynamodb", "error": "ThrottlingException", "share": 0.0});
+    instance.storage_fault(&counting).await;
+    let reply = invoke(&host, &delivery).await;
+    assert_eq!(reply, json!({"batchItemFailures": []}));
+    let calls = &instance.storage_faults().await[0]["calls"];
+    assert_eq!(*calls, 2, "the sources, and the documents");
 }

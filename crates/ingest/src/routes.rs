@@ -249,17 +249,25 @@ async fn upload(
         body::json_upload(&request.body)?
     };
     let space = space.as_deref().unwrap_or(spaces::DEFAULT);
-    let body = body::fingerprint(space, &uploads);
+    // Megabytes are hashed only for who may ask again.
+    let body = match key(request) {
+        Some(_) => body::fingerprint(space, &uploads),
+        None => Vec::new(),
+    };
     let reply = idempotency::once(aws, caller, asked(request, &body), async |run| {
         store(aws, caller, space, uploads, run).await
     });
     Ok(accepted(&reply.await?))
 }
 
+fn key(request: &HttpRequest) -> Option<&str> {
+    request.headers.get("idempotency-key").map(String::as_str)
+}
+
 /// What must be the same when a request comes again under its key; `body` is what its body says.
 fn asked<'a>(request: &'a HttpRequest, body: &'a [u8]) -> Asked<'a> {
     Asked {
-        key: request.headers.get("idempotency-key").map(String::as_str),
+        key: key(request),
         operation: [request.method.as_str(), request.path.as_str()],
         body,
     }
@@ -282,7 +290,7 @@ async fn store(
     }
     let ids = stored.iter().map(|(id, _)| id.clone()).collect();
     let task = Task {
-        run_id: idempotency::run_id(space, run),
+        drawn: run,
         ..Task::documents(ids)
     };
     let run_id = runs::start(aws, space, caller, task).await?;
@@ -304,7 +312,7 @@ async fn delete(
         documents::remove(aws, document_id, caller).await?;
         let space = aws::dynamo::keys::space_of(document_id).unwrap_or(spaces::DEFAULT);
         let task = Task {
-            run_id: idempotency::run_id(space, run),
+            drawn: run,
             ..Task::documents(vec![document_id.to_owned()])
         };
         let run_id = runs::start(aws, space, caller, task).await?;
@@ -378,7 +386,7 @@ async fn start_run(
         re_embed: form.re_embed,
         dry_run: form.dry_run,
         allow_deletions: form.allow_deletions,
-        run_id: idempotency::run_id(space, run),
+        drawn: run,
     };
     runs::start(aws, space, caller, task).await
 }

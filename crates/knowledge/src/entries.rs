@@ -1,23 +1,26 @@
 //! What starts runs without a caller: changes of the bucket below `sources/`, and the schedule. Both come through one
 //! queue, which gathers a burst of them into few invocations; each becomes at most one run over a space's source.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aws::dynamo::keys;
 use aws::{Aws, AwsError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::KnowledgeError;
 use crate::access::Caller;
 use crate::names;
 use crate::runs::{self, Task};
 use crate::sources;
 use crate::spaces;
-use crate::sync::rows::{DocumentRow, DocumentStatus, PublishedVersion};
-use crate::{KnowledgeError, under_way};
+use crate::sync::rows::{DocumentRow, DocumentStatus};
+use crate::under_way::{self, Standing};
 
-/// Attempts at a start that meets runs which are just ending.
+/// Attempts at a start that meets runs which are just beginning or ending, and the pause before the next.
 const ATTEMPTS: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,21 +54,44 @@ pub fn is_delivery(payload: &Value) -> bool {
 /// queue is to deliver again, in the form that it reads.
 pub async fn take(aws: &Aws, payload: &Value) -> Value {
     let mut failed: Vec<String> = Vec::new();
+    // By space, the messages that want a run, and those that tell of objects.
     let mut wanted: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut told: BTreeMap<String, Vec<(String, ObjectEvent)>> = BTreeMap::new();
     for record in payload["Records"].as_array().into_iter().flatten() {
-        let Ok(message) = Message::deserialize(record) else {
+        let Ok(Message { message_id, body }) = Message::deserialize(record) else {
             continue;
         };
-        match spaces_of(aws, &message.body, &wanted).await {
-            Ok(spaces) => {
+        match read(&body) {
+            Ok(Said::Spaces(spaces)) => {
                 for space in spaces {
-                    let messages = wanted.entry(space).or_default();
-                    messages.push(message.message_id.clone());
+                    wanted.entry(space).or_default().push(message_id.clone());
+                }
+            }
+            Ok(Said::Object(event)) => {
+                if let Some((space, _)) = place(&event.key) {
+                    let events = told.entry(space.to_owned()).or_default();
+                    events.push((message_id, event));
                 }
             }
             Err(error) => {
                 tracing::warn!(error = error.name(), "a message cannot be taken");
-                failed.push(message.message_id);
+                failed.push(message_id);
+            }
+        }
+    }
+    for (space, events) in told {
+        // A space that is to have a run needs no second look.
+        let news = match wanted.contains_key(&space) {
+            true => Ok(true),
+            false => tells_news(aws, &space, &events).await,
+        };
+        let messages = events.into_iter().map(|(message, _)| message);
+        match news {
+            Ok(true) => wanted.entry(space).or_default().extend(messages),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(error = error.name(), space, "messages cannot be taken");
+                failed.extend(messages);
             }
         }
     }
@@ -90,33 +116,36 @@ pub async fn take(aws: &Aws, payload: &Value) -> Value {
     json!({ "batchItemFailures": failures.collect::<Vec<_>>() })
 }
 
-/// The spaces that a message asks a run for. A space that is to have one needs no second look.
-async fn spaces_of(
+/// Whether one of the events is of a document that the space does not hold as it is now. The rows are read together: a
+/// delivery may have 10,000 messages.
+async fn tells_news(
     aws: &Aws,
-    body: &str,
-    wanted: &BTreeMap<String, Vec<String>>,
-) -> Result<BTreeSet<String>, KnowledgeError> {
-    let event = match read(body)? {
-        Said::Spaces(spaces) => return Ok(spaces.into_iter().collect()),
-        Said::Object(event) => event,
-    };
-    let Some((space, object)) = place(&event.key) else {
-        return Ok(BTreeSet::new());
-    };
-    if wanted.contains_key(space) {
-        return Ok(BTreeSet::from([space.to_owned()]));
-    }
-    let name = object.strip_suffix(names::SIDECAR).unwrap_or(object);
-    // What a run copied from a source is that run's own.
-    if sources::holds(aws, space, name).await? {
-        return Ok(BTreeSet::new());
-    }
-    let id = names::document_id(space, name);
-    let row: Option<DocumentRow> = aws.table.get(&keys::document(&id)).await?;
-    Ok(match is_known(row.as_ref(), &event) {
-        true => BTreeSet::new(),
-        false => BTreeSet::from([space.to_owned()]),
-    })
+    space: &str,
+    events: &[(String, ObjectEvent)],
+) -> Result<bool, AwsError> {
+    let sources = sources::names(aws, space).await?;
+    let of_space = events.iter().filter_map(|(_, event)| {
+        let (_, object) = place(&event.key)?;
+        let name = object.strip_suffix(names::SIDECAR).unwrap_or(object);
+        // What a run copied from a source is that run's own.
+        let first = name.split_once('/').map(|(first, _)| first);
+        let copied = first.is_some_and(|first| sources.contains(first));
+        (!copied).then(|| (names::document_id(space, name), event))
+    });
+    let of_space: Vec<(String, &ObjectEvent)> = of_space.collect();
+    let mut ids: Vec<&String> = of_space.iter().map(|(id, _)| id).collect();
+    ids.sort();
+    // The table takes no key twice in one request.
+    ids.dedup();
+    let wanted: Vec<_> = ids.into_iter().map(|id| keys::document(id)).collect();
+    let rows: Vec<DocumentRow> = aws.table.get_many(&wanted).await?;
+    let rows: BTreeMap<&str, &DocumentRow> = rows
+        .iter()
+        .map(|row| (row.document_id.as_str(), row))
+        .collect();
+    Ok(of_space
+        .iter()
+        .any(|(id, event)| !is_known(rows.get(id.as_str()).copied(), event)))
 }
 
 /// The space of an object below `sources/`, and the rest of its key.
@@ -133,14 +162,16 @@ fn place(key: &str) -> Option<(&str, &str)> {
 pub async fn start_or_follow(aws: &Aws, space: &str) -> Result<(String, bool), KnowledgeError> {
     spaces::require(aws, space).await?;
     for _ in 0..ATTEMPTS {
-        match runs::start(aws, space, &Caller::anybody(), Task::default()).await {
+        let run_id = match runs::start(aws, space, &Caller::anybody(), Task::default()).await {
             Ok(run_id) => return Ok((run_id, true)),
-            Err(KnowledgeError::RunUnderWay { run_id, .. }) => {
-                if under_way::ask_again(aws, space, &run_id).await? {
-                    return Ok((run_id, false));
-                }
-            }
+            Err(KnowledgeError::RunUnderWay { run_id, .. }) => run_id,
             Err(error) => return Err(error),
+        };
+        match under_way::ask_again(aws, space, &run_id).await? {
+            Standing::UnderWay => return Ok((run_id, false)),
+            Standing::Over => {}
+            // Whoever claimed it may have broken off before it could run.
+            Standing::NotBegun => tokio::time::sleep(PAUSE).await,
         }
     }
     let detail = format!("the runs of {space}");
@@ -190,12 +221,11 @@ fn read(body: &str) -> Result<Said, KnowledgeError> {
     }))
 }
 
-/// Whether the index holds what an event tells of: then the change came through the API, or was seen by a run already.
+/// Whether the index holds what an event tells of, or a run is bringing it there: then the change came through the API, or
+/// was seen by a run already.
 fn is_known(row: Option<&DocumentRow>, event: &ObjectEvent) -> bool {
     let of_sidecar = names::is_sidecar(&event.key);
-    let live = row.filter(|row| row.status == DocumentStatus::Published);
-    let live = live.and_then(|row| row.published.as_ref());
-    let version = live.map(|live: &PublishedVersion| live.source_version.as_str());
+    let version = row.and_then(version);
     match (&event.written, of_sidecar) {
         (Some((etag, bytes)), false) => {
             version.is_some_and(|version| version.starts_with(&format!("{etag}-{bytes}-")))
@@ -203,14 +233,29 @@ fn is_known(row: Option<&DocumentRow>, event: &ObjectEvent) -> bool {
         (Some((etag, _)), true) => {
             version.is_some_and(|version| version.ends_with(&format!("-{etag}")))
         }
-        (None, true) if live.is_some() => version.is_some_and(|version| version.ends_with("-none")),
+        (None, true) if version.is_some() => {
+            version.is_some_and(|version| version.ends_with("-none"))
+        }
         (None, _) => row.is_none_or(|row| row.status == DocumentStatus::Deleted),
+    }
+}
+
+/// The version of a document that needs no other run: the one that answers, is on its way, or was refused.
+fn version(row: &DocumentRow) -> Option<&str> {
+    match row.status {
+        DocumentStatus::Published => {
+            let live = row.published.as_ref();
+            live.map(|live| live.source_version.as_str())
+        }
+        DocumentStatus::Failed | DocumentStatus::Deleted => None,
+        _ => Some(row.progress.source_version.as_str()).filter(|version| !version.is_empty()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::rows::PublishedVersion;
 
     fn object(kind: &str, key: &str, etag: &str) -> String {
         let object = json!({"key": key, "size": 7, "etag": etag});
@@ -270,7 +315,12 @@ mod tests {
             });
             row
         };
-        use DocumentStatus::{Deleted, Pending, Published};
+        let trying = |status, version: &str| {
+            let mut row = row(status, Some("old-7-s"));
+            row.progress.source_version = version.into();
+            row
+        };
+        use DocumentStatus::{Deleted, Embedding, Failed, Pending, Published, Refused};
         let check = |row: Option<DocumentRow>, key: &str, written: Option<&str>, known: bool| {
             let event = ObjectEvent {
                 key: key.into(),
@@ -296,5 +346,14 @@ mod tests {
         check(Some(row(Deleted, None)), "a", None, true);
         check(Some(row(Deleted, None)), side, None, true);
         check(None, "a", None, true);
+        // A run is bringing it, and is slower than the gathering.
+        check(Some(trying(Pending, "e-7-s")), "a", Some("e"), true);
+        check(Some(trying(Embedding, "e-7-s")), "a", Some("e"), true);
+        check(Some(trying(Embedding, "e-7-s")), side, Some("s"), true);
+        check(Some(trying(Embedding, "e-7-s")), "a", Some("f"), false);
+        check(Some(trying(Embedding, "e-7-s")), "a", Some("old"), false);
+        check(Some(trying(Embedding, "e-7-s")), side, None, false);
+        check(Some(trying(Refused, "e-7-s")), "a", Some("e"), true);
+        check(Some(trying(Failed, "e-7-s")), "a", Some("e"), false);
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::KnowledgeError;
 use crate::access::Caller;
 use crate::digest::{sha256_hex, short_id};
+use crate::runs;
 
 /// How long a key is remembered.
 const KEPT_SECONDS: u64 = 24 * 3600;
@@ -42,13 +43,13 @@ pub struct Asked<'a> {
     pub body: &'a [u8],
 }
 
-/// Does `work` once for a caller's key, and each time where there is no key. `work` gets the plain part of the id of the
-/// run that it is to start.
+/// Does `work` once for a caller's key, and each time where there is no key. `work` gets what was drawn for the run that it
+/// is to start.
 ///
 /// # Errors
 /// [`KnowledgeError::InvalidIdempotencyKey`]; [`KnowledgeError::IdempotencyKeyReused`] for another request under the
-/// same key; [`KnowledgeError::RequestUnderWay`] while the first is being answered; else those of `work`, after which
-/// the key is free again.
+/// same key; [`KnowledgeError::RequestUnderWay`] while the first is being answered; else those of `work`. After a refusal
+/// the key is free again; after what may have left the work half done, the same request goes on under the same run.
 pub async fn once(
     aws: &Aws,
     caller: &Caller,
@@ -68,19 +69,36 @@ pub async fn once(
         Begun::Now(row) => row,
         Begun::Before(reply) => return Ok(reply),
     };
-    match work(Some(row.run.clone())).await {
-        Ok(reply) => {
-            let answered = RequestRow {
-                reply: Some(reply.clone()),
-                ..row
-            };
-            aws.table.put(&place, &answered).await?;
-            Ok(reply)
-        }
-        Err(error) => {
-            aws.table.delete_many(&[place]).await?;
-            Err(error)
-        }
+    let done = work(Some(row.run.clone())).await;
+    let row = match &done {
+        Ok(reply) => RequestRow {
+            reply: Some(reply.clone()),
+            ..row
+        },
+        // Nothing was done, and nothing will be.
+        Err(error) if error.status() < 500 && !error.retry() => RequestRow {
+            expires_at: clock::now_ms() / 1000,
+            ..row
+        },
+        Err(_) => RequestRow {
+            begun_at_ms: 0,
+            ..row
+        },
+    };
+    note(aws, &place, row).await;
+    done
+}
+
+/// Writes how a request ended, unless it was taken over in the meantime: whoever did is at the same run, and its word
+/// counts. Where it cannot be written, the same request goes on under the same run too.
+async fn note(aws: &Aws, place: &keys::Key, row: RequestRow) {
+    let expected = row.version;
+    let noted = RequestRow {
+        version: expected + 1,
+        ..row
+    };
+    if let Err(error) = aws.table.replace(place, expected, &noted).await {
+        tracing::warn!(error = error.name(), "the end of a request was not noted");
     }
 }
 
@@ -109,7 +127,7 @@ async fn begin(aws: &Aws, place: &keys::Key, fingerprint: &str) -> Result<Begun,
     let row = RequestRow {
         version: expected + 1,
         fingerprint: fingerprint.to_owned(),
-        run: known.map_or_else(|| aws::chance::ulid(now_ms), |row| row.run),
+        run: known.map_or_else(runs::draw, |row| row.run),
         begun_at_ms: now_ms,
         reply: None,
         expires_at: now_ms / 1000 + KEPT_SECONDS,
@@ -120,11 +138,6 @@ async fn begin(aws: &Aws, place: &keys::Key, fingerprint: &str) -> Result<Begun,
         Err(AwsError::Conflict { .. }) => Err(KnowledgeError::RequestUnderWay),
         Err(error) => Err(error.into()),
     }
-}
-
-/// The id of the run in `space` for a request that drew `run`.
-pub fn run_id(space: &str, run: Option<String>) -> Option<String> {
-    run.map(|run| format!("{space}.{run}"))
 }
 
 fn check(key: &str) -> Result<(), KnowledgeError> {

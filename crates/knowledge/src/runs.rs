@@ -161,8 +161,8 @@ pub struct Task {
     /// Delete whatever is gone from the source. Without it a run over the whole source stops before it deletes more than
     /// the configured share of the documents.
     pub allow_deletions: bool,
-    /// The id that a repeated request gave its run before; `None` draws one.
-    pub run_id: Option<String>,
+    /// What a request that may be repeated drew for its run; `None` draws now.
+    pub drawn: Option<String>,
 }
 
 impl Task {
@@ -173,6 +173,15 @@ impl Task {
             ..Self::default()
         }
     }
+}
+
+/// What tells a new run from all others of its space.
+pub(crate) fn draw() -> String {
+    chance::ulid(clock::now_ms())
+}
+
+fn in_space(space: &str, drawn: &str) -> String {
+    format!("{space}.{drawn}")
 }
 
 /// Starts a run; answers its id. Of a space, one run over the whole source is under way at a time.
@@ -199,11 +208,12 @@ pub async fn start(
         check_number(ids)?;
     }
     let now_ms = clock::now_ms();
-    let repeated = task.run_id.is_some();
-    let drawn = || format!("{space}.{}", chance::ulid(now_ms));
-    let run_id = task.run_id.unwrap_or_else(drawn);
+    let repeated = task.drawn.is_some();
+    let drawn = task.drawn.unwrap_or_else(draw);
+    let run_id = in_space(space, &drawn);
     if task.documents.is_none() {
-        under_way::claim(aws, space, &run_id).await?;
+        let sees_all = !task.dry_run;
+        under_way::claim(aws, space, &run_id, sees_all).await?;
     }
     let row = RunRow {
         documents: task.documents,
@@ -337,7 +347,7 @@ pub async fn redrive(aws: &Aws, run_id: &str, caller: &Caller) -> Result<String,
         return Ok(by.clone());
     }
     check_redrivable(aws, &row).await?;
-    let by = format!("{}.{}", row.space, chance::ulid(clock::now_ms()));
+    let by = in_space(&row.space, &draw());
     let claimed = RunRow {
         redriven_by: Some(by.clone()),
         ..row.clone()
@@ -396,7 +406,7 @@ async fn launch_redrive(
 ) -> Result<(), KnowledgeError> {
     let known: Option<RunRow> = aws.table.get(&keys::run(by)).await?;
     if known.is_none() && of.documents.is_none() {
-        under_way::claim(aws, &of.space, by).await?;
+        under_way::claim(aws, &of.space, by, false).await?;
     }
     let row = RunRow {
         re_embed: of.re_embed,

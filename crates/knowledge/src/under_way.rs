@@ -24,11 +24,28 @@ struct UnderWayRow {
     again: bool,
 }
 
-/// Makes `run_id` the run that is under way. May be repeated.
+/// What a run that was to be followed by another is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Its report will start the other.
+    UnderWay,
+    /// It was claimed, and its execution is not there; it may never be.
+    NotBegun,
+    /// Nobody would see that it is to be followed.
+    Over,
+}
+
+/// Makes `run_id` the run that is under way. May be repeated. Whether another is to follow is forgotten only if this run
+/// `sees_all` that came until now.
 ///
 /// # Errors
 /// [`KnowledgeError::RunUnderWay`] while another is.
-pub(crate) async fn claim(aws: &Aws, space: &str, run_id: &str) -> Result<(), KnowledgeError> {
+pub(crate) async fn claim(
+    aws: &Aws,
+    space: &str,
+    run_id: &str,
+    sees_all: bool,
+) -> Result<(), KnowledgeError> {
     let key = keys::under_way(space);
     for _ in 0..ATTEMPTS {
         let held: Option<UnderWayRow> = aws.table.get(&key).await?;
@@ -36,19 +53,19 @@ pub(crate) async fn claim(aws: &Aws, space: &str, run_id: &str) -> Result<(), Kn
             if held.run_id == run_id {
                 return Ok(());
             }
-            if !is_over(aws, held).await? {
+            if standing(aws, held).await? != Standing::Over {
                 return Err(KnowledgeError::RunUnderWay {
                     space: space.to_owned(),
                     run_id: held.run_id.clone(),
                 });
             }
         }
-        let expected = held.map_or(0, |held| held.version);
+        let expected = held.as_ref().map_or(0, |held| held.version);
         let claimed = UnderWayRow {
             run_id: run_id.to_owned(),
             version: expected + 1,
             claimed_at_ms: clock::now_ms(),
-            again: false,
+            again: !sees_all && held.is_some_and(|held| held.again),
         };
         match aws.table.replace(&key, expected, &claimed).await {
             Err(AwsError::Conflict { .. }) => {}
@@ -58,17 +75,17 @@ pub(crate) async fn claim(aws: &Aws, space: &str, run_id: &str) -> Result<(), Kn
     Err(conflict(space))
 }
 
-/// Has `run_id` followed by another run. `false`: it is over, and nobody would see that it is to be followed.
+/// Has `run_id` followed by another run, if it is under way.
 pub(crate) async fn ask_again(
     aws: &Aws,
     space: &str,
     run_id: &str,
-) -> Result<bool, KnowledgeError> {
+) -> Result<Standing, KnowledgeError> {
     let key = keys::under_way(space);
     for _ in 0..ATTEMPTS {
         let held: Option<UnderWayRow> = aws.table.get(&key).await?;
         let Some(held) = held.filter(|held| held.run_id == run_id) else {
-            return Ok(false);
+            return Ok(Standing::Over);
         };
         let (expected, marked) = (held.version, held.again);
         let asked = UnderWayRow {
@@ -83,7 +100,7 @@ pub(crate) async fn ask_again(
             }
         }
         // Looked at after the mark: a run that ended before it may have looked for none.
-        return Ok(!is_over(aws, &asked).await?);
+        return Ok(standing(aws, &asked).await?);
     }
     Err(conflict(space))
 }
@@ -98,14 +115,18 @@ pub(crate) async fn is_to_be_followed(
     Ok(held.is_some_and(|held| held.run_id == run_id && held.again))
 }
 
-async fn is_over(aws: &Aws, held: &UnderWayRow) -> Result<bool, AwsError> {
+async fn standing(aws: &Aws, held: &UnderWayRow) -> Result<Standing, AwsError> {
     let run: Option<RunRow> = aws.table.get(&keys::run(&held.run_id)).await?;
     if run.is_some_and(|run| run.status.is_final()) {
-        return Ok(true);
+        return Ok(Standing::Over);
     }
-    Ok(match aws.states.execution(&held.run_id).await? {
-        Some(execution) => !matches!(execution.status.as_str(), "RUNNING" | "PENDING_REDRIVE"),
-        None => clock::now_ms().saturating_sub(held.claimed_at_ms) > START_MS,
+    let execution = aws.states.execution(&held.run_id).await?;
+    let claimed_ago_ms = clock::now_ms().saturating_sub(held.claimed_at_ms);
+    Ok(match execution.as_ref().map(|one| one.status.as_str()) {
+        Some("RUNNING" | "PENDING_REDRIVE") => Standing::UnderWay,
+        Some(_) => Standing::Over,
+        None if claimed_ago_ms > START_MS => Standing::Over,
+        None => Standing::NotBegun,
     })
 }
 

@@ -1,5 +1,7 @@
 //! A space's sources: set, listed and removed by its admins, and how the last run found them.
 
+use std::collections::BTreeSet;
+
 use aws::dynamo::keys::{self, SOURCE_PREFIX, is_space_name};
 use aws::{Aws, AwsError};
 
@@ -51,6 +53,15 @@ pub(crate) async fn bringing(
     let state = State::read(aws, space, source).await?;
     let brought = state.items.values().any(|item| item.name == name);
     Ok(brought.then(|| source.to_owned()))
+}
+
+/// Names of the sources of a space.
+///
+/// # Errors
+/// The table's.
+pub(crate) async fn names(aws: &Aws, space: &str) -> Result<BTreeSet<String>, AwsError> {
+    let rows = rows(aws, space).await?.into_iter();
+    Ok(rows.map(|row| row.name).collect())
 }
 
 /// The sources of a space, for its admins.

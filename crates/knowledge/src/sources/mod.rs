@@ -23,7 +23,7 @@ use std::future::Future;
 use aws::AwsError;
 
 pub(crate) use fetch::{Fetched, Outcome, advance, is_fetch_error, settle};
-pub(crate) use manage::{bringing, holds};
+pub(crate) use manage::{bringing, holds, names};
 pub use manage::{list, remove, set};
 pub use setting::{
     ConfluenceSetting, S3Setting, SharepointSetting, SourceForm, SourcePage, SourceRun,
