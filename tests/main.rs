@@ -14,6 +14,7 @@ mod bad_input;
 mod brake;
 mod conversation;
 mod durability;
+mod embedding_jobs;
 mod entries;
 mod evidence;
 mod faults;

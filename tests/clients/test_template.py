@@ -51,9 +51,13 @@ ACTIONS = {
 # Linked and never reached: the function refuses every step but its own.
 UNREACHED = {
     "guardrail-check": {
+        "bedrock:CreateModelInvocationJob",
+        "bedrock:GetModelInvocationJob",
         "bedrock:InvokeModel",
+        "bedrock:StopModelInvocationJob",
         "dynamodb:BatchGetItem",
         "dynamodb:Query",
+        "iam:PassRole",
         "s3:ListBucket",
         "secretsmanager:GetSecretValue",
         "states:DescribeExecution",

@@ -3,7 +3,7 @@
 
 mod embedding;
 mod kills;
-mod steps;
+pub mod steps;
 mod stores;
 
 use std::collections::BTreeMap;

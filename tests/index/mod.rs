@@ -37,6 +37,10 @@ impl Space {
             ("OUTCROP_ANSWER_MODEL", "none"),
             ("OUTCROP_EMBED_MODEL", "amazon.titan-embed-text-v2:0"),
             ("OUTCROP_EMBED_DIMENSIONS", "256"),
+            (
+                "OUTCROP_BATCH_ROLE_ARN",
+                "arn:aws:iam::000000000000:role/batch",
+            ),
             ("AWS_REGION", "us-east-1"),
             ("AWS_ACCESS_KEY_ID", "outcrop"),
             ("AWS_SECRET_ACCESS_KEY", "outcrop"),

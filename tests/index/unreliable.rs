@@ -62,7 +62,9 @@ async fn pass(State(door): State<Arc<Door>>, request: Request) -> Response<Body>
     let target = head.headers.get("x-amz-target");
     let target = target.and_then(|target| target.to_str().ok());
     let operation = target.and_then(|target| target.rsplit('.').next());
-    let writes = matches!(head.method, Method::PUT | Method::DELETE)
+    let starts_job = head.method == Method::POST && head.uri.path() == "/model-invocation-job";
+    let writes = starts_job
+        || matches!(head.method, Method::PUT | Method::DELETE)
         || operation.is_some_and(|name| name.contains("Put") || name.contains("Write"));
     let fails = writes
         && door

@@ -60,6 +60,8 @@ pub struct Settings {
     pub embed_dimensions: u32,
     /// What the account may ask of the embedding model, where that is not AWS's default.
     pub embed_quota: EmbedQuota,
+    /// The role that Bedrock takes for batch jobs; without one there are none.
+    pub batch_role_arn: Option<String>,
     /// Who finds the passages of a space that says nothing else.
     pub retriever: RetrieverSetting,
     /// The guardrail that questions, answers and documents go through; without one nothing is guarded.
@@ -253,6 +255,7 @@ impl Settings {
                 tokens_per_minute: number("OUTCROP_EMBED_TOKENS_PER_MINUTE", &lookup, "300000")?,
                 requests_per_minute: number("OUTCROP_EMBED_REQUESTS_PER_MINUTE", &lookup, "6000")?,
             },
+            batch_role_arn: lookup("OUTCROP_BATCH_ROLE_ARN").filter(|arn| !arn.trim().is_empty()),
             retriever: retriever(lookup("OUTCROP_RETRIEVER"))?,
             guardrail: guardrail(&lookup)?,
             guard_mode: guard_mode(lookup("OUTCROP_GUARD_MODE"))?,

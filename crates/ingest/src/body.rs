@@ -82,6 +82,8 @@ pub(crate) struct SpaceForm {
     pub strict: Option<bool>,
     #[serde(default)]
     pub chunking: Option<String>,
+    #[serde(default)]
+    pub batch_embedding: Option<String>,
     #[serde(default, deserialize_with = "object")]
     pub roles: RolesChange,
     #[serde(default, deserialize_with = "object")]

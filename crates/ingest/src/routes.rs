@@ -13,7 +13,8 @@ use knowledge::runs::Task;
 use knowledge::sources::SourceForm;
 use knowledge::spaces::SpaceChange;
 use knowledge::{
-    KnowledgeError, entries, idempotency, limits, orders, runs, sources, spaces, uploads,
+    KnowledgeError, batch_embedding, entries, idempotency, limits, orders, runs, sources, spaces,
+    uploads,
 };
 use serde_json::{Value, json};
 
@@ -210,6 +211,10 @@ async fn set_space(
         chunking: form
             .chunking
             .map(|text| spaces::parse_chunking(&text))
+            .transpose()?,
+        batch_embedding: form
+            .batch_embedding
+            .map(|text| batch_embedding::parse(&text))
             .transpose()?,
         limits: form.limits,
         retriever,

@@ -4,6 +4,7 @@ pub mod access;
 pub mod actions;
 pub mod answers;
 pub mod ask;
+pub mod batch_embedding;
 pub mod cite;
 pub mod conversation;
 pub mod digest;

@@ -49,12 +49,17 @@ pub struct Embedder {
     pub usd_per_million_tokens: f64,
     pub tokens_per_minute: u64,
     pub requests_per_minute: u64,
+    /// The part of the price that tokens of batch jobs cost; none for a model that takes no batch jobs.
+    #[serde(default)]
+    pub batch_price_factor: Option<f64>,
 }
 
 impl Embedder {
-    /// What so many tokens cost.
-    pub fn usd(&self, tokens: u64) -> f64 {
-        tokens as f64 * self.usd_per_million_tokens / 1e6
+    /// What so many tokens cost, of which `by_jobs` came of batch jobs.
+    pub fn usd(&self, tokens: u64, by_jobs: u64) -> f64 {
+        let factor = self.batch_price_factor.unwrap_or(1.0);
+        let on_demand = tokens.saturating_sub(by_jobs) as f64;
+        (on_demand + by_jobs as f64 * factor) * self.usd_per_million_tokens / 1e6
     }
 }
 
@@ -219,9 +224,16 @@ mod tests {
     #[test]
     fn embedders_have_prices_and_quotas() {
         let check = |model: &str, usd_of_a_million: Option<f64>| {
-            let found = embedder(model).map(|row| row.usd(1_000_000));
+            let found = embedder(model).map(|row| row.usd(1_000_000, 0));
             assert_eq!(found, usd_of_a_million, "{model}");
         };
+        let titan = embedder("amazon.titan-embed-text-v2:0").unwrap();
+        assert_eq!(
+            titan.usd(1_000_000, 1_000_000),
+            0.01,
+            "half the price by jobs"
+        );
+        assert_eq!(titan.usd(2_000_000, 1_000_000), 0.03);
         check("amazon.titan-embed-text-v2:0", Some(0.02));
         check("cohere.embed-v4:0", Some(0.12));
         check("us.cohere.embed-v4:0", Some(0.12));

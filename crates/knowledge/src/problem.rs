@@ -119,6 +119,8 @@ pub enum KnowledgeError {
     TooManyDocuments { count: usize, limit: usize },
     #[error("the cursor {cursor:?} is none that this listing gave; leave it out to begin anew")]
     InvalidCursor { cursor: String },
+    #[error("batch embedding is not to be had here: {detail}; leave it off")]
+    BatchEmbeddingUnavailable { detail: String },
     #[error("the model {model:?} is not offered here; leave it out, or name one of {allowed}")]
     ModelNotAllowed { model: String, allowed: String },
     #[error(transparent)]
@@ -228,6 +230,7 @@ impl KnowledgeError {
             Self::DocumentTooLarge { .. } => "DocumentTooLarge",
             Self::TooManyDocuments { .. } => "TooManyDocuments",
             Self::InvalidCursor { .. } => "InvalidCursor",
+            Self::BatchEmbeddingUnavailable { .. } => "BatchEmbeddingUnavailable",
             Self::ModelNotAllowed { .. } => "ModelNotAllowed",
             Self::Model(error) => error.name(),
             Self::GuardUnavailable => "GuardUnavailable",

@@ -15,7 +15,9 @@ use crate::roles::Role;
 use crate::spaces::{self, Entered};
 use crate::sync::Estimate;
 use crate::sync::changes::{self, PlannedChange};
-use crate::sync::rows::{BatchDocument, BatchRow, DocumentRow, DocumentStatus, RunRow, RunStatus};
+use crate::sync::rows::{
+    BatchDocument, BatchRow, Billed, DocumentRow, DocumentStatus, RunRow, RunStatus,
+};
 use crate::{limits, models, under_way};
 
 /// The error that the state machine gives a run whose plan the brake stopped.
@@ -84,6 +86,9 @@ pub struct Run {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate: Option<EstimateView>,
     pub embedding_tokens: u64,
+    /// Those of them that came of batch jobs, at the price of those.
+    #[serde(skip_serializing_if = "is_none_of_them")]
+    pub job_tokens: u64,
     /// What they cost, by the price list; none for a model without a price.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embedding_usd: Option<f64>,
@@ -109,7 +114,7 @@ pub struct EstimateView {
 impl EstimateView {
     fn of(aws: &Aws, estimate: Estimate) -> Self {
         let price = models::embedder(&aws.settings.embed_model);
-        let usd = price.map(|price| price.usd(estimate.tokens));
+        let usd = price.map(|price| price.usd(estimate.tokens, estimate.job_tokens));
         let list = models::price_list();
         Self {
             usd,
@@ -124,6 +129,10 @@ impl EstimateView {
 
 fn is_zero(count: &usize) -> bool {
     *count == 0
+}
+
+fn is_none_of_them(tokens: &u64) -> bool {
+    *tokens == 0
 }
 
 /// One page of runs, newest first, without their counts.
@@ -283,8 +292,8 @@ pub async fn changes(
 pub async fn get(aws: &Aws, run_id: &str, caller: &Caller) -> Result<Run, KnowledgeError> {
     let (entered, row) = visible_row(aws, run_id, caller).await?;
     let role = entered.role;
-    let (counts, documents) = books(aws, &row).await?;
-    let failed: Vec<Failure> = documents.0.into_iter().filter_map(failure).collect();
+    let (counts, (documents, billed)) = books(aws, &row).await?;
+    let failed: Vec<Failure> = documents.into_iter().filter_map(failure).collect();
     let all = failed.len();
     let mut failures = readable_failures(aws, &row, caller, role, failed).await?;
     let hidden_failures = all - failures.len();
@@ -295,9 +304,10 @@ pub async fn get(aws: &Aws, run_id: &str, caller: &Caller) -> Result<Run, Knowle
         failures,
         more_failures,
         hidden_failures,
-        embedding_tokens: documents.1,
+        embedding_tokens: billed.tokens,
+        job_tokens: billed.by_jobs,
         embedding_usd: models::embedder(&aws.settings.embed_model)
-            .map(|price| price.usd(documents.1)),
+            .map(|price| price.usd(billed.tokens, billed.by_jobs)),
         estimate: row.estimate.map(|estimate| EstimateView::of(aws, estimate)),
         ..view(row)
     })
@@ -518,6 +528,7 @@ fn view(row: RunRow) -> Run {
         hidden_failures: 0,
         estimate: None,
         embedding_tokens: 0,
+        job_tokens: 0,
         embedding_usd: None,
         started_at: clock::rfc3339(row.started_at_ms),
         finished_at: row.finished_at_ms.map(clock::rfc3339),
@@ -585,16 +596,19 @@ fn deletions_done(row: &RunRow) -> bool {
     row.deletions_verified || matches!(row.status, RunStatus::Succeeded | RunStatus::Partial)
 }
 
-/// Counts of a run from its batches, with the documents and embedding tokens behind them.
+/// Counts of a run from its batches, with the documents behind them and what was billed for embedding them.
 pub(crate) async fn books(
     aws: &Aws,
     row: &RunRow,
-) -> Result<(Counts, (Vec<BatchDocument>, u64)), AwsError> {
+) -> Result<(Counts, (Vec<BatchDocument>, Billed)), AwsError> {
     let batches: Vec<BatchRow> = aws
         .table
         .query_all(&keys::run_partition(&row.run_id), BATCH_PREFIX)
         .await?;
-    let tokens = batches.iter().map(|batch| batch.embedding_tokens).sum();
+    let billed = Billed {
+        tokens: batches.iter().map(|batch| batch.embedding_tokens).sum(),
+        by_jobs: batches.iter().map(|batch| batch.job_tokens).sum(),
+    };
     // A document stands in one batch; should the work list ever name it twice, the last word counts.
     let mut documents: BTreeMap<String, BatchDocument> = BTreeMap::new();
     let mut with_vectors: BTreeSet<String> = BTreeSet::new();
@@ -625,5 +639,5 @@ pub(crate) async fn books(
     let settled =
         counts.published + counts.refused + counts.failed + counts.unchanged + counts.deleted;
     counts.pending = counts.planned.saturating_sub(settled);
-    Ok((counts, (documents.into_values().collect(), tokens)))
+    Ok((counts, (documents.into_values().collect(), billed)))
 }

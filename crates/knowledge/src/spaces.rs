@@ -7,6 +7,7 @@ use retrieval::chunk::{Chunking, NoChunking};
 use serde::{Deserialize, Serialize};
 
 use crate::access::Caller;
+use crate::batch_embedding::{self, BatchEmbedding};
 use crate::limits::{Limits, LimitsChange, OwnLimits};
 use crate::roles::{Role, Roles, RolesChange};
 use crate::{KnowledgeError, models, vectors};
@@ -39,6 +40,8 @@ struct SettingsRow {
     limits: OwnLimits,
     #[serde(default)]
     chunking: Chunking,
+    #[serde(default)]
+    batch_embedding: BatchEmbedding,
 }
 
 impl SettingsRow {
@@ -53,6 +56,7 @@ impl SettingsRow {
             strict: false,
             limits: OwnLimits::default(),
             chunking: Chunking::default(),
+            batch_embedding: BatchEmbedding::default(),
         }
     }
 }
@@ -76,6 +80,8 @@ pub struct Space {
     pub strict: bool,
     /// How its documents are cut into passages, from the next run over its whole source on.
     pub chunking: Chunking,
+    /// Whether its large runs embed by batch jobs.
+    pub batch_embedding: BatchEmbedding,
     /// Who has which role; only admins see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Roles>,
@@ -96,6 +102,7 @@ pub struct SpaceChange {
     pub model: Option<Option<String>>,
     pub strict: Option<bool>,
     pub chunking: Option<Chunking>,
+    pub batch_embedding: Option<BatchEmbedding>,
     pub roles: RolesChange,
     pub limits: LimitsChange,
 }
@@ -255,6 +262,12 @@ pub(crate) async fn chunking(aws: &Aws, space: &str) -> Result<Chunking, AwsErro
     Ok(row.map(|row| row.chunking).unwrap_or_default())
 }
 
+/// Whether the large runs of a space embed by batch jobs.
+pub(crate) async fn batch_embedding(aws: &Aws, space: &str) -> Result<BatchEmbedding, AwsError> {
+    let row: Option<SettingsRow> = aws.table.get(&keys::settings(space)).await?;
+    Ok(row.map(|row| row.batch_embedding).unwrap_or_default())
+}
+
 /// Reads the text form of a chunking.
 ///
 /// # Errors
@@ -289,6 +302,7 @@ pub async fn get(aws: &Aws, space: &str, caller: &Caller) -> Result<Space, Knowl
         model: entered.model,
         strict: entered.strict,
         chunking: row.chunking,
+        batch_embedding: row.batch_embedding,
         roles: (entered.role == Role::Admin).then_some(row.roles),
         limits: (entered.role == Role::Admin).then_some(entered.limits),
         run_id: None,
@@ -298,7 +312,8 @@ pub async fn get(aws: &Aws, space: &str, caller: &Caller) -> Result<Space, Knowl
 /// Changes a space. Makes it where there is none.
 ///
 /// # Errors
-/// As [`enter_or_make`]; [`KnowledgeError::InvalidPrincipal`]; [`KnowledgeError::ModelNotAllowed`].
+/// As [`enter_or_make`]; [`KnowledgeError::InvalidPrincipal`]; [`KnowledgeError::ModelNotAllowed`];
+/// [`KnowledgeError::BatchEmbeddingUnavailable`].
 pub async fn change(
     aws: &Aws,
     space: &str,
@@ -310,6 +325,9 @@ pub async fn change(
         Some(Some(model)) => Some(Some(models::offered(&aws.settings, &model, true)?)),
         other => other,
     };
+    if let Some(setting) = change.batch_embedding {
+        batch_embedding::check(aws, setting)?;
+    }
     let mut attempt = 1;
     loop {
         // Read again each time: between two attempts the caller may have lost the role.
@@ -324,6 +342,7 @@ pub async fn change(
             model: model.clone().unwrap_or(row.model),
             strict: change.strict.unwrap_or(row.strict),
             chunking: change.chunking.clone().unwrap_or(row.chunking),
+            batch_embedding: change.batch_embedding.unwrap_or(row.batch_embedding),
             ..row
         };
         let key = keys::settings(space);

@@ -251,6 +251,7 @@ impl Names {
                 Ok(format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"))
             }
             (Some("AWS::S3::Bucket"), "Arn") => Ok(format!("arn:aws:s3:::{name}")),
+            (Some("AWS::IAM::Role"), "Arn") => Ok(format!("arn:aws:iam::{ACCOUNT}:role/{name}")),
             (Some("AWS::Serverless::StateMachine"), "Arn") => Ok(format!(
                 "arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
             )),

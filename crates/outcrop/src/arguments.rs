@@ -302,6 +302,9 @@ pub struct SpaceArguments {
     /// fixed:TOKENS,OVERLAP_PERCENT, headings:TOKENS, hierarchical:PARENT_TOKENS,CHILD_TOKENS, semantic:TOKENS,PERCENTILE or none
     #[arg(long, value_name = "WAY")]
     pub chunking: Option<String>,
+    /// Whether large runs embed by batch jobs, at half price and within hours: off, auto or auto:PASSAGES,HOURS
+    #[arg(long, value_name = "WHEN")]
+    pub batch_embedding: Option<String>,
     /// Who may ask and read, separated by commas: everyone, user:NAME, group:NAME; or nobody, or default
     #[arg(long, value_delimiter = ',')]
     pub reader: Option<Vec<String>>,

@@ -262,9 +262,13 @@ fn estimate(run: &Value) -> Option<String> {
         _ => String::new(),
     };
     Some(format!(
-        "about {} passages with {} tokens to embed{price}; from {} of {} documents",
+        "about {} passages with {} tokens to embed{}{price}; from {} of {} documents",
         count("passages"),
         count("tokens"),
+        match count("job_tokens") {
+            0 => "",
+            _ => " by batch jobs",
+        },
         count("sampled"),
         count("documents"),
     ))
@@ -277,7 +281,11 @@ fn embedded(run: &Value) -> Option<String> {
         .filter(|tokens| *tokens > 0)?;
     let usd = run["embedding_usd"].as_f64();
     let price = usd.map_or_else(String::new, |usd| format!(", ${usd:.4}"));
-    Some(format!("embedded {tokens} tokens{price}\n"))
+    let by_jobs = match run["job_tokens"].as_u64() {
+        Some(by_jobs) => format!(", {by_jobs} by batch jobs"),
+        None => String::new(),
+    };
+    Some(format!("embedded {tokens} tokens{by_jobs}{price}\n"))
 }
 
 /// A run's status, its counts, and each document that did not get through.
@@ -372,6 +380,16 @@ mod tests {
         embedded 5100 tokens, $0.0001
         ");
         assert_eq!(estimate(&json!({})), None);
+        let mut by_jobs = run;
+        by_jobs["estimate"]["job_tokens"] = json!(5_000);
+        by_jobs["job_tokens"] = json!(5_000);
+        let told = estimate(&by_jobs).unwrap();
+        assert!(told.contains("tokens to embed by batch jobs, $"), "{told}");
+        let told = run_report(&by_jobs);
+        assert!(
+            told.contains("embedded 5100 tokens, 5000 by batch jobs, $"),
+            "{told}"
+        );
     }
 
     #[test]

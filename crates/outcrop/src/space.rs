@@ -51,6 +51,9 @@ fn change(arguments: &SpaceArguments) -> Option<Value> {
     if let Some(chunking) = &arguments.chunking {
         change.insert("chunking".into(), json!(chunking));
     }
+    if let Some(setting) = &arguments.batch_embedding {
+        change.insert("batch_embedding".into(), json!(setting));
+    }
     let roles: Map<String, Value> = [
         ("reader", &arguments.reader),
         ("editor", &arguments.editor),
@@ -97,8 +100,12 @@ fn show(found: &Value) {
         Some(model) => format!("; answers by {model}"),
         None => String::new(),
     };
+    let by_jobs = match text(found, "batch_embedding") {
+        "off" => String::new(),
+        setting => format!("; batch embedding {setting}"),
+    };
     output::line(&format!(
-        "{}: retriever {}{inherited}; chunking {}{model}{strict}; you are {}",
+        "{}: retriever {}{inherited}; chunking {}{by_jobs}{model}{strict}; you are {}",
         text(found, "space"),
         text(found, "retriever"),
         text(found, "chunking"),
@@ -165,6 +172,10 @@ mod tests {
         check(
             "outcrop space --chunking hierarchical:800,200",
             Some(json!({"chunking": "hierarchical:800,200"})),
+        );
+        check(
+            "outcrop space --batch-embedding auto:5000,12",
+            Some(json!({"batch_embedding": "auto:5000,12"})),
         );
         check(
             "outcrop space --editor group:writers,user:ada --reader default",

@@ -20,6 +20,13 @@ pub enum EmbedPurpose {
     Document,
 }
 
+/// A model's reply as it stands: its vectors, and the tokens that were billed where it tells them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmbedReply {
+    pub vectors: Vec<Vec<f32>>,
+    pub tokens: Option<u64>,
+}
+
 /// One vector for each text, in order, and the tokens that were billed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embeddings {
@@ -95,41 +102,19 @@ impl Bedrock {
         texts: &[String],
         purpose: EmbedPurpose,
     ) -> Result<Embeddings, BedrockError> {
-        let found = match texts {
-            [text] if !self.is_cohere() => self.embed_titan(text).await?,
-            texts => self.embed_cohere(texts, purpose).await?,
-        };
-        let expected = self.embed_dimensions as usize;
-        let other = found.vectors.iter().find(|vector| vector.len() != expected);
-        if let Some(other) = other {
-            let detail = format!(
-                "its embedding has {} components, the settings say {expected}",
-                other.len()
-            );
-            return Err(self.refused(detail));
+        let reply = self.invoke(&self.embed_body(texts, purpose)).await?;
+        self.embeddings(texts, self.read_reply(&reply)?)
+    }
+
+    /// The body of the call that embeds these texts, at most [`Bedrock::texts_per_call`]. Records of batch jobs hold it too.
+    pub fn embed_body(&self, texts: &[String], purpose: EmbedPurpose) -> Value {
+        if !self.is_cohere() {
+            return json!({
+                "inputText": texts.first(),
+                "dimensions": self.embed_dimensions,
+                "normalize": true,
+            });
         }
-        Ok(found)
-    }
-
-    async fn embed_titan(&self, text: &str) -> Result<Embeddings, BedrockError> {
-        let body = json!({
-            "inputText": text,
-            "dimensions": self.embed_dimensions,
-            "normalize": true,
-        });
-        let reply = self.invoke(&body).await?;
-        let vector = self.vector(&reply["embedding"])?;
-        Ok(Embeddings {
-            vectors: vec![vector],
-            tokens: reply["inputTextTokenCount"].as_u64().unwrap_or_default(),
-        })
-    }
-
-    async fn embed_cohere(
-        &self,
-        texts: &[String],
-        purpose: EmbedPurpose,
-    ) -> Result<Embeddings, BedrockError> {
         let input_type = match purpose {
             EmbedPurpose::Query => "search_query",
             EmbedPurpose::Document => "search_document",
@@ -140,26 +125,60 @@ impl Bedrock {
             body["output_dimension"] = json!(self.embed_dimensions);
             body["embedding_types"] = json!(["float"]);
         }
-        let reply = self.invoke(&body).await?;
+        body
+    }
+
+    /// Reads the model's reply to [`Bedrock::embed_body`].
+    ///
+    /// # Errors
+    /// [`BedrockError::Refused`] for a reply without embeddings.
+    pub fn read_reply(&self, reply: &Value) -> Result<EmbedReply, BedrockError> {
+        if !self.is_cohere() {
+            return Ok(EmbedReply {
+                vectors: vec![self.vector(&reply["embedding"])?],
+                tokens: Some(reply["inputTextTokenCount"].as_u64().unwrap_or_default()),
+            });
+        }
         // With `embedding_types` the vectors stand by type, without it plainly.
         let rows = reply["embeddings"]
             .as_array()
             .or(reply["embeddings"]["float"].as_array());
         let rows = rows.ok_or_else(|| self.refused("its reply holds no embeddings".into()))?;
-        let vectors = rows
-            .iter()
-            .map(|row| self.vector(row))
-            .collect::<Result<Vec<_>, _>>()?;
+        Ok(EmbedReply {
+            vectors: rows
+                .iter()
+                .map(|row| self.vector(row))
+                .collect::<Result<_, _>>()?,
+            tokens: None,
+        })
+    }
+
+    /// The embeddings that a reply holds of these texts.
+    ///
+    /// # Errors
+    /// [`BedrockError::Refused`] when it has another number of vectors, or vectors of another dimension than the settings say.
+    pub fn embeddings(
+        &self,
+        texts: &[String],
+        reply: EmbedReply,
+    ) -> Result<Embeddings, BedrockError> {
+        let (vectors, expected) = (reply.vectors, self.embed_dimensions as usize);
         if vectors.len() != texts.len() {
+            let (found, texts) = (vectors.len(), texts.len());
+            return Err(self.refused(format!("{found} vectors for {texts} texts")));
+        }
+        if let Some(other) = vectors.iter().find(|vector| vector.len() != expected) {
+            let found = other.len();
             return Err(self.refused(format!(
-                "{} vectors for {} texts",
-                vectors.len(),
-                texts.len()
+                "its embedding has {found} components, the settings say {expected}"
             )));
         }
         // Cohere bills tokens but does not say them; four bytes to a token is its own rule of thumb.
-        let tokens = texts.iter().map(|text| text.len().div_ceil(4) as u64).sum();
-        Ok(Embeddings { vectors, tokens })
+        let by_bytes = || texts.iter().map(|text| text.len().div_ceil(4) as u64).sum();
+        Ok(Embeddings {
+            tokens: reply.tokens.unwrap_or_else(by_bytes),
+            vectors,
+        })
     }
 
     async fn invoke(&self, body: &Value) -> Result<Value, BedrockError> {

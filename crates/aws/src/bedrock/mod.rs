@@ -2,6 +2,7 @@
 
 mod embed;
 mod guardrail;
+mod jobs;
 mod retrieve;
 mod stream;
 #[cfg(test)]
@@ -16,10 +17,11 @@ use aws_smithy_types::timeout::TimeoutConfig;
 
 use crate::config::{self, ModelTimeouts, Settings};
 
-pub use embed::{EmbedPurpose, Embeddings};
+pub use embed::{EmbedPurpose, EmbedReply, Embeddings};
 pub use guardrail::{
     FindingAction, GuardFinding, GuardReply, GuardRole, GuardSource, GuardText, GuardrailRef,
 };
+pub use jobs::{JobOrder, JobState, Jobs};
 pub use retrieve::{Chunk, Chunks, KnowledgeBases, Retrieve};
 pub use stream::{AnswerRequest, AnswerStream, ModelEvent, SearchResult, StopReason};
 

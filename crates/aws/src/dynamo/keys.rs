@@ -11,6 +11,7 @@
 //! | a request that may come again | `IDEMPOTENCY#<digest of caller and key>` | `REQUEST` |
 //! | run | `RUN#<run id>` (index: `SPACE#<space>#RUNS`, `<run id>`) | `RUN` |
 //! | a run's batch | `RUN#<run id>` | `BATCH#<batch id>` |
+//! | a run's embedding job | `RUN#<run id>` | `JOB#<number, five digits>` |
 //! | state of a space's vectors | `SPACE#<space>` | `VECTORS` |
 //! | a passage's vector for one reader | `VECTOR#<document id>` | `<version>#<ordinal>#<reader's number>` |
 //! | order | `ORDER#<space>#<order number>` | `ORDER` |
@@ -57,6 +58,10 @@ pub enum Named {
     Batch {
         run_id: String,
         batch_id: String,
+    },
+    Job {
+        run_id: String,
+        number: u32,
     },
     Order {
         space: String,
@@ -135,6 +140,7 @@ pub const DOCUMENT_PREFIX: &str = "DOCUMENT#";
 pub const UPLOAD_PREFIX: &str = "UPLOAD#";
 pub const SOURCE_PREFIX: &str = "SOURCE#";
 pub const BATCH_PREFIX: &str = "BATCH#";
+pub const JOB_PREFIX: &str = "JOB#";
 const VECTOR_PREFIX: &str = "VECTOR#";
 pub const NOTE_PREFIX: &str = "NOTE#";
 pub const FLAG_PREFIX: &str = "FLAG#";
@@ -218,6 +224,11 @@ pub fn run(run_id: &str) -> Key {
 
 pub fn batch(run_id: &str, batch_id: &str) -> Key {
     plain(run_partition(run_id), format!("{BATCH_PREFIX}{batch_id}"))
+}
+
+/// `number` is below 100,000.
+pub fn job(run_id: &str, number: u32) -> Key {
+    plain(run_partition(run_id), format!("{JOB_PREFIX}{number:05}"))
 }
 
 pub fn vector_state(space: &str) -> Key {
@@ -483,6 +494,11 @@ pub fn parse(partition: &str, sort: &str) -> Option<Named> {
     if let Some(run_id) = partition.strip_prefix("RUN#") {
         space_of(run_id)?;
         let run_id = run_id.to_owned();
+        if let Some(number) = sort.strip_prefix(JOB_PREFIX) {
+            let digits = number.len() == 5 && number.bytes().all(|byte| byte.is_ascii_digit());
+            let number = digits.then(|| number.parse().ok()).flatten()?;
+            return Some(Named::Job { run_id, number });
+        }
         return match sort.strip_prefix(BATCH_PREFIX) {
             Some(batch_id) => Some(Named::Batch {
                 run_id,
@@ -549,6 +565,7 @@ mod tests {
             check(upload(&id), Named::Upload { document_id: id.clone() });
             check(run(&id), Named::Run { run_id: id.clone() });
             check(batch(&id, &batch_id), Named::Batch { run_id: id.clone(), batch_id: batch_id.clone() });
+            check(job(&id, ordinal % 100_000), Named::Job { run_id: id.clone(), number: ordinal % 100_000 });
             check(under_way(&space), Named::UnderWay { space: space.clone() });
             check(source(&space, &space), Named::Source { space: space.clone(), name: space.clone() });
             check(idempotency(&plain), Named::Idempotency { digest: plain.clone() });
@@ -594,6 +611,7 @@ mod tests {
                 Some(Named::Audit { space, day, entry_id }) => audit(&space, &day, &entry_id),
                 Some(Named::Run { run_id }) => run(&run_id),
                 Some(Named::Batch { run_id, batch_id }) => batch(&run_id, &batch_id),
+                Some(Named::Job { run_id, number }) => job(&run_id, number),
                 _ => return Ok(()),
             };
             prop_assert_eq!((rebuilt.partition, rebuilt.sort), (partition, sort));

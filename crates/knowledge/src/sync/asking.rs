@@ -42,6 +42,7 @@ pub(super) async fn still_asking(
         "stop": "fetch",
         "reason": "",
         "wait_seconds": wait_seconds.max(1),
+        "by_jobs": false,
     }))
 }
 

@@ -48,12 +48,13 @@ pub(super) async fn cut(
         keep_all: true,
         begun,
     };
-    let Embedded::All { vectors, tokens } = waves::embed(aws, &asked).await? else {
+    let Embedded::All { vectors, billed } = waves::embed(aws, &asked).await? else {
         return Ok(None);
     };
     let breaks = semantic::breakpoints(&vectors, percentile);
     let mut passages = sentences.cut(&headings(extracted), &breaks);
     retrieval::mark_pages(&mut passages, &extracted.pages);
+    let tokens = billed.tokens;
     Ok(Some(Cut { passages, tokens }))
 }
 

@@ -7,7 +7,7 @@ use aws::{Aws, AwsError};
 use retrieval::SegmentDocument;
 use serde_json::{Value, json};
 
-use super::rows::{BatchRow, DocumentStatus, objects};
+use super::rows::{BatchRow, Billed, DocumentStatus, objects};
 use super::waves::{self, Embedded, Texts};
 use super::{StepError, configured_embedder, progress};
 
@@ -27,36 +27,39 @@ pub(super) async fn embed_batch(
         // The same batch of the same run has the same vectors; they were paid for once.
         return Ok(done(run_id, &batch));
     }
-    let passages_key = batch.passages_key.clone();
-    let passages_key = passages_key.unwrap_or_else(|| objects::passages(run_id, batch_id));
-    let body = aws.bucket.get(&passages_key).await?;
+    let (documents, texts) = read(aws, run_id, &batch).await?;
     let waiting = batch
         .documents
         .iter()
         .filter(|one| !one.status.is_settled());
     let waiting = waiting.map(|one| one.document_id.as_str());
     progress::mark(aws, run_id, waiting, DocumentStatus::Embedding, None).await?;
-    let mut documents: Vec<SegmentDocument> = serde_json::from_slice(&body)?;
-    let texts: Vec<String> = documents
-        .iter()
-        .flat_map(|document| {
-            document
-                .passages
-                .iter()
-                .map(|embedded| retrieval::embedded_text(&document.title, &embedded.passage))
-        })
-        .collect();
     let asked = Texts {
         texts: &texts,
         key: &objects::vectors(run_id, batch_id),
         keep_all: false,
         begun,
     };
-    let Embedded::All { vectors, tokens } = waves::embed(aws, &asked).await? else {
+    let Embedded::All { vectors, billed } = waves::embed(aws, &asked).await? else {
         return Ok(json!({ "run_id": run_id, "batch_id": batch_id, "more": true }));
     };
-    if vectors.len() != texts.len() {
-        let (came, passages) = (vectors.len(), texts.len());
+    let batch = write_part(aws, run_id, batch, documents, vectors, billed).await?;
+    Ok(done(run_id, &batch))
+}
+
+/// Writes the segment part of a batch and, last, its row: with a vector for each passage, in order, and what was billed for
+/// them.
+pub(super) async fn write_part(
+    aws: &Aws,
+    run_id: &str,
+    batch: BatchRow,
+    mut documents: Vec<SegmentDocument>,
+    vectors: Vec<Vec<f32>>,
+    billed: Billed,
+) -> Result<BatchRow, StepError> {
+    let passages: usize = documents.iter().map(|one| one.passages.len()).sum();
+    if vectors.len() != passages {
+        let came = vectors.len();
         let detail = format!("{came} vectors came back for {passages} passages");
         return Err(StepError::SegmentUnusable { detail });
     }
@@ -67,14 +70,15 @@ pub(super) async fn embed_batch(
     {
         passage.vector = vectors.next().unwrap_or_default();
     }
-    let part_key = objects::part(run_id, batch_id);
+    let part_key = objects::part(run_id, &batch.batch_id);
     aws.bucket
         .put(&part_key, retrieval::part::encode(&documents)?)
         .await?;
     let mut batch = BatchRow {
         part_key: Some(part_key),
         // Semantic chunking may have embedded before.
-        embedding_tokens: batch.embedding_tokens + tokens,
+        embedding_tokens: batch.embedding_tokens + billed.tokens,
+        job_tokens: batch.job_tokens + billed.by_jobs,
         embedder: Some(configured_embedder(aws)),
         ..batch
     };
@@ -83,8 +87,26 @@ pub(super) async fn embed_batch(
             document.status = DocumentStatus::Embedding;
         }
     }
-    aws.table.put(&batch_key, &batch).await?;
-    Ok(done(run_id, &batch))
+    let key = keys::batch(run_id, &batch.batch_id);
+    aws.table.put(&key, &batch).await?;
+    Ok(batch)
+}
+
+/// The documents of a batch that are to be embedded, and the texts of their passages in order.
+pub(super) async fn read(
+    aws: &Aws,
+    run_id: &str,
+    batch: &BatchRow,
+) -> Result<(Vec<SegmentDocument>, Vec<String>), StepError> {
+    let key = batch.passages_key.clone();
+    let key = key.unwrap_or_else(|| objects::passages(run_id, &batch.batch_id));
+    let documents: Vec<SegmentDocument> = serde_json::from_slice(&aws.bucket.get(&key).await?)?;
+    let texts = documents.iter().flat_map(|document| {
+        let passages = document.passages.iter();
+        passages.map(|one| retrieval::embedded_text(&document.title, &one.passage))
+    });
+    let texts = texts.collect();
+    Ok((documents, texts))
 }
 
 fn done(run_id: &str, batch: &BatchRow) -> Value {

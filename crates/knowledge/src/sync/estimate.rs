@@ -7,8 +7,9 @@ use aws::Aws;
 use retrieval::chunk;
 use serde::{Deserialize, Serialize};
 
-use super::rows::{DocumentRow, PlannedDocument};
-use super::{chunking, extraction};
+use super::rows::{DocumentRow, PlannedDocument, RunRow};
+use super::{StepError, chunking, extraction};
+use crate::{batch_embedding, spaces};
 
 /// Documents of one kind that are looked at, and how many kinds at the most.
 const SAMPLES: usize = 4;
@@ -23,6 +24,9 @@ pub struct Estimate {
     pub passages: u64,
     /// As BERT's tokenizer counts; the model has its own, and its bill says so.
     pub tokens: u64,
+    /// Those of them that batch jobs will embed; 0 where calls do.
+    #[serde(default, skip_serializing_if = "super::rows::is_zero")]
+    pub job_tokens: u64,
     /// How many documents were looked at for it.
     pub sampled: u64,
 }
@@ -34,14 +38,35 @@ struct Yield {
     bytes: u64,
     passages: u64,
     tokens: u64,
+    /// Those of them that are in passages; the others find out where to cut.
+    passage_tokens: u64,
 }
 
-/// Estimates what embedding `documents` takes; `rows` are theirs, with their sizes.
-pub(super) async fn estimate(
+/// Notes in a run's row whether it is large enough to embed by batch jobs, where its space wants that, and what a run over the
+/// whole source will embed.
+pub(super) async fn note(
     aws: &Aws,
+    run: &mut RunRow,
     documents: &[PlannedDocument],
     rows: &[DocumentRow],
-) -> Estimate {
+) -> Result<(), StepError> {
+    let setting = spaces::batch_embedding(aws, &run.space).await?;
+    let jobs_from = batch_embedding::jobs_from(aws, setting);
+    let whole = run.documents.is_none() && run.redrive_of.is_none();
+    if !whole && jobs_from.is_none() {
+        return Ok(());
+    }
+    let mut found = estimate(aws, documents, rows).await;
+    match jobs_from.is_some_and(|passages| found.passages >= passages) {
+        true => run.batch_embedding = setting,
+        false => found.job_tokens = 0,
+    }
+    run.estimate = whole.then_some(found);
+    Ok(())
+}
+
+/// Estimates what embedding `documents` takes, as if batch jobs did it; `rows` are theirs, with their sizes.
+async fn estimate(aws: &Aws, documents: &[PlannedDocument], rows: &[DocumentRow]) -> Estimate {
     let sizes: BTreeMap<&str, u64> = rows
         .iter()
         .map(|row| (row.document_id.as_str(), row.bytes))
@@ -107,6 +132,7 @@ async fn look_at(aws: &Aws, one: &PlannedDocument, bytes: u64, sample: &mut Yiel
     sample.passages += cut.passages.len() as u64;
     // Semantic chunking embeds before the passages are.
     sample.tokens += cut.tokens + tokens;
+    sample.passage_tokens += tokens;
 }
 
 /// Each part's bytes at the yield of its sample; those without one at the yield of all.
@@ -117,6 +143,7 @@ fn carried_over(documents: u64, parts: &[(u64, Yield)]) -> Estimate {
         all.bytes += sample.bytes;
         all.passages += sample.passages;
         all.tokens += sample.tokens;
+        all.passage_tokens += sample.passage_tokens;
     }
     let mut estimate = Estimate {
         documents,
@@ -131,6 +158,7 @@ fn carried_over(documents: u64, parts: &[(u64, Yield)]) -> Estimate {
         };
         estimate.passages += share(sample.passages);
         estimate.tokens += share(sample.tokens);
+        estimate.job_tokens += share(sample.passage_tokens);
     }
     estimate
 }
@@ -141,17 +169,20 @@ mod tests {
 
     #[test]
     fn samples_speak_for_their_kind() {
+        // Semantic chunking embeds a fifth of these before.
         let sample = |documents, bytes, passages, tokens| Yield {
             documents,
             bytes,
             passages,
             tokens,
+            passage_tokens: tokens - tokens / 5,
         };
         let check = |parts: &[(u64, Yield)], passages: u64, tokens: u64, sampled: u64| {
             let expected = Estimate {
                 documents: 9,
                 passages,
                 tokens,
+                job_tokens: tokens - tokens / 5,
                 sampled,
             };
             assert_eq!(carried_over(9, parts), expected);

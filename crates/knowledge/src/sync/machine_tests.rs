@@ -115,9 +115,13 @@ fn steps() -> Vec<Step> {
             run_id: run_id(),
             batch_id: batch_id(),
         },
+        Step::GatherJobs { run_id: run_id() },
+        Step::CheckJobs { run_id: run_id() },
+        Step::CollectJobs { run_id: run_id() },
         Step::FailBatch {
             run_id: run_id(),
             items,
+            batch_id: None,
             error: String::new(),
             cause: String::new(),
         },
@@ -161,8 +165,15 @@ fn raises(step: &Step) -> BTreeSet<&'static str> {
             "ManifestContended",
             "SegmentUnusable",
         ],
-        Step::Move { .. } | Step::Verify { .. } | Step::Compact { .. } => &["SegmentUnusable"],
-        Step::FailBatch { .. } | Step::Report { .. } => &[],
+        Step::Move { .. }
+        | Step::CollectJobs { .. }
+        | Step::Verify { .. }
+        | Step::Compact { .. } => &["SegmentUnusable"],
+        // A job that cannot be asked just now is asked at the next look.
+        Step::GatherJobs { .. }
+        | Step::CheckJobs { .. }
+        | Step::FailBatch { .. }
+        | Step::Report { .. } => &[],
     };
     let stores = STORES.iter().chain(&["InvalidStepInput"]);
     stores.chain(own).copied().collect()
@@ -271,8 +282,7 @@ fn every_error_is_some_steps() {
 #[test]
 fn steps_that_hand_over_are_made_again() {
     let machine: Value = serde_json::from_str(MACHINE).unwrap();
-    let states = &machine["States"]["Documents"]["ItemProcessor"]["States"];
-    let check = |step: &str, then: &str| {
+    let check = |states: &Value, step: &str, then: &str| {
         let choice = &states[states[step]["Next"].as_str().unwrap()];
         assert_eq!(choice["Type"], "Choice", "{step}");
         assert_eq!(
@@ -282,6 +292,11 @@ fn steps_that_hand_over_are_made_again() {
         assert_eq!(choice["Choices"][0]["Next"], step);
         assert_eq!(choice["Default"], then);
     };
-    check("Extract", "Screen");
-    check("Embed", "BatchDone");
+    let states = &machine["States"];
+    let of_map = |name: &str| &states[name]["ItemProcessor"]["States"];
+    check(of_map("Documents"), "Extract", "Screen");
+    check(of_map("Documents"), "Embed", "BatchDone");
+    check(of_map("LeftOver"), "EmbedLeftOver", "LeftOverDone");
+    check(states, "GatherJobs", "CheckJobs");
+    check(states, "CollectJobs", "AnythingLeftOver");
 }

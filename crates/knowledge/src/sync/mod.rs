@@ -3,6 +3,7 @@
 //! ```text
 //! plan → brake? → move? → (extract → screen → embed)* → publish → verify → compact → report
 //! ```
+//! A large run may leave embedding to batch jobs; see `jobs`.
 //! Every step may run twice and changes nothing the second time: ids are content hashes, rows are replaced whole,
 //! the manifest remembers which runs it holds. The state carries ids and counts, never documents.
 
@@ -13,6 +14,7 @@ mod compact;
 mod embedding;
 mod estimate;
 mod extraction;
+mod jobs;
 #[cfg(test)]
 mod machine_tests;
 mod moving;
@@ -59,10 +61,19 @@ pub enum Step {
     Screen { run_id: String, batch_id: String },
     /// Passages to vectors, for one extracted batch.
     Embed { run_id: String, batch_id: String },
-    /// Record that a batch could not be brought through.
+    /// Passages of the whole run to batch jobs, or as many as the time of a step allows.
+    GatherJobs { run_id: String },
+    /// Start the jobs that are not started, and look how the others stand.
+    CheckJobs { run_id: String },
+    /// What came of one job to vectors.
+    CollectJobs { run_id: String },
+    /// Record that a batch could not be brought through: of these documents, or of this id.
     FailBatch {
         run_id: String,
+        #[serde(default)]
         items: Vec<PlannedDocument>,
+        #[serde(default)]
+        batch_id: Option<String>,
         error: String,
         cause: String,
     },
@@ -180,12 +191,19 @@ pub async fn run_step(aws: &Aws, step: Step) -> Result<Value, StepError> {
         } => extraction::extract_batch(aws, &run_id, &items, resumed).await,
         Step::Screen { run_id, batch_id } => screening::screen_batch(aws, &run_id, &batch_id).await,
         Step::Embed { run_id, batch_id } => embedding::embed_batch(aws, &run_id, &batch_id).await,
+        Step::GatherJobs { run_id } => jobs::gather_jobs(aws, &run_id).await,
+        Step::CheckJobs { run_id } => jobs::check_jobs(aws, &run_id).await,
+        Step::CollectJobs { run_id } => jobs::collect_jobs(aws, &run_id).await,
         Step::FailBatch {
             run_id,
             items,
+            batch_id,
             error,
             cause,
-        } => report::fail_batch(aws, &run_id, &items, &error, &cause).await,
+        } => {
+            let failure = (error.as_str(), cause.as_str());
+            report::fail_batch(aws, &run_id, &items, batch_id.as_deref(), failure).await
+        }
         Step::Publish { run_id } => publish::publish(aws, &run_id).await,
         Step::Verify { run_id } => verify::verify(aws, &run_id).await,
         Step::Compact { run_id } => compact::compact(aws, &run_id).await,

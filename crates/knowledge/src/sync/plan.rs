@@ -17,6 +17,7 @@ use super::rows::{
     RunRow, RunStatus, objects,
 };
 use super::{StepError, estimate, redrive, refuse_other_embedder};
+use crate::batch_embedding::BatchEmbedding;
 use crate::names;
 use crate::runs;
 use crate::sources::{self, Fetched};
@@ -128,10 +129,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     };
     let mut difference = compare(&wanted, rows, &mut sources);
     changes::write(aws, run_id, std::mem::take(&mut difference.changes)).await?;
-    if run.documents.is_none() && run.redrive_of.is_none() {
-        let found = estimate::estimate(aws, &difference.process, &difference.rows).await;
-        run.estimate = Some(found);
-    }
+    estimate::note(aws, &mut run, &difference.process, &difference.rows).await?;
     if let Some(stop) = stop(aws, &run, &difference) {
         return stopped(aws, run, &difference, outside, stop).await;
     }
@@ -179,6 +177,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         "stop": "no",
         "reason": "",
         "wait_seconds": 0,
+        "by_jobs": run.batch_embedding != BatchEmbedding::Off,
     });
     let rows: Vec<_> = difference
         .rows
@@ -236,6 +235,7 @@ async fn stopped(
         "stop": stop,
         "reason": reason,
         "wait_seconds": 0,
+        "by_jobs": false,
     });
     let counts = RunRow {
         status: RunStatus::Running,

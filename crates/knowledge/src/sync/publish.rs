@@ -1,6 +1,6 @@
 //! Publish: the run's parts become segments, and one conditional write of the manifest makes them live.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws::dynamo::keys;
@@ -10,9 +10,9 @@ use retrieval::SegmentDocument;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::rows::{BatchRow, DocumentStatus, RunRow, objects};
+use super::rows::{BatchRow, DocumentRow, DocumentStatus, RunRow, objects};
 use super::segments::{Lists, SEGMENT_PASSAGES, WrittenSegment, write_segment};
-use super::{StepError, refuse_other_embedder, vectors};
+use super::{StepError, progress, refuse_other_embedder, vectors};
 use crate::manifest::{self, Edition, ManifestSegment};
 use crate::runs;
 
@@ -49,7 +49,8 @@ pub(super) async fn publish(aws: &Aws, run_id: &str) -> Result<Value, StepError>
     let deletions: Vec<String> =
         serde_json::from_slice(&aws.bucket.get(&objects::deletions(run_id)).await?)?;
     let vectors = vectors::prepare(aws, &run.space).await?;
-    let coming = write_segments(aws, run_id, &run.space, vectors.as_ref()).await?;
+    let batches = own_batches(aws, run_id).await?;
+    let coming = write_segments(aws, &run, &batches, vectors.as_ref()).await?;
     let segments: Vec<ManifestSegment> = coming
         .iter()
         .map(|written| written.segment.clone())
@@ -67,17 +68,53 @@ fn done(run_id: &str, version: u64) -> Value {
     json!({ "run_id": run_id, "manifest_version": version })
 }
 
-/// Builds and stores the run's segments; the same parts give the same files.
-async fn write_segments(
-    aws: &Aws,
-    run_id: &str,
-    space: &str,
-    vectors: Option<&RetrieverSetting>,
-) -> Result<Vec<WrittenSegment>, StepError> {
-    let batches: Vec<BatchRow> = aws
+/// The failure of a document that a later run has brought to its end while this one was under way.
+const SUPERSEDED: &str = "Superseded";
+
+/// The run's batches, without the documents that another run has published or deleted since they were planned: a run may
+/// wait for hours, and what it holds of them is older than what is live.
+async fn own_batches(aws: &Aws, run_id: &str) -> Result<Vec<BatchRow>, StepError> {
+    let mut batches: Vec<BatchRow> = aws
         .table
         .query_all(&keys::run_partition(run_id), BATCH_PREFIX)
         .await?;
+    for batch in &mut batches {
+        let open = batch.documents.iter();
+        let open = open.filter(|one| one.status == DocumentStatus::Embedding);
+        let open: Vec<_> = open.map(|one| keys::document(&one.document_id)).collect();
+        let rows: Vec<DocumentRow> = aws.table.get_many(&open).await?;
+        let lost = rows.iter().filter(|row| match row.status {
+            DocumentStatus::Published => !progress::belongs_to(row, run_id),
+            status => status == DocumentStatus::Deleted,
+        });
+        let lost: BTreeSet<&str> = lost.map(|row| row.document_id.as_str()).collect();
+        if lost.is_empty() {
+            continue;
+        }
+        let documents = batch.documents.iter_mut();
+        for one in documents.filter(|one| lost.contains(one.document_id.as_str())) {
+            one.status = DocumentStatus::Failed;
+            one.error = Some(SUPERSEDED.to_owned());
+            one.reason = Some(
+                "another run has published or deleted it since; what that run made of it stays"
+                    .to_owned(),
+            );
+            one.version = None;
+        }
+        let key = keys::batch(run_id, &batch.batch_id);
+        aws.table.put(&key, &*batch).await?;
+    }
+    Ok(batches)
+}
+
+/// Builds and stores the run's segments; the same parts give the same files.
+async fn write_segments(
+    aws: &Aws,
+    run: &RunRow,
+    batches: &[BatchRow],
+    vectors: Option<&RetrieverSetting>,
+) -> Result<Vec<WrittenSegment>, StepError> {
+    let (run_id, space) = (run.run_id.as_str(), run.space.as_str());
     let settings = &aws.settings;
     let embedder = || {
         (
@@ -88,7 +125,7 @@ async fn write_segments(
     let mut written = Vec::new();
     let mut waiting: BTreeMap<String, SegmentDocument> = BTreeMap::new();
     let mut passages = 0;
-    for batch in &batches {
+    for batch in batches {
         let Some(part_key) = &batch.part_key else {
             continue;
         };

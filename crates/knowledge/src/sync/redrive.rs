@@ -110,7 +110,8 @@ pub(super) async fn undone(
     })
 }
 
-fn planned(document: &BatchDocument) -> PlannedDocument {
+/// The work that a batch's document was.
+pub(super) fn planned(document: &BatchDocument) -> PlannedDocument {
     let version = document.version.as_ref();
     PlannedDocument {
         document_id: document.document_id.clone(),

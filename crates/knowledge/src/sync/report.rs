@@ -7,9 +7,9 @@ use aws::{Aws, clock};
 use serde_json::{Value, json};
 
 use super::rows::{
-    BatchDocument, BatchRow, DocumentStatus, PlannedDocument, RunRow, RunStatus, objects,
+    BatchDocument, BatchRow, Billed, DocumentStatus, PlannedDocument, RunRow, RunStatus, objects,
 };
-use super::{StepError, batch_id, chunking, done, progress, redrive, waves};
+use super::{StepError, chunking, done, jobs, progress, redrive, waves};
 use crate::runs::{self, BRAKE_PULLED, Counts};
 use crate::{KnowledgeError, entries};
 
@@ -17,13 +17,16 @@ pub(super) async fn fail_batch(
     aws: &Aws,
     run_id: &str,
     items: &[PlannedDocument],
-    error: &str,
-    cause: &str,
+    batch_id: Option<&str>,
+    (error, cause): (&str, &str),
 ) -> Result<Value, StepError> {
-    let batch_id = batch_id(items);
+    let batch_id = batch_id.map_or_else(|| super::batch_id(items), str::to_owned);
     let key = keys::batch(run_id, &batch_id);
     let stored: Option<BatchRow> = aws.table.get(&key).await?;
-    let embedding_tokens = billed(aws, run_id, items, &batch_id, stored.as_ref()).await?;
+    let in_row = stored.iter().flat_map(|batch| &batch.documents);
+    let in_row: Vec<PlannedDocument> = in_row.map(redrive::planned).collect();
+    let items: &[PlannedDocument] = if items.is_empty() { &in_row } else { items };
+    let billed = billed(aws, run_id, items, &batch_id, stored.as_ref()).await?;
     let mut known: BTreeMap<String, BatchDocument> = stored
         .map(|batch| batch.documents)
         .unwrap_or_default()
@@ -39,7 +42,8 @@ pub(super) async fn fail_batch(
         })
         .collect();
     let batch = BatchRow {
-        embedding_tokens,
+        embedding_tokens: billed.tokens,
+        job_tokens: billed.by_jobs,
         ..BatchRow::new(batch_id, documents)
     };
     aws.table.put(&key, &batch).await?;
@@ -54,20 +58,23 @@ async fn billed(
     items: &[PlannedDocument],
     batch_id: &str,
     stored: Option<&BatchRow>,
-) -> Result<u64, StepError> {
+) -> Result<Billed, StepError> {
     let Some(batch) = stored else {
-        let mut tokens = 0;
+        let mut billed = Billed::default();
         for item in items.iter().filter(|one| chunking::embeds(&one.chunking)) {
             let key = objects::windows(run_id, &item.document_id);
-            tokens += waves::billed(aws, &key).await?;
+            billed.tokens += waves::billed(aws, &key).await?.tokens;
         }
-        return Ok(tokens);
+        return Ok(billed);
     };
     let kept = match batch.part_key {
-        Some(_) => 0,
+        Some(_) => Billed::default(),
         None => waves::billed(aws, &objects::vectors(run_id, batch_id)).await?,
     };
-    Ok(batch.embedding_tokens + kept)
+    Ok(Billed {
+        tokens: batch.embedding_tokens + kept.tokens,
+        by_jobs: batch.job_tokens + kept.by_jobs,
+    })
 }
 
 fn failed(item: &PlannedDocument, error: &str, cause: &str) -> BatchDocument {
@@ -189,6 +196,7 @@ pub(super) async fn report(
         && error != BRAKE_PULLED
         && !run.dry_run
     {
+        jobs::stop_jobs(aws, run_id).await?;
         fail_the_rest(aws, &run, (error, &plain_cause(cause))).await?;
         if run.plan.is_none() {
             // Without a plan the run has what it was started with.

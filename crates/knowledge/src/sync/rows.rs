@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::estimate::Estimate;
+use crate::batch_embedding::BatchEmbedding;
 
 /// How a document stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,6 +242,9 @@ pub struct RunRow {
     /// Delete whatever is gone from the source, however much it is.
     #[serde(default)]
     pub allow_deletions: bool,
+    /// Whether the run embeds by batch jobs: the space's setting where the plan is large, else off.
+    #[serde(default)]
+    pub batch_embedding: BatchEmbedding,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -287,6 +291,7 @@ impl RunRow {
             re_embed: false,
             dry_run: false,
             allow_deletions: false,
+            batch_embedding: BatchEmbedding::Off,
             error: None,
             reason: None,
             planned: 0,
@@ -329,6 +334,9 @@ pub struct BatchRow {
     pub part_key: Option<String>,
     #[serde(default)]
     pub embedding_tokens: u64,
+    /// Those of them that came of batch jobs.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub job_tokens: u64,
     /// Model and components of the part's vectors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedder: Option<String>,
@@ -348,6 +356,7 @@ impl BatchRow {
             documents,
             part_key: None,
             embedding_tokens: 0,
+            job_tokens: 0,
             embedder: None,
             passages_key: None,
             stale_texts: Vec::new(),
@@ -359,6 +368,18 @@ impl BatchRow {
         let versions = self.documents.iter().filter_map(|one| one.version.as_ref());
         versions.map(|version| u64::from(version.passages)).sum()
     }
+}
+
+pub(super) fn is_zero(tokens: &u64) -> bool {
+    *tokens == 0
+}
+
+/// Tokens that were billed for embeddings, and those of them that came of batch jobs, which cost less.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Billed {
+    pub tokens: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub by_jobs: u64,
 }
 
 /// One line of the work list.
@@ -406,6 +427,23 @@ pub mod objects {
     /// The vectors of a document's sentences, by which it is cut.
     pub fn windows(run_id: &str, document_id: &str) -> String {
         format!("runs/{run_id}/windows/{document_id}.kept")
+    }
+
+    /// The file name of a job's records.
+    pub const JOB_INPUT: &str = "records.jsonl";
+
+    pub fn job_input(run_id: &str, number: u32) -> String {
+        format!("runs/{run_id}/jobs/{number:05}/{JOB_INPUT}")
+    }
+
+    /// The folder that a job writes a folder of its own into.
+    pub fn job_output(run_id: &str, number: u32) -> String {
+        format!("runs/{run_id}/jobs/{number:05}/out/")
+    }
+
+    /// The batches that no job has embedded.
+    pub fn left_over(run_id: &str) -> String {
+        format!("runs/{run_id}/left_over.jsonl")
     }
 
     pub fn part(run_id: &str, batch_id: &str) -> String {

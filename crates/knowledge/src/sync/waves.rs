@@ -7,6 +7,7 @@ use aws::bedrock::{BedrockError, EmbedPurpose, Embeddings};
 use aws::{Aws, AwsError};
 use serde::{Deserialize, Serialize};
 
+use super::rows::Billed;
 use super::{StepError, configured_embedder};
 use crate::digest::short_id;
 use crate::pace::{self, Ask};
@@ -18,8 +19,11 @@ const KEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// What a slice comes to.
 pub(super) enum Embedded {
-    /// A vector for each text, in order, and the tokens that were billed for all of them.
-    All { vectors: Vec<Vec<f32>>, tokens: u64 },
+    /// A vector for each text, in order, and what was billed for all of them.
+    All {
+        vectors: Vec<Vec<f32>>,
+        billed: Billed,
+    },
     /// The step's time is up; another goes on from what is kept.
     More,
 }
@@ -43,8 +47,8 @@ pub(super) struct Texts<'a> {
 /// beginning. What came is kept before.
 pub(super) async fn embed(aws: &Aws, asked: &Texts<'_>) -> Result<Embedded, StepError> {
     if asked.texts.is_empty() {
-        let (vectors, tokens) = (Vec::new(), 0);
-        return Ok(Embedded::All { vectors, tokens });
+        let (vectors, billed) = (Vec::new(), Billed::default());
+        return Ok(Embedded::All { vectors, billed });
     }
     let mut kept = Kept::read(aws, asked).await?;
     let before = kept.open().len();
@@ -55,7 +59,7 @@ pub(super) async fn embed(aws: &Aws, asked: &Texts<'_>) -> Result<Embedded, Step
     }
     match ended {
         Ok(true) => Ok(Embedded::All {
-            tokens: kept.head.tokens,
+            billed: kept.head.billed,
             vectors: kept.vectors.into_iter().flatten().collect(),
         }),
         Ok(false) => Ok(Embedded::More),
@@ -166,7 +170,8 @@ struct Kept {
 struct Head {
     /// Of the texts and of the model.
     texts: String,
-    tokens: u64,
+    #[serde(flatten)]
+    billed: Billed,
     /// The places of the texts that have a vector.
     #[serde(default)]
     places: Vec<usize>,
@@ -175,12 +180,9 @@ struct Head {
 impl Kept {
     /// What is kept for these texts; nothing where it is for others, or cannot be read.
     async fn read(aws: &Aws, asked: &Texts<'_>) -> Result<Self, StepError> {
-        let embedder = configured_embedder(aws);
-        let parts = asked.texts.iter().map(String::as_str);
-        let parts: Vec<&str> = std::iter::once(embedder.as_str()).chain(parts).collect();
         let none = Self {
             head: Head {
-                texts: short_id(&parts, 64),
+                texts: fingerprint(aws, asked.texts),
                 ..Head::default()
             },
             vectors: vec![None; asked.texts.len()],
@@ -219,11 +221,35 @@ impl Kept {
 
     /// Takes in what came of one call for these texts.
     fn take(&mut self, places: &[usize], embeddings: Embeddings) {
-        self.head.tokens += embeddings.tokens;
+        self.head.billed.tokens += embeddings.tokens;
         for (place, vector) in places.iter().zip(embeddings.vectors) {
             self.vectors[*place] = Some(vector);
         }
     }
+}
+
+/// Of texts and of the model that embeds them.
+fn fingerprint(aws: &Aws, texts: &[String]) -> String {
+    let embedder = configured_embedder(aws);
+    let parts = texts.iter().map(String::as_str);
+    let parts: Vec<&str> = std::iter::once(embedder.as_str()).chain(parts).collect();
+    short_id(&parts, 64)
+}
+
+/// Keeps vectors that came of something else than calls, for [`embed`] to go on from.
+pub(super) async fn keep(
+    aws: &Aws,
+    texts: &[String],
+    key: &str,
+    vectors: Vec<Option<Vec<f32>>>,
+    billed: Billed,
+) -> Result<(), StepError> {
+    let head = Head {
+        texts: fingerprint(aws, texts),
+        billed,
+        ..Head::default()
+    };
+    Kept { head, vectors }.write(aws, key).await
 }
 
 fn decode(bytes: &[u8], texts: usize, dimensions: usize) -> Option<Kept> {
@@ -242,15 +268,15 @@ fn decode(bytes: &[u8], texts: usize, dimensions: usize) -> Option<Kept> {
     Some(Kept { head, vectors })
 }
 
-/// The tokens that were billed for what is kept at `key`; 0 where nothing is.
-pub(super) async fn billed(aws: &Aws, key: &str) -> Result<u64, StepError> {
+/// What was billed for what is kept at `key`; nothing where nothing is.
+pub(super) async fn billed(aws: &Aws, key: &str) -> Result<Billed, StepError> {
     let bytes = match aws.bucket.get(key).await {
-        Err(AwsError::Missing { .. }) => return Ok(0),
+        Err(AwsError::Missing { .. }) => return Ok(Billed::default()),
         bytes => bytes?,
     };
     let line = bytes.split(|byte| *byte == b'\n').next();
     let head: Option<Head> = line.and_then(|line| serde_json::from_slice(line).ok());
-    Ok(head.map_or(0, |head| head.tokens))
+    Ok(head.map(|head| head.billed).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -261,7 +287,10 @@ mod tests {
     fn what_is_kept_is_read_back_and_what_is_damaged_is_not() {
         let head = Head {
             texts: "t".into(),
-            tokens: 7,
+            billed: Billed {
+                tokens: 7,
+                by_jobs: 3,
+            },
             places: vec![0, 2],
         };
         let mut bytes = serde_json::to_vec(&head).unwrap();

@@ -16,7 +16,8 @@ use super::guardrail::{self, ApplyRequest, Config, ListQuery, VersionRequest};
 use super::request::ConverseRequest;
 use super::wire::{ErrorName, WireError, json_reply, read_json};
 use super::{
-    Bedrock, agent_runtime, agents, batch, embed, frames, invoke, knowledge_bases, models, passages, retrieve,
+    Bedrock, agent_runtime, agents, batch, embed, frames, invoke, knowledge_bases, models,
+    passages, retrieve,
 };
 
 /// Largest request body (bytes): Bedrock's 25 MB for InvokeModel.

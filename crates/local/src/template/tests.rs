@@ -45,6 +45,8 @@ fn the_deployed_template_is_read() {
         .map(|(id, _)| id.as_str())
         .collect();
     let expected = [
+        // What Bedrock takes.
+        "BatchRole",
         "BucketPolicy",
         // What starts runs by itself.
         "EntryQueue",
