@@ -1,28 +1,36 @@
 //! Books: the chapters in the order of the spine, each read as the XHTML that it is.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use percent_encoding::percent_decode_str;
+
 use crate::html;
 use crate::office::resolve;
 use crate::package::Package;
 use crate::xml::{Node, walk};
-use crate::{ExtractError, Extracted, Format, Heading, Limits, one_line, refuse_long};
+use crate::{ExtractError, Extracted, Format, Limits, Outline, one_line, refuse_long};
 
 const FORMAT: &str = "EPUB";
+const ENCRYPTED: ExtractError = ExtractError::EncryptedDocument { format: "book" };
 
 pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Extracted, ExtractError> {
     let mut package = Package::open(bytes, FORMAT, limits)?;
     if package.part("META-INF/rights.xml")?.is_some() {
-        return Err(ExtractError::EncryptedDocument { format: "book" });
+        return Err(ENCRYPTED);
     }
     let opf = root(&package.required("META-INF/container.xml")?, limits)?;
     let folder = opf.rsplit_once('/').map_or("", |(folder, _)| folder);
     let book = Book::read(&package.required(&opf)?, limits)?;
-    let (mut text, mut headings) = (String::new(), Vec::new());
-    for chapter in book.chapters() {
-        let Some(part) = package.part(&resolve(folder, chapter))? else {
+    let chapters = book.chapters(folder);
+    refuse_encrypted(&mut package, &chapters, limits)?;
+    let (mut text, mut headings) = (String::new(), Outline::default());
+    let mut missing = None;
+    for chapter in &chapters {
+        let Some(part) = package.part(chapter)? else {
+            missing = missing.or(Some(chapter));
             continue;
         };
-        let page = String::from_utf8_lossy(&part);
-        let chapter = html::read(&page, limits)?;
+        let chapter = html::read_xhtml(&part, limits)?;
         if chapter.text.trim().is_empty() {
             continue;
         }
@@ -30,20 +38,56 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Extracted, ExtractEr
             text.push_str("\n\n");
         }
         let start = text.len();
-        headings.extend(chapter.headings.into_iter().map(|heading| Heading {
-            start: start + heading.start,
-            ..heading
-        }));
+        for heading in chapter.headings {
+            headings.push(heading.level, &heading.title, start + heading.start);
+        }
         text.push_str(chapter.text.trim_end());
         refuse_long(text.len(), limits)?;
+    }
+    if let Some(missing) = missing.filter(|_| text.is_empty()) {
+        return Err(ExtractError::MalformedDocument {
+            format: FORMAT,
+            reason: format!("the part {missing} is missing"),
+        });
     }
     Ok(Extracted {
         title: one_line(&book.title),
         format: Format::Epub,
-        headings,
+        headings: headings.finish(),
         pages: Vec::new(),
         text,
     })
+}
+
+/// Refuses a book that only its shop's reader opens. Fonts may be obscured without that.
+fn refuse_encrypted(
+    package: &mut Package<'_>,
+    chapters: &[String],
+    limits: &Limits,
+) -> Result<(), ExtractError> {
+    let Some(part) = package.part("META-INF/encryption.xml")? else {
+        return Ok(());
+    };
+    let mut names = BTreeSet::new();
+    walk(&part, FORMAT, limits, |node| {
+        if let Node::Open(element) = node
+            && element.name() == "CipherReference"
+        {
+            names.extend(element.attribute("URI").map(|name| part_name("", &name)));
+        }
+        Ok(())
+    })?;
+    match chapters.iter().any(|chapter| names.contains(chapter)) {
+        true => Err(ENCRYPTED),
+        false => Ok(()),
+    }
+}
+
+/// The part that a reference means: it may be written with escapes, and point into the part.
+fn part_name(folder: &str, reference: &str) -> String {
+    let path = reference.split(['#', '?']).next().unwrap_or_default();
+    let path = percent_decode_str(path.trim()).decode_utf8_lossy();
+    resolve(folder, &path)
 }
 
 /// The package document that the container names.
@@ -64,11 +108,20 @@ fn root(container: &[u8], limits: &Limits) -> Result<String, ExtractError> {
     })
 }
 
+/// What the manifest says of a part.
+#[derive(Default)]
+struct Item {
+    media: String,
+    href: String,
+    /// The id of another form of it, which every reader can show.
+    fallback: String,
+}
+
 #[derive(Default)]
 struct Book {
     title: String,
-    /// Ids, media types and names of the parts.
-    manifest: Vec<(String, String, String)>,
+    /// Items by their ids.
+    manifest: BTreeMap<String, Item>,
     spine: Vec<String>,
 }
 
@@ -82,10 +135,18 @@ impl Book {
                     "title" if book.title.is_empty() => in_title = true,
                     "item" => {
                         let value = |name| element.attribute(name).unwrap_or_default();
-                        book.manifest
-                            .push((value("id"), value("media-type"), value("href")));
+                        let item = Item {
+                            media: value("media-type").to_ascii_lowercase(),
+                            href: value("href"),
+                            fallback: value("fallback").trim().to_owned(),
+                        };
+                        let id = value("id").trim().to_owned();
+                        book.manifest.entry(id).or_insert(item);
                     }
-                    "itemref" => book.spine.extend(element.attribute("idref")),
+                    "itemref" => {
+                        let id = element.attribute("idref");
+                        book.spine.extend(id.map(|id| id.trim().to_owned()));
+                    }
                     _ => {}
                 },
                 Node::Text(text) if in_title => book.title.push_str(text),
@@ -97,11 +158,39 @@ impl Book {
         Ok(book)
     }
 
-    /// The names of the chapters as the spine orders them.
-    fn chapters(&self) -> impl Iterator<Item = &str> {
-        self.spine.iter().filter_map(|id| {
-            let (_, media, href) = self.manifest.iter().find(|(known, _, _)| known == id)?;
-            media.contains("html").then_some(href.as_str())
-        })
+    /// The parts of the chapters as the spine orders them, each once.
+    fn chapters(&self, folder: &str) -> Vec<String> {
+        let mut seen = BTreeSet::new();
+        let chapters = self.spine.iter().filter_map(|id| self.readable(id));
+        let names = chapters.map(|item| part_name(folder, &item.href));
+        names.filter(|name| seen.insert(name.clone())).collect()
+    }
+
+    /// An item, or the first of its other forms that is a text.
+    fn readable(&self, id: &str) -> Option<&Item> {
+        let mut item = self.manifest.get(id)?;
+        for _ in 0..MAX_FALLBACKS {
+            if item.is_text() {
+                return Some(item);
+            }
+            item = self.manifest.get(&item.fallback)?;
+        }
+        None
+    }
+}
+
+/// Other forms of other forms.
+const MAX_FALLBACKS: usize = 8;
+
+impl Item {
+    /// Books of the first years have media types of their own, and some have none.
+    fn is_text(&self) -> bool {
+        let path = self.href.split(['#', '?']).next().unwrap_or_default();
+        let named = path.rsplit('.').next().unwrap_or_default();
+        let named = named.to_ascii_lowercase();
+        self.media.contains("html")
+            || self.media == "text/x-oeb1-document"
+            || matches!(named.as_str(), "xhtml" | "html" | "htm")
+            || (self.media.is_empty() || self.media.ends_with("/xml")) && named == "xml"
     }
 }

@@ -13,25 +13,29 @@ const ONE_LINE_ARRAY_BYTES: usize = 200;
 
 /// Whether a text is one JSON array or object, or several in a row.
 pub(crate) fn is_json(text: &str) -> bool {
-    text.trim_start().starts_with(['{', '[']) && values(text).is_ok()
+    text.trim_start().starts_with(['{', '[']) && values(text).all(|value| value.is_ok())
 }
 
 pub(crate) fn read(text: &str, limits: &Limits) -> Result<Extracted, ExtractError> {
-    let values = values(text)?;
+    let mut several = false;
+    for (position, value) in values(text).enumerate() {
+        value?;
+        several = position > 0;
+    }
     let mut page = Page {
         limits,
         out: String::new(),
         title: None,
     };
-    match values.as_slice() {
-        [single] if single.starts_with('[') => page.write(single, Root::Records)?,
-        [single] => page.write(single, Root::Document)?,
-        many => {
-            for value in many {
-                page.break_paragraph();
-                page.write(value, Root::Record)?;
-            }
-        }
+    for value in values(text) {
+        let value = value?;
+        let root = match several {
+            true => Root::Record,
+            false if value.starts_with('[') => Root::Records,
+            false => Root::Document,
+        };
+        page.break_paragraph();
+        page.write(value, root)?;
     }
     let Page { mut out, title, .. } = page;
     out.truncate(out.trim_end().len());
@@ -45,19 +49,19 @@ pub(crate) fn read(text: &str, limits: &Limits) -> Result<Extracted, ExtractErro
 }
 
 /// The source text of each top-level value.
-fn values(text: &str) -> Result<Vec<&str>, ExtractError> {
+fn values(text: &str) -> impl Iterator<Item = Result<&str, ExtractError>> {
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
-    let (mut found, mut start) = (Vec::new(), 0);
-    while let Some(value) = stream.next() {
-        value.map_err(|error| ExtractError::MalformedDocument {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let value = stream.next()?;
+        let end = stream.byte_offset();
+        let source = value.map(|_| text[start..end].trim());
+        start = end;
+        Some(source.map_err(|error| ExtractError::MalformedDocument {
             format: "JSON",
             reason: error.to_string(),
-        })?;
-        let end = stream.byte_offset();
-        found.push(text[start..end].trim());
-        start = end;
-    }
-    Ok(found)
+        }))
+    })
 }
 
 /// What a top-level value is.

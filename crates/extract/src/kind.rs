@@ -30,6 +30,7 @@ pub fn content_type(file_name: &str) -> &'static str {
         "csv" => "text/csv",
         "tsv" | "tab" => "text/tab-separated-values",
         "eml" => "message/rfc822",
+        "mbox" => "application/mbox",
         extension => binary(extension).map_or("application/octet-stream", |(_, media)| media),
     }
 }
@@ -94,7 +95,7 @@ pub(crate) fn of_bytes(bytes: &[u8], file_name: &str) -> Result<Option<Format>, 
     }
     refuse_binary(bytes, &named)?;
     // A name of another text format is believed: a page may quote a message.
-    let named_message = matches!(named.as_str(), "eml" | "mht" | "mhtml");
+    let named_message = matches!(named.as_str(), "eml" | "mht" | "mhtml" | "mbox");
     let may_be_message = named_message || matches!(text_format(&named), None | Some(Format::Text));
     if may_be_message && mail::is_message(bytes, named_message) {
         return Ok(Some(Format::Email));
@@ -123,7 +124,12 @@ fn is_pdf(bytes: &[u8], named: &str) -> bool {
 fn of_archive(bytes: &[u8], named: &str) -> Result<Format, ExtractError> {
     let names = package::names(bytes);
     let holds = |part: &str| names.iter().any(|name| name == part);
-    if holds("word/document.xml") {
+    // Some writers number the main part.
+    let numbered = |name: &String| {
+        let number = name.strip_prefix("word/document")?.strip_suffix(".xml")?;
+        Some(number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    if names.iter().any(|name| numbered(name) == Some(true)) {
         return Ok(Format::Docx);
     }
     if holds("ppt/presentation.xml") {

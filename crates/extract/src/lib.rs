@@ -13,12 +13,15 @@ mod kind;
 mod mail;
 mod markdown;
 mod office;
+mod outline;
 mod package;
 mod pdf;
 mod plain;
 mod refusal;
 mod tabular;
 mod xml;
+
+pub(crate) use outline::Outline;
 
 use serde::{Deserialize, Serialize};
 
@@ -91,11 +94,11 @@ pub struct Extracted {
     /// The text. Plain text and Markdown are kept as written, except that a byte-order mark is removed
     /// and CRLF and lone CR become LF. The other formats are laid out as readable lines.
     pub text: String,
-    /// The title that the document gives itself, if any.
+    /// The title that the document gives itself, if any; of at most 300 characters, as those of headings.
     pub title: Option<String>,
     /// What the content turned out to be.
     pub format: Format,
-    /// The headings in document order.
+    /// The headings in document order, at most 50,000; of more the deepest levels are left out.
     pub headings: Vec<Heading>,
     /// Byte offsets at which the pages of a PDF document or the slides of a presentation begin, in order; none in other
     /// formats. A page without text begins where the next one does.
@@ -116,6 +119,9 @@ pub struct Limits {
     pub max_pages: usize,
     /// Most bytes that the parts of an Office file or a book may have once unpacked. Default 150 MB.
     pub max_unpacked_bytes: usize,
+    /// Most bytes that a stream of a PDF document may have at any of its filters, a page's content, or a font; an eighth for
+    /// a character map, whose entries take several times their text. Default 64 MB.
+    pub max_stream_bytes: usize,
     /// Most drawing operators and characters of a PDF document. Default 60 million; the longest manuals have 15.
     pub max_operators: usize,
 }
@@ -128,6 +134,7 @@ impl Default for Limits {
             max_nesting: 512,
             max_pages: 5_000,
             max_unpacked_bytes: 150_000_000,
+            max_stream_bytes: 64_000_000,
             max_operators: 60_000_000,
         }
     }
@@ -156,7 +163,8 @@ pub fn extract(bytes: &[u8], file_name: &str, limits: &Limits) -> Result<Extract
         return Err(ExtractError::EmptyDocument);
     }
     refuse_long(extracted.text.len(), limits)?;
-    Ok(extracted)
+    let title = extracted.title.as_deref().and_then(outline::title);
+    Ok(Extracted { title, ..extracted })
 }
 
 fn read_text(bytes: &[u8], file_name: &str, limits: &Limits) -> Result<Extracted, ExtractError> {

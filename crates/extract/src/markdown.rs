@@ -7,16 +7,16 @@ use std::ops::Range;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-use crate::{Extracted, Format, Heading, Limits, html, one_line};
+use crate::{Extracted, Format, Limits, Outline, html, one_line};
 
 pub(crate) fn read(text: String) -> Extracted {
-    let mut outline = Outline::default();
+    let mut outline = Reading::default();
     for (event, range) in Parser::new_ext(&text, options()).into_offset_iter() {
         outline.take(event, range, &text);
     }
+    let headings = outline.headings.finish();
     let title = outline.front_matter.or_else(|| {
-        outline
-            .headings
+        headings
             .iter()
             .find(|heading| heading.level == 1)
             .map(|h| h.title.clone())
@@ -25,7 +25,7 @@ pub(crate) fn read(text: String) -> Extracted {
         title,
         format: Format::Markdown,
         pages: Vec::new(),
-        headings: outline.headings,
+        headings,
         text,
     }
 }
@@ -41,15 +41,15 @@ fn options() -> Options {
 
 /// What has been learnt about the document so far.
 #[derive(Default)]
-struct Outline {
-    headings: Vec<Heading>,
+struct Reading {
+    headings: Outline,
     front_matter: Option<String>,
     /// The heading being read: level, words, start.
     open: Option<(u8, String, usize)>,
     in_front_matter: bool,
 }
 
-impl Outline {
+impl Reading {
     fn take(&mut self, event: Event<'_>, range: Range<usize>, text: &str) {
         match event {
             Event::Start(Tag::Heading { level, .. }) => {
@@ -78,14 +78,8 @@ impl Outline {
     }
 
     fn close_heading(&mut self) {
-        if let Some((level, words, start)) = self.open.take()
-            && let Some(title) = one_line(&words)
-        {
-            self.headings.push(Heading {
-                level,
-                title,
-                start,
-            });
+        if let Some((level, words, start)) = self.open.take() {
+            self.headings.push(level, &words, start);
         }
     }
 
@@ -104,14 +98,8 @@ impl Outline {
             let Some(end) = block[from..].find("</h").map(|end| from + end) else {
                 return;
             };
-            if let Ok(inner) = html::read(&block[at..end], &Limits::default())
-                && let Some(title) = one_line(&inner.text)
-            {
-                self.headings.push(Heading {
-                    level,
-                    title,
-                    start: block_start + at,
-                });
+            if let Ok(inner) = html::read(&block[at..end], &Limits::default()) {
+                self.headings.push(level, &inner.text, block_start + at);
             }
             from = end + 3;
         }

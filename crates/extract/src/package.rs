@@ -3,7 +3,7 @@
 //! What an archive says of its sizes is not believed. Every part that is unpacked counts against one budget, so that an
 //! archive of a few kilobytes cannot fill the memory.
 
-use std::io::{self, Cursor, Read};
+use std::io::{Cursor, Read};
 
 use zip::ZipArchive;
 use zip::result::ZipError;
@@ -66,20 +66,22 @@ impl<'a> Package<'a> {
         })
     }
 
-    /// Unpacks the parts that `wanted` names to nothing, to learn that a library may unpack them.
-    pub(crate) fn measure(&mut self, wanted: impl Fn(&str) -> bool) -> Result<(), ExtractError> {
+    /// Shows every part that can be unpacked, to learn that a library may unpack them: it finds its parts by names that are
+    /// not the ones they are written with.
+    pub(crate) fn each_part(
+        &mut self,
+        mut show: impl FnMut(&[u8]) -> Result<(), ExtractError>,
+    ) -> Result<(), ExtractError> {
         for index in 0..self.archive.len() {
-            let unreadable = |reason: String| broken(self.format, "a part", &reason);
-            let part = self
-                .archive
-                .by_index(index)
-                .map_err(|error| unreadable(error.to_string()))?;
-            if !wanted(&part.name().unwrap_or_default()) {
+            let Ok(part) = self.archive.by_index(index) else {
                 continue;
+            };
+            let mut bytes = Vec::new();
+            let whole = part.take(self.left + 1).read_to_end(&mut bytes).is_ok();
+            self.spend(bytes.len() as u64)?;
+            if whole {
+                show(&bytes)?;
             }
-            let bytes = io::copy(&mut part.take(self.left + 1), &mut io::sink())
-                .map_err(|error| unreadable(error.to_string()))?;
-            self.spend(bytes)?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! The only heading convention of plain text that can be told from other text with confidence is a
 //! line underlined at its own length after a blank line, as README files and reStructuredText do.
 
-use crate::{Extracted, Format, Heading, one_line};
+use crate::{Extracted, Format, Heading, Outline};
 
 /// Underlines, in the order of their usual levels.
 const UNDERLINES: [char; 3] = ['=', '-', '~'];
@@ -27,25 +27,20 @@ pub(crate) fn read(text: String) -> Extracted {
 }
 
 fn headings(text: &str) -> Vec<Heading> {
-    let mut found = Vec::new();
+    let mut found = Outline::default();
     let (mut before_is_blank, mut line, mut start) = (true, "", 0);
     let mut offset = 0;
     for next in text.split_inclusive('\n') {
         let underline = next.trim_end();
         if before_is_blank && let Some(level) = level(line, underline) {
-            let title = one_line(line).unwrap_or_default();
-            found.push(Heading {
-                level,
-                title,
-                start,
-            });
+            found.push(level, line, start);
         }
         // A rule above a title, as reStructuredText allows, leaves the title as free as a blank line.
         before_is_blank = line.is_empty() || is_rule(line);
         (line, start) = (underline, offset);
         offset += next.len();
     }
-    found
+    found.finish()
 }
 
 fn is_rule(line: &str) -> bool {

@@ -4,9 +4,11 @@
 //! column's name. Ragged rows and stray quotes are read as well as they can be; empty cells say
 //! nothing and are left out.
 
+use std::collections::BTreeMap;
+
 use csv::{ReaderBuilder, StringRecord};
 
-use crate::{ExtractError, Extracted, Format, Limits, kind, refuse_long};
+use crate::{ExtractError, Extracted, Format, Limits, kind, one_line, refuse_long};
 
 /// The delimiters in the order in which a tie is decided.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
@@ -24,7 +26,10 @@ pub(crate) fn read(
     };
     let mut table = Table::new(limits);
     for record in rows(text, delimiter) {
-        table.row(record?.iter().map(str::to_owned).collect())?;
+        let cells = record?;
+        let filled = cells.iter().enumerate().map(|(at, cell)| (at, cell.trim()));
+        let filled = filled.filter(|(_, cell)| !cell.is_empty());
+        table.row(filled.map(|(at, cell)| (at, cell.to_owned())).collect())?;
     }
     Ok(Extracted {
         text: table.finish()?,
@@ -78,12 +83,16 @@ fn sniff(text: &str) -> u8 {
     best.0
 }
 
+/// The filled cells of a row with their columns, counted from 0, from left to right. Empty ones say nothing, and a sheet
+/// may be wide.
+pub(crate) type Row = Vec<(usize, String)>;
+
 /// A table being laid out: a paragraph for each row, in it a line for each cell under its column's name.
 pub(crate) struct Table<'l> {
     limits: &'l Limits,
     /// The first row, until the second one tells that it may be a header.
-    first: Option<Vec<String>>,
-    columns: Vec<String>,
+    first: Option<Row>,
+    columns: BTreeMap<usize, String>,
     begun: bool,
     out: String,
 }
@@ -93,15 +102,15 @@ impl<'l> Table<'l> {
         Self {
             limits,
             first: None,
-            columns: Vec::new(),
+            columns: BTreeMap::new(),
             begun: false,
             out: String::new(),
         }
     }
 
     /// Adds a row. A row of blanks says nothing.
-    pub(crate) fn row(&mut self, cells: Vec<String>) -> Result<(), ExtractError> {
-        if cells.iter().all(|cell| cell.trim().is_empty()) {
+    pub(crate) fn row(&mut self, cells: Row) -> Result<(), ExtractError> {
+        if cells.is_empty() {
             return Ok(());
         }
         if !self.begun {
@@ -110,9 +119,9 @@ impl<'l> Table<'l> {
             return Ok(());
         }
         if let Some(first) = self.first.take() {
-            match header(&first) {
-                Some(columns) => self.columns = columns,
-                None => self.write(&first)?,
+            match is_header(&first) {
+                true => self.columns = header(first),
+                false => self.write(&first)?,
             }
         }
         self.write(&cells)
@@ -121,31 +130,23 @@ impl<'l> Table<'l> {
     /// The laid out text. A single row is one line.
     pub(crate) fn finish(mut self) -> Result<String, ExtractError> {
         if let Some(only) = self.first.take() {
-            let cells: Vec<&str> = only
-                .iter()
-                .map(|cell| cell.trim())
-                .filter(|cell| !cell.is_empty())
-                .collect();
+            let cells: Vec<&str> = only.iter().map(|(_, cell)| cell.as_str()).collect();
             self.out = cells.join(" | ");
         }
         refuse_long(self.out.len(), self.limits)?;
         Ok(self.out)
     }
 
-    fn write(&mut self, cells: &[String]) -> Result<(), ExtractError> {
+    fn write(&mut self, cells: &Row) -> Result<(), ExtractError> {
         let mut first_line = true;
-        for (position, cell) in cells.iter().enumerate() {
-            let cell = cell.trim();
-            if cell.is_empty() {
-                continue;
-            }
+        for (column, cell) in cells {
             if !self.out.is_empty() {
                 self.out.push_str(if first_line { "\n\n" } else { "\n" });
             }
             first_line = false;
-            match self.columns.get(position).filter(|name| !name.is_empty()) {
+            match self.columns.get(column) {
                 Some(name) => self.out.push_str(name),
-                None => self.out.push_str(&format!("column {}", position + 1)),
+                None => self.out.push_str(&format!("column {}", column + 1)),
             }
             self.out.push_str(": ");
             self.out.push_str(cell);
@@ -155,17 +156,15 @@ impl<'l> Table<'l> {
     }
 }
 
-/// The column names, unless the first record reads as data: a number, or mostly blanks.
-fn header(first: &[String]) -> Option<Vec<String>> {
-    let filled = first.iter().filter(|cell| !cell.trim().is_empty()).count();
-    let numeric = first.iter().any(|cell| cell.trim().parse::<f64>().is_ok());
-    if numeric || filled * 2 < first.len() || filled == 0 {
-        return None;
-    }
-    Some(
-        first
-            .iter()
-            .map(|cell| cell.split_whitespace().collect::<Vec<_>>().join(" "))
-            .collect(),
-    )
+/// Whether a first row names the columns: not if it reads as data, a number or mostly blanks.
+fn is_header(first: &Row) -> bool {
+    let width = first.last().map_or(0, |(column, _)| column + 1);
+    let numeric = first.iter().any(|(_, cell)| cell.parse::<f64>().is_ok());
+    !numeric && first.len() * 2 >= width
+}
+
+fn header(first: Row) -> BTreeMap<usize, String> {
+    let names = first.into_iter();
+    let named = names.filter_map(|(column, name)| Some((column, one_line(&name)?)));
+    named.collect()
 }

@@ -29,6 +29,11 @@ const ENCRYPTED: &[u8] =
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0E\0n\0c\0r\0y\0p\0t\0e\0d\0P\0a\0c\0k\0a\0g\0e\0";
 const MESSAGE: &[u8] = b"From: Ada <ada@example.org>\r\nTo: Charles <cb@example.org>\r\nSubject: The\r\n =?utf-8?q?engine=E2=80=99s?= notes\r\nDate: Mon, 10 Jul 1843 10:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/alternative; boundary=c\r\n\r\n--c\r\nContent-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nD=E9j=E0 vu.\r\n\r\nRegards\r\n--c\r\nContent-Type: text/html\r\n\r\n<p>Another form</p>\r\n--c--\r\n--b\r\nContent-Type: application/pdf\r\nContent-Disposition: attachment; filename=\"notes.pdf\"\r\n\r\nx\r\n--b--\r\n";
 
+const MEMO: &[u8] = b"To: All staff\nFrom: The director\nDate: 1 May 2026\nSubject: Parking\n\nThe car park is closed.\n";
+const ADDRESSED: &[u8] = b"To: all@example.org\nFrom: director@example.org\nDate: 1 May 2026\nSubject: Parking\n\nThe car park is closed.\n";
+const YAML: &[u8] = b"from: alerts@example.org\nto: team@example.org\nsubject: Disk is full\ndate: now\ncc: nobody\n";
+const MAILBOX: &[u8] = b"From ada@example.org Mon Jul 10 10:00:00 1843\nFrom: Ada <ada@example.org>\nMessage-ID: <1@example.org>\nDate: Mon, 10 Jul 1843 10:00:00 +0000\nSubject: Notes\n\nOn the engine.\n>From here on more.\n\nFrom cb@example.org Tue Jul 11 10:00:00 1843\nFrom: Charles <cb@example.org>\nMessage-ID: <2@example.org>\nDate: Tue, 11 Jul 1843 10:00:00 +0000\nSubject: Re: Notes\n\nThank you.\n";
+
 #[test]
 fn the_content_decides_and_the_name_is_a_hint() {
     use Format::{Csv, Email, Html, Json, Markdown, Text};
@@ -100,6 +105,19 @@ fn the_content_decides_and_the_name_is_a_hint() {
         ("a.txt", MESSAGE, Ok(Email)),
         ("a.md", MESSAGE, Ok(Markdown)),
         ("a.txt", b"From: nobody\n\nA note.", Ok(Text)),
+        // Memos and settings have the fields of messages, and were never sent.
+        ("memo.txt", MEMO, Ok(Text)),
+        ("memo", ADDRESSED, Ok(Text)),
+        ("a.eml", ADDRESSED, Ok(Email)),
+        ("alerts.yaml", YAML, Ok(Text)),
+        ("alerts", YAML, Ok(Text)),
+        ("inbox.mbox", MAILBOX, Ok(Email)),
+        ("inbox", MAILBOX, Ok(Email)),
+        (
+            "letter.txt",
+            b"From here on the road is closed.\n\nDrive: around.",
+            Ok(Text),
+        ),
         ("a.pdf", b"<html>Not found</html>", Err("ContentMismatch")),
         ("a.txt", b"\xff\xfe\0\0a\0\0\0", Err("UndecodableText")),
         ("a.txt", &[0; 64], Err("UndecodableText")),
@@ -349,4 +367,38 @@ fn mail() {
     let html = b"From: a@x.org\nTo: b@x.org\nDate: Mon, 10 Jul 1843 10:00:00 +0000\nContent-Type: text/html\n\n<h1>Only</h1><p>marked up";
     let read = extract(html, "note.eml", &Limits::default()).unwrap();
     assert!(read.text.ends_with("Only\n\nmarked up"), "{}", read.text);
+}
+
+/// Each message of a mailbox stands under its subject.
+#[test]
+fn mailbox() {
+    let read = extract(MAILBOX, "inbox.mbox", &Limits::default()).unwrap();
+    let headings = read.headings.iter().map(|heading| {
+        let line = read.text[heading.start..].lines().next();
+        format!("{} at {:?}\n", heading.title, line.unwrap_or_default())
+    });
+    let headings: String = headings.collect();
+    insta::assert_snapshot!(format!("{headings}---\n{}", read.text));
+}
+
+/// A heading is copied into every passage below it.
+#[test]
+fn outlines_are_bounded() {
+    let many = "# a\n".repeat(60_000);
+    let long = format!("# {}\n\ntext", "word ".repeat(1_000));
+    let page = format!("<title>{0}</title><h1>{0}</h1>text", "word ".repeat(1_000));
+    let check = |name: &str, text: &str, most: usize| {
+        let read = read(text.as_bytes(), name).unwrap();
+        assert_eq!(read.headings.len(), most, "{name}");
+        let titles = read.headings.iter().map(|heading| &heading.title);
+        assert!(
+            titles
+                .chain(&read.title)
+                .all(|title| title.chars().count() <= 301),
+            "{name}"
+        );
+    };
+    check("a.md", &many, 50_000);
+    check("a.md", &long, 1);
+    check("a.html", &page, 1);
 }

@@ -71,6 +71,19 @@ fn pptx() {
         "<p:sp><p:nvPr><p:ph type='sldNum'/></p:nvPr><a:p><a:fld><a:t>3</a:t></a:fld></a:p></p:sp>";
     let last = format!("{title}{table}{number}");
     insta::assert_snapshot!(shown(&read(&made::pptx(&[body, &last]), "talk.pptx")));
+    // What a placeholder is for ends with it.
+    for order in [
+        [number, table, body],
+        [table, number, body],
+        [number, body, table],
+    ] {
+        let read = read(&made::pptx(&[&order.concat()]), "talk.pptx");
+        assert!(
+            read.text.contains("a | b") && read.text.contains("One point"),
+            "{}",
+            read.text
+        );
+    }
 }
 
 #[test]
@@ -81,6 +94,27 @@ fn xlsx() {
     insta::assert_snapshot!(shown(&read(&made::xlsx(rows), "orders.xlsx")));
 }
 
+/// Cells at the last row and column, of a sheet that claims to be full, cost what they hold.
+#[test]
+fn wide_sheets_are_read_by_what_they_hold() {
+    let far: String = (1..=2_000)
+        .map(|row| {
+            format!(
+                "<row r='{row}'><c r='A{row}'><v>{row}</v></c><c r='XFD{row}'><v>7</v></c></row>"
+            )
+        })
+        .collect();
+    let last = "<row r='1048576'><c r='XFD1048576' t='inlineStr'><is><t>far</t></is></c><c r='B1048576'><v>1</v></c></row>";
+    let read = read(&made::xlsx(&format!("{far}{last}")), "a.xlsx");
+    assert!(
+        read.text
+            .starts_with("Orders\n\ncolumn 1: 1\ncolumn 16384: 7"),
+        "{}",
+        &read.text[..60]
+    );
+    assert!(read.text.ends_with("column 2: 1\ncolumn 16384: far"));
+}
+
 #[test]
 fn epub() {
     let chapters = [
@@ -88,6 +122,83 @@ fn epub() {
         "<h1>Two</h1><h2>Deeper</h2><p>It ends.",
     ];
     insta::assert_snapshot!(shown(&read(&made::epub(&chapters), "book.epub")));
+}
+
+/// References of the manifest to chapters, however they are written.
+#[test]
+fn chapters_are_found() {
+    let check = |item: &str, part: &str| {
+        let book = made::book(
+            &format!(
+                "<item id='c' {item}/><item id=' x ' href='x.svg' media-type='image/svg+xml' fallback='c'/>"
+            ),
+            "<itemref idref='c' linear='no'/>",
+            &[(
+                part,
+                "<html xmlns='x'><head><title/><script src='a.js'/></head><body><p>It begins.</p></body></html>",
+            )],
+        );
+        assert_eq!(read(&book, "a.epub").text, "It begins.", "{item}");
+    };
+    let xhtml = "media-type='application/xhtml+xml'";
+    check(&format!("href='c.xhtml' {xhtml}"), "OEBPS/c.xhtml");
+    check(
+        &format!("href='the%20first.xhtml' {xhtml}"),
+        "OEBPS/the first.xhtml",
+    );
+    check(&format!("href='c.xhtml#start' {xhtml}"), "OEBPS/c.xhtml");
+    check(&format!("href='../Text/./c.xhtml' {xhtml}"), "Text/c.xhtml");
+    check(&format!("href='/Text/c.xhtml' {xhtml}"), "Text/c.xhtml");
+    check(
+        "href='c.html' media-type='text/x-oeb1-document'",
+        "OEBPS/c.html",
+    );
+    check("href='c.xml' media-type='application/xml'", "OEBPS/c.xml");
+    check("href='c.htm'", "OEBPS/c.htm");
+    // Another form of what is no text; each chapter once, whatever points to it.
+    let spine =
+        "<itemref idref='x'/><itemref idref='c'/><itemref idref='d'/><itemref idref='gone'/>";
+    let items = format!(
+        "<item id='x' href='x.svg' media-type='image/svg+xml' fallback='c'/><item id='c' href='c.xhtml#a' {xhtml}/><item id='d' href='c.xhtml#b' {xhtml}/><item id='gone' href='gone.xhtml' {xhtml}/>"
+    );
+    let book = made::book(
+        &items,
+        spine,
+        &[("OEBPS/c.xhtml", "\u{feff}<html><body>Once</body></html>")],
+    );
+    assert_eq!(read(&book, "a.epub").text, "Once");
+    // None of them is there.
+    let book = made::book(&items, "<itemref idref='gone'/>", &[]);
+    let refused = extract(&book, "a.epub", &Limits::default()).unwrap_err();
+    assert_eq!(refused.name(), "MalformedDocument");
+    // A shop's lock is on the chapters; one on the fonts is none.
+    let locked = |name: &str| {
+        let lock = format!(
+            "<encryption><EncryptedData><CipherData><CipherReference URI='{name}'/></CipherData></EncryptedData></encryption>"
+        );
+        let parts = [
+            ("META-INF/encryption.xml", lock.as_str()),
+            ("OEBPS/c.xhtml", "<p>Words</p>"),
+        ];
+        let book = made::book(&items, "<itemref idref='c'/>", &parts);
+        extract(&book, "a.epub", &Limits::default())
+            .map(|read| read.text)
+            .map_err(|error| error.name())
+    };
+    assert_eq!(locked("OEBPS/c.xhtml"), Err("EncryptedDocument"));
+    assert_eq!(locked("OEBPS/font.otf").as_deref(), Ok("Words"));
+}
+
+/// The main part may have another name.
+#[test]
+fn the_package_names_its_main_part() {
+    let target = "<Relationships><Relationship Id='r' Type='http://x/relationships/officeDocument' Target='/word/document2.xml'/></Relationships>";
+    let body = "<w:document xmlns:w='w'><w:body><w:p><w:r><w:t>Words</w:t></w:r></w:p></w:body></w:document>";
+    let bytes = made::archive(&[
+        ("_rels/.rels", target.into()),
+        ("word/document2.xml", body.into()),
+    ]);
+    assert_eq!(read(&bytes, "a.docx").text.trim(), "Words");
 }
 
 /// Names and what they are refused for.

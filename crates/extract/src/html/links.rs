@@ -10,6 +10,7 @@ use html5ever::tokenizer::{
 };
 
 use super::element::raw_kind;
+use super::{Seen, pieces};
 use crate::decode::decode;
 
 /// Links of one page that are read, and URLs of one sitemap.
@@ -137,6 +138,7 @@ impl Reader {
 
 struct Sink<F> {
     reader: RefCell<Reader>,
+    seen: Seen,
     take: F,
 }
 
@@ -144,6 +146,7 @@ impl<F: Fn(&mut Reader, &Token)> TokenSink for Sink<F> {
     type Handle = ();
 
     fn process_token(&self, token: Token, _line: u64) -> TokenSinkResult<()> {
+        self.seen.count(&token);
         (self.take)(&mut self.reader.borrow_mut(), &token);
         match &token {
             Token::TagToken(tag) if tag.kind == TagKind::StartTag => {
@@ -160,12 +163,19 @@ fn tokenize(bytes: &[u8], take: impl Fn(&mut Reader, &Token)) -> Reader {
     };
     let sink = Sink {
         reader: RefCell::default(),
+        seen: Seen::default(),
         take,
     };
     let tokenizer = Tokenizer::new(sink, TokenizerOpts::default());
     let input = BufferQueue::default();
-    input.push_back(StrTendril::from_slice(&text));
-    let _ = tokenizer.feed(&input);
+    for piece in pieces(&text) {
+        input.push_back(StrTendril::from_slice(piece));
+        let _ = tokenizer.feed(&input);
+        // What was found until then is enough.
+        if tokenizer.sink.seen.refuse_long_tags(piece).is_err() {
+            return tokenizer.sink.reader.into_inner();
+        }
+    }
     tokenizer.end();
     tokenizer.sink.reader.into_inner()
 }

@@ -4,7 +4,7 @@ use html5ever::tokenizer::Tag;
 use html5ever::tokenizer::states::RawKind;
 
 use super::element::{self, Gap};
-use crate::{ExtractError, Heading, Limits, one_line, refuse_long};
+use crate::{ExtractError, Heading, Limits, Outline, one_line, refuse_long};
 
 /// Deeper lists are not indented further.
 const DEEPEST_INDENT: usize = 8;
@@ -57,7 +57,7 @@ pub(super) struct Page {
     out: String,
     title: Option<String>,
     title_words: Option<String>,
-    headings: Vec<Heading>,
+    headings: Outline,
     heading: Option<OpenHeading>,
     open: Vec<Open>,
     hidden: usize,
@@ -77,7 +77,7 @@ impl Page {
             out: String::new(),
             title: None,
             title_words: None,
-            headings: Vec::new(),
+            headings: Outline::default(),
             heading: None,
             open: Vec::new(),
             hidden: 0,
@@ -95,7 +95,7 @@ impl Page {
         self.end_title();
         match self.failure {
             Some(failure) => Err(failure),
-            None => Ok((self.out, self.title, self.headings)),
+            None => Ok((self.out, self.title, self.headings.finish())),
         }
     }
 
@@ -442,13 +442,7 @@ impl Page {
             return;
         };
         let words = self.out[start..].trim_end_matches(['¶', ' ']);
-        if let Some(title) = one_line(words) {
-            self.headings.push(Heading {
-                level,
-                title,
-                start,
-            });
-        }
+        self.headings.push(level, words, start);
         self.gap = Gap::Paragraph;
     }
 

@@ -3,14 +3,15 @@
 //! Headings are the paragraphs whose style has an outline level. Deleted text of tracked changes, field codes and the
 //! copies of drawings for old readers are left out; inserted text is in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::title;
+use super::{main_part, title};
 use crate::package::Package;
 use crate::xml::{Element, Node, walk};
-use crate::{ExtractError, Extracted, Format, Heading, Limits, one_line, refuse_long};
+use crate::{ExtractError, Extracted, Format, Limits, Outline, one_line, refuse_long};
 
 const FORMAT: &str = "DOCX";
+/// What the main part is called, unless the package says otherwise.
 const MAIN: &str = "word/document.xml";
 
 pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Extracted, ExtractError> {
@@ -23,15 +24,17 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Extracted, ExtractEr
         styles: &styles,
         limits,
         text: String::new(),
-        headings: Vec::new(),
+        headings: Outline::default(),
         title: None,
         paragraph: Paragraph::default(),
         outer: Vec::new(),
         hidden: 0,
         in_text: false,
         tables: Vec::new(),
+        waiting: 0,
     };
-    body.part(&package.required(MAIN)?)?;
+    let main = main_part(&mut package, MAIN, FORMAT, limits)?;
+    body.part(&package.required(&main)?)?;
     for notes in ["word/footnotes.xml", "word/endnotes.xml"] {
         if let Some(part) = package.part(notes)? {
             body.part(&part)?;
@@ -42,7 +45,7 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Extracted, ExtractEr
     Ok(Extracted {
         title: title.or(body.title).or(first),
         format: Format::Docx,
-        headings: body.headings,
+        headings: body.headings.finish(),
         pages: Vec::new(),
         text: body.text,
     })
@@ -53,7 +56,7 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Extracted, ExtractEr
 struct Styles {
     levels: BTreeMap<String, u8>,
     based_on: BTreeMap<String, String>,
-    titles: Vec<String>,
+    titles: BTreeSet<String>,
 }
 
 impl Styles {
@@ -73,7 +76,7 @@ impl Styles {
         let value = element.attribute("val").unwrap_or_default();
         match element.name() {
             "style" => *current = element.attribute("styleId").unwrap_or_default(),
-            "name" if value.eq_ignore_ascii_case("title") => self.titles.push(current.clone()),
+            "name" if value.eq_ignore_ascii_case("title") => self.titles.extend([current.clone()]),
             "name" => {
                 let name = value.to_ascii_lowercase();
                 if let Some(level) = name.strip_prefix("heading ").and_then(level) {
@@ -131,7 +134,7 @@ struct Body<'s> {
     styles: &'s Styles,
     limits: &'s Limits,
     text: String,
-    headings: Vec<Heading>,
+    headings: Outline,
     title: Option<String>,
     paragraph: Paragraph,
     /// Paragraphs around the one that a text box within them opened.
@@ -140,6 +143,8 @@ struct Body<'s> {
     hidden: usize,
     in_text: bool,
     tables: Vec<Table>,
+    /// Bytes in the cells of rows that are not written yet.
+    waiting: usize,
 }
 
 impl Body<'_> {
@@ -154,11 +159,8 @@ impl Body<'_> {
                 }
                 Node::Text(_) => {}
             }
-            let waiting: usize = self.tables.iter().map(|table| table.cell.len()).sum();
-            refuse_long(
-                self.text.len() + self.paragraph.words.len() + waiting,
-                &limits,
-            )
+            let paragraph = self.paragraph.words.len();
+            refuse_long(self.text.len() + self.waiting + paragraph, &limits)
         })
     }
 
@@ -242,7 +244,9 @@ impl Body<'_> {
             if !table.cell.is_empty() {
                 table.cell.push(' ');
             }
-            table.cell.push_str(&one_line(words).unwrap_or_default());
+            let line = one_line(words).unwrap_or_default();
+            self.waiting += line.len() + 1;
+            table.cell.push_str(&line);
             return;
         }
         let listed = paragraph.listed.filter(|_| paragraph.level.is_none());
@@ -258,12 +262,7 @@ impl Body<'_> {
                 self.title = Some(title.clone());
             }
             if let Some(level) = paragraph.level {
-                let start = self.text.len();
-                self.headings.push(Heading {
-                    level,
-                    title,
-                    start,
-                });
+                self.headings.push(level, &title, self.text.len());
             }
         }
         self.text.push_str(words);
@@ -285,6 +284,7 @@ impl Body<'_> {
             1 => {
                 self.text.push_str(&line);
                 self.text.push('\n');
+                self.waiting = 0;
             }
             // A table within a cell is that cell's text.
             depth => {

@@ -49,7 +49,8 @@ fn relations(
 ) -> Result<BTreeMap<String, Relation>, ExtractError> {
     let (folder, name) = part.rsplit_once('/').unwrap_or(("", part));
     let mut found = BTreeMap::new();
-    let Some(xml) = package.part(&format!("{folder}/_rels/{name}.rels"))? else {
+    let of_part = resolve(folder, &format!("_rels/{name}.rels"));
+    let Some(xml) = package.part(&of_part)? else {
         return Ok(found);
     };
     walk(&xml, format, limits, |node| {
@@ -65,6 +66,18 @@ fn relations(
         Ok(())
     })?;
     Ok(found)
+}
+
+/// The part that a package is about, by its own relations.
+fn main_part(
+    package: &mut Package<'_>,
+    usual: &str,
+    format: &'static str,
+    limits: &Limits,
+) -> Result<String, ExtractError> {
+    let mut relations = relations(package, "", format, limits)?.into_values();
+    let main = relations.find(|relation| relation.kind == "officeDocument");
+    Ok(main.map_or_else(|| usual.to_owned(), |relation| relation.target))
 }
 
 /// A target's name within the package, from the folder of the part that refers to it.

@@ -1,23 +1,25 @@
 //! Presentations: the slides in their order, each with its title as a heading and the speaker's notes after it.
 
-use super::{relations, title};
+use super::{main_part, relations, title};
 use crate::package::Package;
 use crate::xml::{Node, walk};
-use crate::{ExtractError, Extracted, Format, Heading, Limits, one_line, refuse_long};
+use crate::{ExtractError, Extracted, Format, Limits, Outline, one_line, refuse_long};
 
 const FORMAT: &str = "PPTX";
+/// What the main part is called, unless the package says otherwise.
 const MAIN: &str = "ppt/presentation.xml";
 
 pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Extracted, ExtractError> {
     let mut package = Package::open(bytes, FORMAT, limits)?;
-    let slides = slides(&mut package, limits)?;
+    let main = main_part(&mut package, MAIN, FORMAT, limits)?;
+    let slides = slides(&mut package, &main, limits)?;
     if slides.len() > limits.max_pages {
         return Err(ExtractError::TooManyPages {
             pages: slides.len(),
             limit: limits.max_pages,
         });
     }
-    let (mut text, mut headings, mut pages) = (String::new(), Vec::new(), Vec::new());
+    let (mut text, mut headings, mut pages) = (String::new(), Outline::default(), Vec::new());
     for name in &slides {
         let part = package.required(name)?;
         let slide = Slide::read(&part, limits)?;
@@ -26,11 +28,7 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Extracted, ExtractEr
         }
         pages.push(text.len());
         if let Some(title) = slide.title.as_deref().and_then(one_line) {
-            headings.push(Heading {
-                level: 1,
-                title: title.clone(),
-                start: text.len(),
-            });
+            headings.push(1, &title, text.len());
             text.push_str(&title);
             text.push_str("\n\n");
         }
@@ -54,6 +52,7 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Extracted, ExtractEr
     // PowerPoint's own name for a presentation that nobody named.
     let title = title.filter(|title| title != "PowerPoint Presentation");
     let first = headings.first().map(|heading| heading.title.clone());
+    let mut headings = headings.finish();
     headings.retain(|heading| heading.start < text.len());
     Ok(Extracted {
         title: title.or(first),
@@ -65,9 +64,13 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Extracted, ExtractEr
 }
 
 /// The parts of the slides in the order in which they are shown.
-fn slides(package: &mut Package<'_>, limits: &Limits) -> Result<Vec<String>, ExtractError> {
-    let relations = relations(package, MAIN, FORMAT, limits)?;
-    let part = package.required(MAIN)?;
+fn slides(
+    package: &mut Package<'_>,
+    main: &str,
+    limits: &Limits,
+) -> Result<Vec<String>, ExtractError> {
+    let relations = relations(package, main, FORMAT, limits)?;
+    let part = package.required(main)?;
     let mut slides = Vec::new();
     walk(&part, FORMAT, limits, |node| {
         if let Node::Open(element) = node
@@ -103,11 +106,14 @@ impl Slide {
         let mut slide = Self::default();
         let (mut shape, mut in_text, mut hidden) = (Shape::Body, false, 0_usize);
         let (mut words, mut row): (String, Option<Vec<String>>) = (String::new(), None);
+        // Bytes in the cells of the row.
+        let mut waiting = 0;
         walk(part, FORMAT, limits, |node| {
             match node {
                 Node::Open(element) => match element.name() {
                     "Fallback" => hidden += 1,
-                    "sp" => shape = Shape::Body,
+                    // A table or a picture after a placeholder is none.
+                    "sp" | "graphicFrame" | "pic" | "grpSp" => shape = Shape::Body,
                     "ph" => {
                         shape = match element.attribute("type").as_deref() {
                             Some("title" | "ctrTitle") => Shape::Title,
@@ -130,18 +136,26 @@ impl Slide {
                     "p" => {
                         let paragraph = std::mem::take(&mut words);
                         let cell = row.as_mut().and_then(|row| row.last_mut());
+                        waiting += cell.as_ref().map_or(0, |_| paragraph.len());
                         slide.paragraph(paragraph.trim(), shape, cell);
                     }
                     "tr" => {
-                        if let Some(row) = row.take() {
+                        if let Some(row) = row.take()
+                            && row.iter().any(|cell| !cell.is_empty())
+                        {
                             slide.line(&row.join(" | "));
                         }
+                        waiting = 0;
                     }
-                    "sp" | "graphicFrame" => slide.end_shape(),
+                    "sp" | "graphicFrame" => {
+                        shape = Shape::Body;
+                        slide.end_shape();
+                    }
                     _ => {}
                 },
             }
-            refuse_long(slide.text.len() + words.len(), limits)
+            let titled = slide.title.as_ref().map_or(0, String::len);
+            refuse_long(slide.text.len() + words.len() + waiting + titled, limits)
         })?;
         Ok(slide)
     }

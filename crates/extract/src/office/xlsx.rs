@@ -1,5 +1,6 @@
 //! Workbooks: each sheet is a heading, each row a paragraph of `column: value` lines, as a CSV file is laid out.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use calamine::{DataRef, Reader, Xlsx, XlsxError};
@@ -7,17 +8,17 @@ use calamine::{DataRef, Reader, Xlsx, XlsxError};
 use super::title;
 use crate::package::Package;
 use crate::tabular::Table;
-use crate::{ExtractError, Extracted, Format, Heading, Limits, one_line, refuse_long};
+use crate::xml::{Node, decode, walk};
+use crate::{ExtractError, Extracted, Format, Limits, Outline, one_line, refuse_long};
 
 const FORMAT: &str = "XLSX";
 
 pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Extracted, ExtractError> {
     let mut package = Package::open(bytes, FORMAT, limits)?;
     let title = title(&mut package, FORMAT, limits)?;
-    // The library unpacks what it reads whole; pictures and the like it leaves alone.
-    package.measure(|name| name.ends_with(".xml") || name.ends_with(".rels"))?;
+    package.each_part(|part| refuse_bombs(part, limits))?;
     let mut workbook = Xlsx::new(Cursor::new(bytes)).map_err(refusal)?;
-    let (mut text, mut headings) = (String::new(), Vec::new());
+    let (mut text, mut headings) = (String::new(), Outline::default());
     for name in workbook.sheet_names() {
         let rows = match sheet(&mut workbook, &name, limits) {
             Ok(rows) => rows,
@@ -32,11 +33,7 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Extracted, ExtractEr
             text.push_str("\n\n");
         }
         if let Some(title) = one_line(&name) {
-            headings.push(Heading {
-                level: 1,
-                start: text.len(),
-                title: title.clone(),
-            });
+            headings.push(1, &title, text.len());
             text.push_str(&title);
             text.push_str("\n\n");
         }
@@ -46,7 +43,7 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Extracted, ExtractEr
     Ok(Extracted {
         title,
         format: Format::Xlsx,
-        headings,
+        headings: headings.finish(),
         pages: Vec::new(),
         text,
     })
@@ -69,7 +66,7 @@ fn sheet(
         Err(error) => return Err(SheetError::Refused(refusal(error))),
     };
     let mut table = Table::new(limits);
-    let (mut row, mut number) = (Vec::new(), None);
+    let (mut row, mut number, mut length) = (BTreeMap::new(), None, 0);
     loop {
         let cell = cells
             .next_cell()
@@ -77,24 +74,95 @@ fn sheet(
         let Some(cell) = cell else { break };
         let (at, column) = cell.get_position();
         if number != Some(at) {
-            table
-                .row(std::mem::take(&mut row))
-                .map_err(SheetError::Refused)?;
-            number = Some(at);
+            let whole = std::mem::take(&mut row).into_iter().collect();
+            table.row(whole).map_err(SheetError::Refused)?;
+            (number, length) = (Some(at), 0);
         }
         let value = value(cell.get_value());
-        // A cell far to the right must not make a row of millions of empty ones.
         if !value.is_empty() && column < MAX_COLUMNS {
-            row.resize(row.len().max(column as usize + 1), String::new());
-            row[column as usize] = value;
+            // A text that cells share is written for each of them.
+            length += value.len();
+            refuse_long(length, limits).map_err(SheetError::Refused)?;
+            row.insert(column as usize, value);
         }
     }
-    table.row(row).map_err(SheetError::Refused)?;
+    let last = row.into_iter().collect();
+    table.row(last).map_err(SheetError::Refused)?;
     table.finish().map_err(SheetError::Refused)
 }
 
 /// Excel's own limit.
 const MAX_COLUMNS: u32 = 16_384;
+
+/// Unpacked bytes for each tag around the texts that cells share: a list of five million short ones takes 300 MB.
+const BYTES_PER_TAG: usize = 7;
+/// Excel's own limit is 65,490; and a name of a font or a form of numbers has 255 characters at most.
+const MAX_CELL_FORMATS: usize = 66_000;
+const MAX_FORMAT_BYTES: usize = 2_000;
+
+/// Refuses parts of which the library would fill the memory: it believes how many texts they claim, and keeps for every
+/// format of cells its fonts and forms.
+fn refuse_bombs(part: &[u8], limits: &Limits) -> Result<(), ExtractError> {
+    let text = decode(part);
+    let holds = |word: &str| memchr::memmem::find(text.as_bytes(), word.as_bytes()).is_some();
+    if holds("uniqueCount") {
+        let claims = memchr::memmem::find_iter(text.as_bytes(), "uniqueCount");
+        let claimed = claims.filter_map(|at| claimed(&text[at + "uniqueCount".len()..]));
+        if claimed.max().is_some_and(|claimed| claimed > text.len()) {
+            return Err(malformed("it claims more texts than it has".to_owned()));
+        }
+        let tags = memchr::memchr_iter(b'<', text.as_bytes()).count();
+        refuse_many(
+            tags,
+            "tags around the texts of its cells",
+            limits.max_unpacked_bytes / BYTES_PER_TAG,
+        )?;
+    }
+    if !holds("cellXfs") {
+        return Ok(());
+    }
+    let mut formats = 0;
+    walk(part, FORMAT, limits, |node| {
+        let Node::Open(element) = node else {
+            return Ok(());
+        };
+        formats += usize::from(element.name() == "xf");
+        refuse_many(formats, "formats of cells", MAX_CELL_FORMATS)?;
+        refuse_many(element.length(), "bytes in a format", MAX_FORMAT_BYTES)
+    })
+}
+
+/// The number after an attribute's name; the largest one where it is no number that fits.
+fn claimed(rest: &str) -> Option<usize> {
+    let value = rest.trim_start().strip_prefix('=')?.trim_start();
+    let value = value.strip_prefix(['"', '\''])?.trim_start();
+    let digits = value.trim_start_matches('+');
+    let end = digits.find(|c: char| !c.is_ascii_digit());
+    Some(
+        digits[..end.unwrap_or(digits.len())]
+            .parse()
+            .unwrap_or(usize::MAX),
+    )
+    .filter(|_| end != Some(0))
+}
+
+fn refuse_many(found: usize, what: &'static str, limit: usize) -> Result<(), ExtractError> {
+    if found <= limit {
+        return Ok(());
+    }
+    Err(ExtractError::DocumentTooComplex {
+        format: FORMAT,
+        what,
+        limit,
+    })
+}
+
+fn malformed(reason: String) -> ExtractError {
+    ExtractError::MalformedDocument {
+        format: FORMAT,
+        reason,
+    }
+}
 
 fn value(value: &DataRef<'_>) -> String {
     match value {
@@ -123,9 +191,6 @@ fn refusal(error: XlsxError) -> ExtractError {
         XlsxError::Password => ExtractError::EncryptedDocument {
             format: "Excel workbook",
         },
-        error => ExtractError::MalformedDocument {
-            format: FORMAT,
-            reason: error.to_string(),
-        },
+        error => malformed(error.to_string()),
     }
 }

@@ -1,5 +1,6 @@
 //! A page's content stream: the operators that show text, with forms drawn in place.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use hayro_cmap::BfString;
@@ -25,6 +26,8 @@ const MAX_SAVED: usize = 512;
 /// The fonts of a document, each read once.
 pub(super) struct Fonts<'a> {
     cache: FontCache<'a>,
+    /// What is drawn with where a font is not there.
+    unnamed: OnceCell<Option<Font<'a>>>,
     programs: FontResolverFn,
     cmaps: CMapResolverFn,
 }
@@ -33,6 +36,7 @@ impl Fonts<'_> {
     pub(super) fn new() -> Self {
         Self {
             cache: FontCache::new(),
+            unnamed: OnceCell::new(),
             programs: Arc::new(|query| match query {
                 FontQuery::Standard(standard) => Some(standard.get_font_data()),
                 FontQuery::Fallback(fallback) => {
@@ -92,11 +96,11 @@ impl<'a, 'b> Reader<'a, 'b> {
             match instruction {
                 TypedInstruction::XObject(name) => self.form(name.0, resources, forms)?,
                 TypedInstruction::TextFont(font) => {
-                    self.state.font = self.font(font.0, resources);
+                    self.state.font = self.font(font.0, resources)?;
                     self.state.font_size = font.1.as_f64();
                 }
                 TypedInstruction::BeginMarkedContentWithProperties(begin) => {
-                    self.begin_marked(begin.1, resources);
+                    self.begin_marked(begin.1, resources)?;
                 }
                 instruction => self.simple(&instruction)?,
             }
@@ -176,13 +180,23 @@ impl<'a, 'b> Reader<'a, 'b> {
     }
 
     /// A font by its name; Helvetica for a name that means none, as other readers do.
-    fn font(&self, name: &Name<'_>, resources: &Resources<'a>) -> Option<Font<'a>> {
+    fn font(
+        &mut self,
+        name: &Name<'_>,
+        resources: &Resources<'a>,
+    ) -> Result<Option<Font<'a>>, ExtractError> {
         let fonts = self.fonts;
         match resources.get_font(name) {
-            Some(dict) => fonts.cache.font(&dict, &fonts.programs, &fonts.cmaps),
-            None => fonts
-                .cache
-                .standard_font(StandardFont::Helvetica, &fonts.programs),
+            Some(dict) if self.budget.admit_font(&dict)? => {
+                Ok(fonts.cache.font(&dict, &fonts.programs, &fonts.cmaps))
+            }
+            _ => {
+                let helvetica = || {
+                    let font = StandardFont::Helvetica;
+                    fonts.cache.standard_font(font, &fonts.programs)
+                };
+                Ok(fonts.unnamed.get_or_init(helvetica).clone())
+            }
         }
     }
 
@@ -198,8 +212,10 @@ impl<'a, 'b> Reader<'a, 'b> {
             let length = length.max(1);
             at += length;
             self.glyph(&font, code, length);
+            // A map may mean a page by one character.
+            self.budget.text(self.lines.len())?;
         }
-        self.budget.text(self.lines.len())
+        Ok(())
     }
 
     fn glyph(&mut self, font: &Font<'a>, code: u32, length: usize) {
@@ -242,20 +258,27 @@ impl<'a, 'b> Reader<'a, 'b> {
         }
     }
 
-    fn begin_marked(&mut self, properties: &Object<'_>, resources: &Resources<'a>) {
+    fn begin_marked(
+        &mut self,
+        properties: &Object<'_>,
+        resources: &Resources<'a>,
+    ) -> Result<(), ExtractError> {
         self.marked += 1;
         if self.actual.is_some() {
-            return;
+            return Ok(());
         }
         let named = properties
             .clone()
             .into_name()
             .and_then(|name| resources.properties.get::<Dict<'_>>(name));
         let properties = named.or_else(|| dict_or_stream(properties).map(|(dict, _)| dict.clone()));
+        let properties = properties.unwrap_or_default();
+        self.budget.look_up(&properties)?;
         let words = properties
-            .and_then(|properties| properties.get::<PdfString<'_>>(b"ActualText".as_slice()))
+            .get::<PdfString<'_>>(b"ActualText".as_slice())
             .map(|words| text_string(words.as_bytes()));
         if let Some(words) = words {
+            self.budget.spend(words.len())?;
             let (depth, written) = (self.marked, false);
             self.actual = Some(ActualText {
                 words,
@@ -263,6 +286,7 @@ impl<'a, 'b> Reader<'a, 'b> {
                 written,
             });
         }
+        Ok(())
     }
 
     fn end_marked(&mut self) {
@@ -287,6 +311,7 @@ impl<'a, 'b> Reader<'a, 'b> {
             return Ok(());
         };
         let dict = stream.dict();
+        self.budget.look_up(dict)?;
         let subtype = dict.get::<Name<'_>>(b"Subtype".as_slice());
         if subtype.is_none_or(|subtype| subtype.as_str() != "Form") {
             return Ok(());
@@ -382,6 +407,7 @@ pub(super) fn page_content(page: &Dict<'_>, budget: &mut Budget) -> Result<Vec<u
             {
                 content.extend_from_slice(&more);
                 content.push(b' ');
+                budget.page(content.len())?;
             }
         }
     }

@@ -3,6 +3,8 @@
 //! The order is the one in which the page draws its text, which writers keep to reading order and which, unlike an order
 //! by height, does not mix columns. White space is what the distances say: PDF has no lines, and often no spaces either.
 
+use std::collections::VecDeque;
+
 use hayro_font::kurbo::Vec2;
 
 use super::state::Placed;
@@ -14,10 +16,14 @@ const LINE_EMS: f64 = 0.62;
 /// A line further away than so many usual distances, or so many ems before there is a usual one, begins a paragraph.
 const PARAGRAPH_LINES: f64 = 1.3;
 const PARAGRAPH_EMS: f64 = 1.9;
-/// The same character drawn again so near, in ems, makes it bold.
+/// The same character drawn again so near, in ems, makes it bold or is its shadow. It is nearer than half its own width:
+/// condensed letters that stand twice in a word are as near in ems.
 const OVERPRINT_EMS: f64 = 0.12;
+const OVERPRINT_WIDTHS: f64 = 0.5;
+/// Characters written last among which one that is drawn again is looked for.
+const REMEMBERED: usize = 256;
 
-/// What was written last.
+/// A character that was written.
 struct Last {
     at: Placed,
     character: char,
@@ -27,7 +33,12 @@ struct Last {
 #[derive(Default)]
 pub(super) struct Lines {
     text: String,
-    last: Option<Last>,
+    /// What was written last, in order.
+    written: VecDeque<Last>,
+    /// While a run is drawn again: the place in `written` of what comes next.
+    again: Option<usize>,
+    /// Where the pen went last, whether that was written or not.
+    pen: Option<Placed>,
     /// The baselines' usual distance, once two lines told it.
     leading: Option<f64>,
     space: bool,
@@ -67,12 +78,13 @@ impl Lines {
         if character.is_control() {
             return;
         }
-        let Some(last) = &self.last else {
-            return self.write(character, at);
-        };
-        if last.is_overprint(character, &at) {
+        if self.is_overprint(character, &at) {
+            self.space = false;
             return;
         }
+        let Some(last) = self.written.back() else {
+            return self.write(character, at);
+        };
         match self.between(last, character, &at) {
             Between::Nothing => {}
             Between::Space => self.text.push(' '),
@@ -82,10 +94,28 @@ impl Lines {
             Between::Line => self.text.push('\n'),
             Between::Paragraph => self.text.push_str("\n\n"),
         }
-        if let Some(last) = &self.last {
-            self.learn_leading(last.at, at);
-        }
+        self.learn_leading(last.at, at);
         self.write(character, at);
+    }
+
+    /// Whether a character is one that stands here already. Writers draw words, lines or paragraphs again: only where the
+    /// pen jumps may that begin, so that what is spelt twice stays.
+    fn is_overprint(&mut self, character: char, at: &Placed) -> bool {
+        let pen = self.pen.replace(*at);
+        let place = match (self.again.take(), pen) {
+            (Some(next), _) if self.stands(next, character, at) => Some(next),
+            (_, Some(pen)) if pen.jumps_to(at) => (0..self.written.len())
+                .rev()
+                .find(|place| self.stands(*place, character, at)),
+            _ => None,
+        };
+        self.again = place.map(|place| place + 1);
+        place.is_some()
+    }
+
+    fn stands(&self, place: usize, character: char, at: &Placed) -> bool {
+        let same = self.written.get(place);
+        same.is_some_and(|same| same.is_overprint(character, at))
     }
 
     fn write(&mut self, character: char, at: Placed) {
@@ -94,7 +124,10 @@ impl Lines {
             None => self.text.push(character),
         }
         self.space = false;
-        self.last = Some(Last { at, character });
+        if self.written.len() == REMEMBERED {
+            self.written.pop_front();
+        }
+        self.written.push_back(Last { at, character });
     }
 
     fn between(&self, last: &Last, character: char, at: &Placed) -> Between {
@@ -162,7 +195,18 @@ impl Lines {
 
 impl Last {
     fn is_overprint(&self, character: char, at: &Placed) -> bool {
-        self.character == character && (at.start - self.at.start).hypot() < OVERPRINT_EMS * at.em
+        let width = (self.at.end - self.at.start).hypot();
+        let near = (OVERPRINT_EMS * at.em).min(OVERPRINT_WIDTHS * width);
+        self.character == character && (at.start - self.at.start).hypot() < near
+    }
+}
+
+impl Placed {
+    /// Whether the next character does not stand where this one ended, nor a little after.
+    fn jumps_to(&self, next: &Placed) -> bool {
+        let step = next.start - self.end;
+        let width = (self.end - self.start).hypot();
+        step.hypot() > 0.5 * next.em || step.dot(next.direction) < -OVERPRINT_WIDTHS * width
     }
 }
 

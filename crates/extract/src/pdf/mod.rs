@@ -8,6 +8,7 @@ mod content;
 mod lines;
 mod outline;
 mod state;
+mod unpack;
 
 use hayro_font::kurbo::Affine;
 use hayro_syntax::page::Page;
@@ -22,7 +23,7 @@ use crate::{ExtractError, Extracted, Format, Limits, is_blank, one_line};
 const UNNAMED_PERCENT: usize = 50;
 
 pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Extracted, ExtractError> {
-    budget::refuse_bombs(bytes)?;
+    budget::refuse_bombs(bytes, limits)?;
     let pdf = Pdf::new(bytes.to_vec()).map_err(refusal)?;
     let pages = pdf.pages();
     if pages.len() > limits.max_pages {

@@ -9,12 +9,15 @@ use hayro_syntax::Pdf;
 use hayro_syntax::object::{Array, Dict, MaybeRef, Object, ObjectIdentifier, String as PdfString};
 
 use super::content::text_string;
-use crate::{Heading, one_line};
+use crate::{Heading, Outline, one_line};
 
 /// More entries than a book of 5,000 pages has.
 const MAX_ENTRIES: usize = 20_000;
-/// Nodes of the tree of named destinations.
+/// Nodes and names of the tree of named destinations.
 const MAX_NODES: usize = 50_000;
+/// A longer title is a text; lines of the pages that are compared with titles, all in all.
+const MAX_TITLE_BYTES: usize = 1_000;
+const MAX_COMPARED: usize = 4_000_000;
 
 /// The outline's entries, in the order of the text.
 pub(super) fn headings(pdf: &Pdf, text: &str, pages: &[usize]) -> Vec<Heading> {
@@ -62,14 +65,16 @@ fn entries(outlines: &Dict<'_>, targets: &Targets<'_>) -> Vec<Entry> {
     let first = b"First".as_slice();
     let mut waiting: Vec<(Dict<'_>, u8)> = Vec::new();
     waiting.extend(outlines.get::<Dict<'_>>(first).map(|entry| (entry, 1)));
-    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+    let (mut found, mut seen, mut read) = (Vec::new(), BTreeSet::new(), 0);
     while let Some((entry, level)) = waiting.pop() {
         let known = entry.obj_id().is_some_and(|id| !seen.insert(key(id)));
-        if known || found.len() >= MAX_ENTRIES {
+        if known || read >= MAX_ENTRIES {
             break;
         }
+        read += 1;
         let title = entry
             .get::<PdfString<'_>>(b"Title".as_slice())
+            .filter(|title| title.as_bytes().len() <= MAX_TITLE_BYTES)
             .and_then(|title| one_line(&text_string(title.as_bytes())));
         if let (Some(title), Some(page)) = (title, targets.page(&entry)) {
             found.push(Entry { level, title, page });
@@ -128,16 +133,25 @@ fn named_destinations<'a>(catalog: &Dict<'a>) -> BTreeMap<Vec<u8>, Object<'a>> {
         .collect();
     let mut nodes = 0;
     while let Some(node) = waiting.pop() {
-        nodes += 1;
-        if nodes > MAX_NODES || found.len() > MAX_NODES {
+        if nodes > MAX_NODES {
             break;
         }
+        nodes += 1;
         if let Some(kids) = node.get::<Array<'a>>(b"Kids".as_slice()) {
-            waiting.extend(kids.iter::<Dict<'a>>());
+            let before = waiting.len();
+            waiting.extend(
+                kids.iter::<Dict<'a>>()
+                    .take(MAX_NODES - waiting.len().min(MAX_NODES)),
+            );
+            nodes += waiting.len() - before;
         }
         if let Some(pairs) = node.get::<Array<'a>>(b"Names".as_slice()) {
             let mut items = pairs.iter::<Object<'a>>();
             while let (Some(name), Some(target)) = (items.next(), items.next()) {
+                nodes += 1;
+                if nodes > MAX_NODES {
+                    break;
+                }
                 if let Some(name) = name.into_string() {
                     found.insert(name.as_bytes().to_vec(), target);
                 }
@@ -149,7 +163,8 @@ fn named_destinations<'a>(catalog: &Dict<'a>) -> BTreeMap<Vec<u8>, Object<'a>> {
 
 /// Finds the entries' words on their pages, each after the one before.
 fn place(entries: &[Entry], text: &str, pages: &[usize]) -> Vec<Heading> {
-    let (mut found, mut after): (Vec<Heading>, usize) = (Vec::new(), 0);
+    let (mut found, mut after): (Outline, usize) = (Outline::default(), 0);
+    let mut left = MAX_COMPARED;
     for entry in entries {
         let Some(start) = pages.get(entry.page) else {
             continue;
@@ -159,37 +174,34 @@ fn place(entries: &[Entry], text: &str, pages: &[usize]) -> Vec<Heading> {
         if from >= end {
             continue;
         }
-        if let Some(at) = find(&text[from..end], &entry.title) {
-            found.push(Heading {
-                level: entry.level,
-                title: entry.title.clone(),
-                start: from + at,
-            });
+        if let Some(at) = find(&text[from..end], &entry.title, &mut left) {
+            found.push(entry.level, &entry.title, from + at);
             after = from + at + 1;
             while !text.is_char_boundary(after) {
                 after += 1;
             }
         }
     }
-    found
+    found.finish()
 }
 
 /// Where the words of a title stand: at the start of a line, maybe behind a number, their letters in a row whatever white
 /// space and case they have on the page.
-fn find(page: &str, title: &str) -> Option<usize> {
+fn find(page: &str, title: &str, left: &mut usize) -> Option<usize> {
     let wanted: Vec<char> = letters(title).collect();
     if wanted.is_empty() {
         return None;
     }
     let mut start = 0;
     for line in page.split_inclusive('\n') {
+        *left = left.checked_sub(1 + line.len() / MAX_TITLE_BYTES)?;
         let skipped = line.len()
             - line
                 .trim_start_matches(|c: char| !c.is_alphabetic() || c.is_whitespace())
                 .len();
         // A title may begin with the number itself, or the outline may leave the number out.
         for at in [start, start + skipped] {
-            let mut here = letters(&page[at..]);
+            let mut here = letters(reach(&page[at..], title));
             if wanted.iter().all(|letter| here.next() == Some(*letter)) {
                 return Some(start + (line.len() - line.trim_start().len()));
             }
@@ -197,6 +209,15 @@ fn find(page: &str, title: &str) -> Option<usize> {
         start += line.len();
     }
     None
+}
+
+/// As much of a page as a title may stand on, with more white space and marks than it has.
+fn reach<'p>(page: &'p str, title: &str) -> &'p str {
+    let mut end = page.len().min(2 * title.len() + 200);
+    while !page.is_char_boundary(end) {
+        end += 1;
+    }
+    &page[..end]
 }
 
 fn letters(text: &str) -> impl Iterator<Item = char> {

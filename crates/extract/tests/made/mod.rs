@@ -2,10 +2,10 @@
 
 #![allow(dead_code, reason = "each test file uses some")]
 
-use std::io::{Cursor, Write};
+use std::io::{Cursor, Read, Write};
 
-use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
+use zip::{ZipArchive, ZipWriter};
 
 /// An archive of parts.
 pub fn archive(parts: &[(&str, String)]) -> Vec<u8> {
@@ -14,6 +14,31 @@ pub fn archive(parts: &[(&str, String)]) -> Vec<u8> {
         zip.start_file(*name, SimpleFileOptions::default())
             .expect("memory holds it");
         zip.write_all(content.as_bytes()).expect("memory holds it");
+    }
+    zip.finish().expect("memory holds it").into_inner()
+}
+
+/// The parts of an archive.
+pub fn parts(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut archive = ZipArchive::new(Cursor::new(archive)).expect("it was made here");
+    (0..archive.len())
+        .map(|number| {
+            let mut part = archive.by_index(number).expect("it was made here");
+            let mut bytes = Vec::new();
+            part.read_to_end(&mut bytes).expect("memory holds it");
+            let name = part.name().expect("it was made here").into_owned();
+            (name, bytes)
+        })
+        .collect()
+}
+
+/// An archive of parts of any bytes.
+pub fn packed_parts(parts: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content) in parts {
+        zip.start_file(name.as_str(), SimpleFileOptions::default())
+            .expect("memory holds it");
+        zip.write_all(content).expect("memory holds it");
     }
     zip.finish().expect("memory holds it").into_inner()
 }
@@ -102,8 +127,13 @@ pub fn pptx(slides: &[&str]) -> Vec<u8> {
 
 /// A workbook with these rows in a sheet named `Orders`.
 pub fn xlsx(rows: &str) -> Vec<u8> {
+    xlsx_with(rows, &[])
+}
+
+/// The same with more parts, or with others of the same name.
+pub fn xlsx_with(rows: &str, more: &[(&str, String)]) -> Vec<u8> {
     let main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
-    archive(&[
+    let usual = [
         (
             "_rels/.rels",
             relations(&[("rId1", "officeDocument", "xl/workbook.xml")]),
@@ -138,7 +168,15 @@ pub fn xlsx(rows: &str) -> Vec<u8> {
             "xl/worksheets/sheet1.xml",
             format!("{XML}<worksheet xmlns='{main}'><sheetData>{rows}</sheetData></worksheet>"),
         ),
-    ])
+    ];
+    let other = |name: &str| {
+        more.iter()
+            .any(|(other, _)| other.eq_ignore_ascii_case(name))
+    };
+    let mut parts: Vec<(&str, String)> = Vec::from(usual);
+    parts.retain(|(name, _)| !other(name));
+    parts.extend(more.iter().cloned());
+    archive(&parts)
 }
 
 /// A book of chapters.
@@ -172,6 +210,20 @@ pub fn epub(chapters: &[&str]) -> Vec<u8> {
         parts.push((name, format!("<html><body>{chapter}</body></html>")));
     }
     archive(&parts)
+}
+
+/// A book of these items, spine and parts.
+pub fn book(items: &str, spine: &str, parts: &[(&str, &str)]) -> Vec<u8> {
+    let opf = format!("<package><manifest>{items}</manifest><spine>{spine}</spine></package>");
+    let container =
+        "<container><rootfiles><rootfile full-path='OEBPS/book.opf'/></rootfiles></container>";
+    let mut all = vec![
+        ("mimetype", "application/epub+zip".to_owned()),
+        ("META-INF/container.xml", container.to_owned()),
+        ("OEBPS/book.opf", opf),
+    ];
+    all.extend(parts.iter().map(|(name, part)| (*name, (*part).to_owned())));
+    archive(&all)
 }
 
 /// A PDF file of pages, each given by its content stream; `/F` is Helvetica. Readers find the objects without a table.
