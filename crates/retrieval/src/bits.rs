@@ -24,16 +24,16 @@ impl Bits {
         all
     }
 
-    /// `each` says of the ordinals from 0 whether they are in the set.
-    pub(crate) fn from_each(length: u32, each: impl Iterator<Item = bool>) -> Self {
-        let mut bits = Self::none(length);
-        let mut each = each.take(length as usize);
-        for word in &mut bits.words {
-            for (bit, is_in) in each.by_ref().take(64).enumerate() {
-                *word |= u64::from(is_in) << bit;
-            }
+    /// The places of a slice of which `is_in` holds.
+    pub(crate) fn from_slice<T>(items: &[T], is_in: impl Fn(&T) -> bool) -> Self {
+        let word = |items: &[T]| {
+            let bits = items.iter().enumerate();
+            bits.fold(0, |word, (bit, item)| word | u64::from(is_in(item)) << bit)
+        };
+        Self {
+            words: items.chunks(64).map(word).collect(),
+            length: items.len() as u32,
         }
-        bits
     }
 
     /// Bits beyond the length are never set.
@@ -76,6 +76,20 @@ impl Bits {
         self.words[first] |= from;
         self.words[first + 1..last].fill(u64::MAX);
         self.words[last] |= to;
+    }
+
+    /// Adds `start` and the 63 after it where a bit is set, those that are below the length.
+    pub(crate) fn add_word(&mut self, start: u32, word: u64) {
+        let (at, shift) = (start as usize / 64, start % 64);
+        if let Some(low) = self.words.get_mut(at) {
+            *low |= word << shift;
+        }
+        if let Some(high) = self.words.get_mut(at + 1) {
+            *high |= word.checked_shr(64 - shift).unwrap_or(0);
+        }
+        if at + 2 >= self.words.len() {
+            self.cut();
+        }
     }
 
     /// Adds a set that is given as words.
@@ -136,6 +150,19 @@ impl Bits {
     }
 }
 
+/// The ranges of set bits of a word, in ascending order.
+pub(crate) fn runs(word: u64) -> impl Iterator<Item = std::ops::Range<u32>> {
+    let mut left = word;
+    std::iter::from_fn(move || {
+        (left != 0).then(|| {
+            let start = left.trailing_zeros();
+            let end = start + (left >> start).trailing_ones();
+            left &= u64::MAX.checked_shl(end).unwrap_or(0);
+            start..end
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -157,14 +184,27 @@ mod tests {
             for at in 0..330 {
                 prop_assert_eq!(bits.next(at), set.range(at..).next().copied());
             }
-            let again = Bits::from_each(length, (0..length + 70).map(|at| bits.contains(at)));
-            prop_assert_eq!(&again, &bits);
+            let ordinals: Vec<u32> = (0..length).collect();
+            prop_assert_eq!(&Bits::from_slice(&ordinals, |at| bits.contains(*at)), &bits);
+            for (number, word) in bits.words().iter().enumerate() {
+                let ordinals = runs(*word).flatten().map(|bit| number as u32 * 64 + bit);
+                let wanted = set.range(number as u32 * 64..).take_while(|at| **at < number as u32 * 64 + 64);
+                prop_assert_eq!(ordinals.collect::<Vec<_>>(), wanted.copied().collect::<Vec<_>>());
+            }
             let mut all = Bits::all(length);
             prop_assert_eq!(all.count(), length as usize);
             all.keep(&bits);
             prop_assert_eq!(&all, &bits);
             all.add_words(vec![u64::MAX; 9].into_iter());
             prop_assert_eq!(all, Bits::all(length));
+        }
+
+        #[test]
+        fn a_word_is_added_anywhere(length in 0u32..300, start in 0u32..320, word: u64) {
+            let mut bits = Bits::none(length);
+            bits.add_word(start, word);
+            let wanted = (0..64).filter(|bit| word >> bit & 1 == 1).map(|bit| start + bit);
+            prop_assert_eq!(bits.iter().collect::<Vec<_>>(), wanted.filter(|at| *at < length).collect::<Vec<_>>());
         }
     }
 }

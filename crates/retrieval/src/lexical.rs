@@ -6,7 +6,7 @@
 
 mod analysis;
 mod best;
-mod masked;
+mod maxscore;
 mod sections;
 
 use std::collections::BTreeSet;
@@ -15,9 +15,8 @@ use std::sync::Arc;
 
 use tantivy::directory::RamDirectory;
 use tantivy::indexer::SingleSegmentIndexWriter;
-use tantivy::query::{
-    Bm25StatisticsProvider, BooleanQuery, EnableScoring, Occur, Query, TermQuery,
-};
+use tantivy::postings::TermInfo;
+use tantivy::query::{Bm25StatisticsProvider, Bm25Weight};
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{PreTokenizedString, Token};
 use tantivy::{Directory, Searcher, TantivyDocument, Term};
@@ -25,6 +24,7 @@ use tantivy::{Directory, Searcher, TantivyDocument, Term};
 pub(crate) use analysis::Language;
 use analysis::{Analysis, query_terms};
 use best::Best;
+use maxscore::{List, Window};
 pub(crate) use sections::SectionFile;
 use sections::Sections;
 
@@ -33,9 +33,6 @@ use crate::segment::Source;
 
 /// Memory that building an index may use before it spills; the least that tantivy takes is 15 MB.
 const BUILD_BYTES: usize = 64 << 20;
-
-/// Fewer than one in so many passages allowed: the mask leads rather than the block maxima.
-const MASKED_BELOW: u64 = 2;
 
 /// The postings of the only field begin after its number of words.
 const POSTINGS_BEGIN: u64 = 8;
@@ -183,14 +180,10 @@ impl Lexicon {
     /// brings it.
     pub(crate) fn postings(&self, text: &str) -> tantivy::Result<Vec<std::ops::Range<u64>>> {
         let mut ranges = Vec::new();
-        for reader in self.searcher.segment_readers() {
-            let inverted = reader.inverted_index(self.field)?;
-            for term in query_terms(text) {
-                let term = Term::from_field_text(self.field, &term);
-                if let Some(info) = inverted.get_term_info(&term)? {
-                    let place = |at: usize| self.postings.start + POSTINGS_BEGIN + at as u64;
-                    ranges.push(place(info.postings_range.start)..place(info.postings_range.end));
-                }
+        for word in query_terms(text) {
+            if let Some(info) = self.place(&word)? {
+                let place = |at: usize| self.postings.start + POSTINGS_BEGIN + at as u64;
+                ranges.push(place(info.postings_range.start)..place(info.postings_range.end));
             }
         }
         Ok(ranges)
@@ -200,55 +193,52 @@ impl Lexicon {
         self.searcher.num_docs()
     }
 
-    fn mean_length(&self) -> tantivy::Result<f32> {
-        mean_length(&self.searcher, self.field)
+    /// Where the passages of a word stand; `None`: no passage has it. A segment's index has one part.
+    fn place(&self, word: &str) -> tantivy::Result<Option<TermInfo>> {
+        let Some(reader) = self.searcher.segment_readers().first() else {
+            return Ok(None);
+        };
+        let term = Term::from_field_text(self.field, word);
+        Ok(reader.inverted_index(self.field)?.get_term_info(&term)?)
     }
 }
 
-/// Statistics over all segments of a search.
-struct Statistics<'a>(&'a [&'a Lexicon]);
+/// A word of a query: how it scores, by the statistics of all segments together, and where each has its passages.
+struct Word {
+    weight: Bm25Weight,
+    places: Vec<Option<TermInfo>>,
+}
 
-impl Bm25StatisticsProvider for Statistics<'_> {
-    fn total_num_tokens(&self, field: Field) -> tantivy::Result<u64> {
-        self.0
+/// The words of a query that any segment has, in descending order of the most that they add to a score.
+fn words(lexicons: &[&Lexicon], text: &str) -> tantivy::Result<Vec<Word>> {
+    let (mut passages, mut tokens, mut terms) = (0, 0, Vec::new());
+    for lexicon in lexicons {
+        passages += lexicon.passages();
+        tokens += lexicon.searcher.total_num_tokens(lexicon.field)?;
+    }
+    for word in query_terms(text) {
+        let place = |lexicon: &&Lexicon| lexicon.place(&word);
+        let places = lexicons
             .iter()
-            .map(|lexicon| lexicon.searcher.total_num_tokens(field))
-            .sum()
-    }
-
-    fn total_num_docs(&self) -> tantivy::Result<u64> {
-        self.0
+            .map(place)
+            .collect::<tantivy::Result<Vec<_>>>()?;
+        let found = places
             .iter()
-            .map(|lexicon| lexicon.searcher.total_num_docs())
-            .sum()
+            .flatten()
+            .map(|place| u64::from(place.doc_freq));
+        let found: u64 = found.sum();
+        if found > 0 {
+            let mean = tokens as f32 / passages as f32;
+            let weight = Bm25Weight::for_one_term_without_explain(found, passages, mean);
+            terms.push(Word { weight, places });
+        }
     }
-
-    fn doc_freq(&self, term: &Term) -> tantivy::Result<u64> {
-        self.0
-            .iter()
-            .map(|lexicon| Bm25StatisticsProvider::doc_freq(&lexicon.searcher, term))
-            .sum()
-    }
+    // The order of equals is that of the text, and so the same for every passage.
+    terms.sort_by(|left, right| right.weight.max_score().total_cmp(&left.weight.max_score()));
+    Ok(terms)
 }
 
-/// Words of a passage, on average; 0 where there are none.
-fn mean_length(statistics: &dyn Bm25StatisticsProvider, field: Field) -> tantivy::Result<f32> {
-    let passages = statistics.total_num_docs()?.max(1);
-    Ok(statistics.total_num_tokens(field)? as f32 / passages as f32)
-}
-
-/// How far a passage may score above its block's stored maximum. tantivy picks the best of a block by the segment's own
-/// mean length `a`; with the mean `b` of all segments another may be best. A score changes by a factor of at most
-/// max(a/b, b/a) from one mean to the other, because each term of BM25's denominator does; so does the bound.
-fn slack(own: f32, all: f32) -> f32 {
-    if own > 0.0 && all > 0.0 {
-        (own / all).max(all / own)
-    } else {
-        1.0
-    }
-}
-
-/// The best `limit` allowed passages of each segment and all that equal the last of them: (score, segment, ordinal), in
+/// The best `limit` allowed passages of all segments and those that equal the last of them: (score, segment, ordinal), in
 /// no order. `masks[i]` belongs to `lexicons[i]`.
 pub(crate) fn search(
     lexicons: &[&Lexicon],
@@ -256,91 +246,31 @@ pub(crate) fn search(
     text: &str,
     limit: usize,
 ) -> tantivy::Result<Vec<(f32, u32, u32)>> {
-    search_by(lexicons, masks, text, limit, Way::of)
-}
-
-/// How a segment is searched; both ways find the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// By block maxima, dropping what the mask does not let pass.
-    Pruning,
-    /// The allowed passages only.
-    Masked,
-}
-
-impl Way {
-    fn of(mask: &Bits, passages: u64) -> Self {
-        if mask.count() as u64 * MASKED_BELOW < passages {
-            Self::Masked
-        } else {
-            Self::Pruning
-        }
-    }
-}
-
-fn search_by(
-    lexicons: &[&Lexicon],
-    masks: &[Bits],
-    text: &str,
-    limit: usize,
-    way: impl Fn(&Bits, u64) -> Way,
-) -> tantivy::Result<Vec<(f32, u32, u32)>> {
-    let words = query_terms(text);
-    let statistics = Statistics(lexicons);
-    let mut found = Vec::new();
+    let words = words(lexicons, text)?;
+    let (mut best, mut window) = (Best::new(limit), Window::new());
     for (number, (lexicon, mask)) in lexicons.iter().zip(masks).enumerate() {
-        if mask.is_empty() || words.is_empty() {
+        let Some(reader) = lexicon.searcher.segment_readers().first() else {
             continue;
-        }
-        let field = lexicon.field;
-        let terms: Vec<Term> = words
-            .iter()
-            .map(|word| Term::from_field_text(field, word))
-            .collect();
-        let mean = mean_length(&statistics, field)?;
-        let mut best = Best::new(limit, slack(lexicon.mean_length()?, mean));
-        match way(mask, lexicon.passages()) {
-            Way::Pruning => offer_pruned(lexicon, &statistics, &terms, mask, &mut best)?,
-            Way::Masked => {
-                for reader in lexicon.searcher.segment_readers() {
-                    masked::offer_all(reader, &statistics, &terms, mask, &mut best)?;
-                }
+        };
+        let inverted = reader.inverted_index(lexicon.field)?;
+        let mut lists = Vec::with_capacity(words.len());
+        for word in &words {
+            if let Some(Some(place)) = word.places.get(number) {
+                let option = IndexRecordOption::WithFreqs;
+                lists.push(List {
+                    block: inverted.read_block_postings_from_terminfo(place, option)?,
+                    weight: &word.weight,
+                    bound: word.weight.max_score(),
+                });
             }
         }
-        let kept = best.finish().into_iter();
-        found.extend(kept.map(|(score, ordinal)| (score, number as u32, ordinal)));
+        if !lists.is_empty() {
+            let lengths = reader.get_fieldnorms_reader(lexicon.field)?;
+            best.enter(number as u32);
+            maxscore::offer_best(&mut lists, &lengths, mask, &mut window, &mut best);
+        }
     }
-    Ok(found)
-}
-
-/// Offers the allowed passages with any of the terms, without those that block maxima rule out.
-fn offer_pruned(
-    lexicon: &Lexicon,
-    statistics: &Statistics<'_>,
-    terms: &[Term],
-    mask: &Bits,
-    best: &mut Best,
-) -> tantivy::Result<()> {
-    let scoring = EnableScoring::enabled_from_statistics_provider(statistics, &lexicon.searcher);
-    let weight = any_of(terms).weight(scoring)?;
-    for reader in lexicon.searcher.segment_readers() {
-        weight.for_each_pruning(f32::MIN, reader, &mut |ordinal, score| {
-            if mask.contains(ordinal) {
-                best.offer(score, ordinal);
-            }
-            best.threshold()
-        })?;
-    }
-    Ok(())
-}
-
-/// A passage with any of the terms.
-fn any_of(terms: &[Term]) -> BooleanQuery {
-    let clauses = terms.iter().map(|term| {
-        let query = TermQuery::new(term.clone(), IndexRecordOption::WithFreqs);
-        (Occur::Should, Box::new(query) as Box<dyn Query>)
-    });
-    BooleanQuery::new(clauses.collect())
+    Ok(best.finish())
 }
 
 #[cfg(test)]

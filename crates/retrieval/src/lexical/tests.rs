@@ -3,6 +3,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use tantivy::directory::OwnedBytes;
+use tantivy::query::{BooleanQuery, EnableScoring, Occur, Query, TermQuery};
 
 use super::*;
 
@@ -73,16 +74,10 @@ static CORPUS: LazyLock<Lexicon> = LazyLock::new(|| {
     opened(&(0..20_000).map(text).collect::<Vec<_>>())
 });
 
-fn found_by(way: Way, mask: &Bits, text: &str, limit: usize) -> Vec<(f32, u32)> {
-    let found = search_by(
-        &[&CORPUS],
-        std::slice::from_ref(mask),
-        text,
-        limit,
-        |_, _| way,
-    );
+/// By ordinal, best first and equals in order.
+fn found(mask: &Bits, text: &str, limit: usize) -> Vec<(f32, u32)> {
+    let found = search(&[&CORPUS], std::slice::from_ref(mask), text, limit).unwrap();
     let mut found: Vec<_> = found
-        .unwrap()
         .into_iter()
         .map(|(score, _, ordinal)| (score, ordinal))
         .collect();
@@ -90,46 +85,82 @@ fn found_by(way: Way, mask: &Bits, text: &str, limit: usize) -> Vec<(f32, u32)> 
     found
 }
 
+/// Every passage's score by tantivy's own search.
+fn scored_by_tantivy(text: &str) -> BTreeMap<u32, f32> {
+    let clauses = query_terms(text).into_iter().map(|word| {
+        let term = Term::from_field_text(CORPUS.field, &word);
+        let query = TermQuery::new(term, IndexRecordOption::WithFreqs);
+        (Occur::Should, Box::new(query) as Box<dyn Query>)
+    });
+    let query = BooleanQuery::new(clauses.collect());
+    let weight = query
+        .weight(EnableScoring::enabled_from_searcher(&CORPUS.searcher))
+        .unwrap();
+    let mut scores = BTreeMap::new();
+    for reader in CORPUS.searcher.segment_readers() {
+        let mut keep = |ordinal, score| {
+            scores.insert(ordinal, score);
+        };
+        weight.for_each(reader, &mut keep).unwrap();
+    }
+    scores
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// One or two terms: their sum has the same bits in each order, so nothing may differ.
     #[test]
-    fn both_ways_find_the_same(
-        words in prop::sample::subsequence(vec![1, 2, 3, 7, 40, 900, 13], 1..=2),
+    fn the_best_allowed_are_found_with_tantivys_scores(
+        words in prop::sample::subsequence(vec![1, 2, 3, 7, 40, 900, 13], 1..=6),
         every in prop::sample::select(vec![1u32, 2, 3, 10, 97, 1_500]),
         ranges in prop::collection::vec((0u32..20_000, 1u32..600), 0..3),
         limit in prop::sample::select(vec![1usize, 10, 100, 30_000]),
     ) {
-        let mut mask = Bits::from_each(20_000, (0..20_000).map(|at| at % every == every / 2));
+        let ordinals: Vec<u32> = (0..20_000).collect();
+        let mut mask = Bits::from_slice(&ordinals, |at| at % every == every / 2);
         for (start, length) in ranges {
             (start..start + length).for_each(|at| mask.remove(at));
         }
         let text: String = words.iter().map(|word| format!("word{word} ")).collect();
-        let masked = found_by(Way::Masked, &mask, &text, limit);
-        prop_assert!(masked.iter().all(|(_, ordinal)| mask.contains(*ordinal)));
-        prop_assert_eq!(masked, found_by(Way::Pruning, &mask, &text, limit));
-    }
-
-    /// Many terms: the sums may differ in their last bits.
-    #[test]
-    fn both_ways_score_many_terms_alike(every in 1u32..200) {
-        let mask = Bits::from_each(20_000, (0..20_000).map(|at| at % every == 0));
-        let by_ordinal = |way| -> BTreeMap<u32, f32> {
-            let found = found_by(way, &mask, "word2 word3 word7 word40 word900 word13", 30_000);
-            found.into_iter().map(|(score, ordinal)| (ordinal, score)).collect()
-        };
-        let (masked, pruned) = (by_ordinal(Way::Masked), by_ordinal(Way::Pruning));
-        prop_assert!(masked.keys().eq(pruned.keys()));
-        for (one, other) in masked.values().zip(pruned.values()) {
-            prop_assert!((one - other).abs() <= one * 1e-4);
+        let mut wanted: Vec<(f32, u32)> = scored_by_tantivy(&text)
+            .into_iter()
+            .filter(|(ordinal, _)| mask.contains(*ordinal))
+            .map(|(ordinal, score)| (score, ordinal))
+            .collect();
+        wanted.sort_by(|left, right| right.0.total_cmp(&left.0));
+        let all = found(&mask, &text, 30_000);
+        prop_assert_eq!(all.len(), wanted.len());
+        // The terms' order differs, so the last bits of the sums do.
+        for ((one, _), (other, _)) in all.iter().zip(&wanted) {
+            prop_assert!((one - other).abs() <= one * 1e-5);
         }
+        // Pruned, the best and their equals have the very bits of the unpruned search.
+        let least = all.get(limit - 1).map_or(f32::MIN, |last| last.0);
+        let best: Vec<_> = all.into_iter().filter(|(score, _)| *score >= least).collect();
+        prop_assert_eq!(found(&mask, &text, limit), best);
     }
-}
 
-#[test]
-fn the_mask_leads_where_it_lets_few_pass() {
-    let mask = |every: u32| Bits::from_each(1_000, (0..1_000).map(|at| at % every == 0));
-    assert_eq!(Way::of(&mask(1), 1_000), Way::Pruning);
-    assert_eq!(Way::of(&mask(100), 1_000), Way::Masked);
+    /// Cut anywhere into segments, the same passages are found with the same bits.
+    #[test]
+    fn segments_change_nothing(cut in 1usize..599, limit in 1usize..40) {
+        let texts: Vec<String> = (0..600u32).map(|number| {
+            let chance = number.wrapping_mul(2_654_435_761) >> 8;
+            let words = [1u32, 2, 3, 7].into_iter().filter(|word| (chance / word).is_multiple_of(*word));
+            words.map(|word| format!("word{word} ")).collect::<String>() + &"filler ".repeat(chance as usize % 23)
+        }).collect();
+        let find = |parts: &[&[String]]| {
+            let lexicons: Vec<Lexicon> = parts.iter().map(|part| opened(part)).collect();
+            let masks: Vec<Bits> = parts.iter().map(|part| Bits::all(part.len() as u32)).collect();
+            let lexicons: Vec<&Lexicon> = lexicons.iter().collect();
+            let found = search(&lexicons, &masks, "word1 word2 word3 word7 filler", limit).unwrap();
+            let first = |segment: u32| if segment == 0 { 0 } else { parts[0].len() as u32 };
+            let mut found: Vec<(u32, u32)> = found
+                .into_iter()
+                .map(|(score, segment, ordinal)| (score.to_bits(), first(segment) + ordinal))
+                .collect();
+            found.sort_unstable();
+            found
+        };
+        prop_assert_eq!(find(&[&texts]), find(&[&texts[..cut], &texts[cut..]]));
+    }
 }

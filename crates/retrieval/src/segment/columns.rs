@@ -299,28 +299,13 @@ impl Stored {
         let codes = part(section, self.rows_at, self.rows_at.checked_add(bytes)?)?;
         let passes = |code: usize| by_code.get(code).copied().unwrap_or(false);
         Some(match width {
-            1 => Bits::from_each(
-                documents,
-                codes.iter().map(|code| passes(usize::from(*code))),
-            ),
-            2 => {
-                let (codes, _) = codes.as_chunks::<2>();
-                Bits::from_each(
-                    documents,
-                    codes
-                        .iter()
-                        .map(|code| passes(u16::from_le_bytes(*code).into())),
-                )
-            }
-            _ => {
-                let (codes, _) = codes.as_chunks::<4>();
-                Bits::from_each(
-                    documents,
-                    codes
-                        .iter()
-                        .map(|code| passes(u32::from_le_bytes(*code) as usize)),
-                )
-            }
+            1 => Bits::from_slice(codes, |code| passes(usize::from(*code))),
+            2 => Bits::from_slice(codes.as_chunks::<2>().0, |code| {
+                passes(u16::from_le_bytes(*code).into())
+            }),
+            _ => Bits::from_slice(codes.as_chunks::<4>().0, |code| {
+                passes(u32::from_le_bytes(*code) as usize)
+            }),
         })
     }
 

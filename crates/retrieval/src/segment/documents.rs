@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::format::{part, u32_at, u64_at};
 use super::{DocumentRecord, SegmentError};
+use crate::bits::{Bits, runs};
 use crate::passage::SegmentDocument;
 
 /// Lengths of id, title, address and content hash before a document's strings.
@@ -126,11 +127,35 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// Ordinals of a document's passages. `None`: there is no such document, or the entry is damaged.
-    pub(super) fn passages(&self, document: u32, passages: u32) -> Option<Range<u32>> {
-        let start = u32_at(self.first_passages, document as usize)?;
-        let end = u32_at(self.first_passages, document as usize + 1)?;
-        (document < self.documents && start <= end && end <= passages).then_some(start..end)
+    /// Ordinals of the passages of documents that follow one another. `None`: there are no such documents, or an entry is
+    /// damaged.
+    pub(super) fn passages(&self, documents: Range<u32>, passages: u32) -> Option<Range<u32>> {
+        let start = u32_at(self.first_passages, documents.start as usize)?;
+        let end = u32_at(self.first_passages, documents.end as usize)?;
+        (documents.end <= self.documents && start <= end && end <= passages).then_some(start..end)
+    }
+
+    /// The passages of a set of documents. Documents whose entry is damaged have none.
+    pub(super) fn all_passages(&self, documents: &Bits, passages: u32) -> Bits {
+        let mut all = Bits::none(passages);
+        let (firsts, _) = self.first_passages.as_chunks::<4>();
+        for (number, word) in documents.words().iter().enumerate() {
+            let first = number as u32 * 64;
+            let firsts = firsts
+                .get(number * 64..)
+                .and_then(|firsts| firsts.first_chunk());
+            if let Some(start) = firsts.and_then(first_of_single) {
+                all.add_word(start, *word);
+                continue;
+            }
+            for run in runs(*word) {
+                let run = first + run.start..first + run.end;
+                if let Some(range) = self.passages(run, passages) {
+                    all.add_range(range);
+                }
+            }
+        }
+        all
     }
 
     /// The document that a passage belongs to. A damaged table gives another one, never a panic.
@@ -155,6 +180,16 @@ impl<'a> Entries<'a> {
         let end = u64_at(self.places, document as usize + 1)?;
         (start <= end).then_some(start..end)
     }
+}
+
+/// The first passage of 64 documents that have one passage each: of short documents most do.
+fn first_of_single(firsts: &[[u8; 4]; 65]) -> Option<u32> {
+    let firsts = firsts.map(u32::from_le_bytes);
+    let steps = firsts.iter().skip(1).zip(&firsts);
+    let others = steps.fold(0, |others, (next, first)| {
+        others | (next.wrapping_sub(*first) ^ 1)
+    });
+    (others == 0).then_some(firsts[0])
 }
 
 /// The strings of a document, in place.
@@ -220,4 +255,38 @@ pub(super) fn find<'a>(
     (low..documents as usize)
         .take_while(move |at| u64_at(hashes, *at) == Some(hash))
         .filter_map(move |at| u32_at(ordinals, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_passages_of_a_set_are_those_of_each_document(
+            singles in 0usize..200,
+            others in prop::collection::vec(0u32..4, 0..90),
+            more_singles in 0usize..200,
+            chosen in prop::collection::vec(any::<bool>(), 490),
+        ) {
+            let counts = std::iter::repeat_n(1, singles).chain(others).chain(std::iter::repeat_n(1, more_singles));
+            let mut firsts = vec![0u32];
+            firsts.extend(counts.scan(0, |next, count| {
+                *next += count;
+                Some(*next)
+            }));
+            let (documents, passages) = (firsts.len() as u32 - 1, firsts[firsts.len() - 1]);
+            let mut section = vec![0; firsts.len() * 8];
+            section.extend(firsts.iter().flat_map(|first| first.to_le_bytes()));
+            let set = Bits::from_slice(&chosen[..documents as usize], |is_in| *is_in);
+            let mut wanted = Bits::none(passages);
+            for document in set.iter() {
+                wanted.add_range(firsts[document as usize]..firsts[document as usize + 1]);
+            }
+            let entries = Entries::of(&section, documents);
+            prop_assert_eq!(entries.all_passages(&set, passages), wanted);
+        }
+    }
 }

@@ -35,7 +35,9 @@ impl Segment {
 
     /// Ordinals of a document's passages.
     pub(crate) fn passages_of(&self, document: u32) -> Result<Range<u32>, SegmentError> {
-        let range = self.entries().passages(document, self.summary.passages);
+        let range = self
+            .entries()
+            .passages(document..document.saturating_add(1), self.summary.passages);
         range.ok_or_else(|| corrupt(Section::Documents))
     }
 
@@ -211,14 +213,8 @@ impl Segment {
         if documents.count() == self.summary.documents as usize {
             return Bits::all(self.summary.passages);
         }
-        let entries = self.entries();
-        let mut allowed = Bits::none(self.summary.passages);
-        for document in documents.iter() {
-            if let Some(range) = entries.passages(document, self.summary.passages) {
-                allowed.add_range(range);
-            }
-        }
-        allowed
+        self.entries()
+            .all_passages(&documents, self.summary.passages)
     }
 
     /// All documents back, without the dead, vectors as the 8-bit rows have them: what a compaction merges. Made into a
