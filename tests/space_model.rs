@@ -17,7 +17,7 @@ async fn a_space_has_a_model_of_its_own() {
     };
     let question = json!({"question": "Where does the key of the shed hang?"});
     let first = instance.post("/v1/ask", &question).await.body;
-    let offered = first["model"].as_str().unwrap();
+    let offered = first["usage"]["model"].as_str().unwrap();
 
     let refused = set(json!({"model": "anthropic.claude-elsewhere"})).await;
     assert_eq!(refused.status, 400, "{}", refused.body);
@@ -30,7 +30,7 @@ async fn a_space_has_a_model_of_its_own() {
         (200, &json!(offered))
     );
     let answer = instance.post("/v1/ask", &question).await.body;
-    assert_eq!(answer["model"], offered);
+    assert_eq!(answer["usage"]["model"], offered);
     let kept = set(json!({"strict": true})).await;
     assert_eq!(kept.body["model"], offered, "what is left out stays");
     let space = set(json!({"model": null})).await;
