@@ -71,6 +71,10 @@ pub(crate) async fn advance(aws: &Aws, run: &RunRow) -> Result<Fetched, AwsError
         let begun = sweep::begin(&mut state, row, &run.run_id);
         if !state.sweep.done {
             let left = slice_ends.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                waits.push(0);
+                continue;
+            }
             let sharing = u32::try_from(rows.len() - number).unwrap_or(u32::MAX);
             let turn = Turn {
                 aws,

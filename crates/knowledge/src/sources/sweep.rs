@@ -22,9 +22,8 @@ const WAITS: u32 = 30;
 /// A wait up to so long is sat out: the state machine writes ten events for each of its own, of which it takes 25,000.
 const SAT_OUT: Duration = Duration::from_secs(15);
 
-/// Attempts at a question that fails for what may pass, and the pause after the first; it doubles.
+/// Attempts at a question that fails for what may pass. After the first it waits a second, which doubles.
 const ATTEMPTS: u32 = 3;
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// What a run asks of one source in one invocation.
 pub(super) struct Turn<'a> {
@@ -168,6 +167,12 @@ async fn sweep(
             position: mirror.state.sweep.position.clone(),
         };
         let asked = source.ask(&place, mirror).await;
+        failures = match &asked {
+            Err(SourceError::Failed { may_pass: true, .. }) => failures + 1,
+            _ => 0,
+        };
+        // A source that fails may have noted itself how far it came.
+        let stood = mirror.state.sweep.position.clone();
         let (position, wait_seconds) = match asked {
             Ok(Next::End { cursor, complete }) => {
                 end(mirror.state, cursor, complete);
@@ -177,7 +182,7 @@ async fn sweep(
                 position,
                 wait_seconds,
             }) => (Some(position), wait_seconds),
-            Err(SourceError::Busy { seconds }) => (place.position, seconds),
+            Err(SourceError::Busy { seconds }) => (stood, seconds),
             Err(SourceError::CursorExpired) if !mirror.state.sweep.from_anew => {
                 from_anew(mirror.state);
                 continue;
@@ -187,10 +192,8 @@ async fn sweep(
                 give_up(mirror.state, "CursorExpired", words.to_owned());
                 return Ok(None);
             }
-            Err(SourceError::Failed { may_pass, .. }) if may_pass && failures + 1 < ATTEMPTS => {
-                tokio::time::sleep(PAUSE * 2_u32.pow(failures)).await;
-                failures += 1;
-                continue;
+            Err(SourceError::Failed { may_pass: true, .. }) if failures < ATTEMPTS => {
+                (stood, 1 << (failures - 1))
             }
             Err(SourceError::Failed { error, reason, .. }) => {
                 give_up(mirror.state, error, reason);
@@ -198,7 +201,6 @@ async fn sweep(
             }
             Err(SourceError::Aws(error)) => return Err(error),
         };
-        failures = 0;
         if came_to(&mut mirror.state.sweep, position, wait_seconds) > WAITS {
             let words = "it asked to come back later too often; the next run goes on from there";
             leave(mirror.state, "SourceBusy", words.to_owned());
