@@ -6,6 +6,7 @@ mod readers;
 mod sharepoint;
 mod stub;
 mod website;
+mod website_rules;
 
 use serde_json::{Value, json};
 
