@@ -8,6 +8,7 @@ import uuid
 
 import pytest
 from botocore.exceptions import ClientError, EventStreamError
+from cfnlint.decode import decode
 from test_bedrock import missing
 
 MODEL = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -299,43 +300,58 @@ def orders(instance, tmp_path_factory):
     subprocess.run([binary, "orders", "import", str(file), "--url", instance.api], check=True, stdin=subprocess.DEVNULL)
 
 
+def described():
+    """The agents of `infra/agents.yaml`, what it includes among their properties: logical id to those."""
+    for name, resource in decode(str(FOLDER.parent / "agents.yaml"))[0]["Resources"].items():
+        if resource["Type"] == "AWS::Bedrock::Agent":
+            included = resource["Properties"]["Fn::Transform"]["Parameters"]["Location"]
+            yield name, json.loads((FOLDER.parent / included).read_text())
+
+
+def as_the_api_has_it(node, of_names=False):
+    """CloudFormation's words begin with capitals, the API's do not; names of parameters are nobody's words."""
+    if isinstance(node, list):
+        return [as_the_api_has_it(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    if node == {"Ref": "AgentActionFunctionArn"}:
+        return FUNCTION
+    return {
+        name if of_names else name[0].lower() + name[1:]: as_the_api_has_it(value, not of_names and name == "Parameters")
+        for name, value in node.items()
+    }
+
+
 @pytest.fixture()
 def deployment(agents, orders):
-    """The agents that are described for deployment, and a knowledge base for the one that answers from documents."""
-    made = {}
-    for described in json.loads((FOLDER / "agents.json").read_text())["agents"]:
+    """The agents as the template has them, and a knowledge base for the one that answers from documents."""
+    made, aliases = {}, {}
+    for logical_id, properties in described():
+        name = logical_id.removesuffix("Agent")
         agent = agents("CreateAgent", **{
-            "agentName": f"{described['agentName']}-{uuid.uuid4().hex[:6]}",
-            "description": described["description"],
-            "instruction": (FOLDER / described["instruction"]).read_text(),
-            "agentCollaboration": described["agentCollaboration"],
+            "agentName": f"{name}-{uuid.uuid4().hex[:6]}",
+            "description": properties["Description"],
+            "instruction": properties["Instruction"],
+            "agentCollaboration": properties["AgentCollaboration"],
             "foundationModel": MODEL,
         })["agent"]["agentId"]
-        for group in described["actionGroups"]:
-            for schema in group["functionSchemas"]:
-                agents(
-                    "CreateAgentActionGroup",
-                    agentId=agent,
-                    agentVersion="DRAFT",
-                    actionGroupName=group["actionGroupName"],
-                    description=group["description"],
-                    actionGroupExecutor={"lambda": FUNCTION},
-                    functionSchema=json.loads((FOLDER / schema).read_text()),
-                )
-        if described["agentName"] == "outcrop-knowledge":
+        for group in properties.get("ActionGroups", []):
+            agents("CreateAgentActionGroup", agentId=agent, agentVersion="DRAFT", **as_the_api_has_it(group))
+        if name == "Knowledge":
             agents.knowledge(agent)
-        for collaborator in described["collaborators"]:
+        for collaborator in properties.get("AgentCollaborators", []):
+            alias, attribute = collaborator.pop("AgentDescriptor")["AliasArn"]["Fn::GetAtt"]
+            assert attribute == "AgentAliasArn"
             agents(
                 "AssociateAgentCollaborator",
                 agentId=agent,
                 agentVersion="DRAFT",
-                agentDescriptor={"aliasArn": made[collaborator["agent"]][1]},
-                collaboratorName=collaborator["collaboratorName"],
-                collaborationInstruction=collaborator["collaborationInstruction"],
-                relayConversationHistory=collaborator["relayConversationHistory"],
+                agentDescriptor={"aliasArn": aliases[alias]},
+                **as_the_api_has_it(collaborator),
             )
-        made[described["agentName"]] = (agent, agents.publish(agent)["agentAliasArn"])
-    return {name: agent for name, (agent, _) in made.items()}
+        aliases[f"{name}Alias"] = agents.publish(agent)["agentAliasArn"]
+        made[f"outcrop-{name.lower()}"] = agent
+    return made
 
 
 ADA = {"sessionAttributes": {"outcropUser": "ada"}}
