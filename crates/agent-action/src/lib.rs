@@ -89,6 +89,7 @@ async fn tool(
 /// Settings that are missing or wrong, or a runtime API that cannot be reached.
 pub async fn run() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let settings = aws::config::Settings::from_env()?;
+    knowledge::models::check(&settings)?;
     aws::telemetry::start(settings.log_level);
     let service = Service::new(Aws::new(settings))?;
     aws::lambda::run_with_context(move |event, context| handle(service.clone(), event, context))

@@ -10,6 +10,7 @@ use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_http_client::{Builder, tls};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
+use serde::Deserialize;
 
 use crate::RetrieverSetting;
 use crate::bedrock::GuardrailRef;
@@ -52,6 +53,10 @@ pub struct Settings {
     pub allowed_models: Vec<String>,
     /// Model that puts follow-ups into words that stand alone; the one that answers where none is named.
     pub condense_model: Option<String>,
+    /// Whether passages are kept in the models' prompt caches, and for how long; `OUTCROP_PROMPT_CACHE`.
+    pub prompt_cache: Option<CacheTtl>,
+    /// The service tier that answers are asked for in; `OUTCROP_SERVICE_TIER`.
+    pub service_tier: ServiceTier,
     /// How long a model is waited for.
     pub model_timeouts: ModelTimeouts,
     /// Embedding model id.
@@ -142,6 +147,10 @@ pub struct RequestLimits {
     /// Of all callers of a space together; `OUTCROP_SPACE_REQUESTS_PER_MINUTE`.
     pub space_per_minute: u64,
 }
+
+/// Variables that a model may not be able to take.
+pub const PROMPT_CACHE: &str = "OUTCROP_PROMPT_CACHE";
+pub const SERVICE_TIER: &str = "OUTCROP_SERVICE_TIER";
 
 const CALLER_REQUESTS: &str = "OUTCROP_CALLER_REQUESTS_PER_MINUTE";
 /// The longest answer that may be configured, in tokens.
@@ -244,6 +253,8 @@ impl Settings {
             allowed_models: listed(lookup("OUTCROP_ALLOWED_MODELS")),
             condense_model: lookup("OUTCROP_CONDENSE_MODEL")
                 .filter(|value| !value.trim().is_empty()),
+            prompt_cache: prompt_cache(lookup(PROMPT_CACHE))?,
+            service_tier: service_tier(lookup(SERVICE_TIER))?,
             model_timeouts: ModelTimeouts {
                 read: seconds(&lookup, "OUTCROP_MODEL_READ_TIMEOUT_SECONDS", 60)?,
                 idle: seconds(&lookup, "OUTCROP_MODEL_IDLE_TIMEOUT_SECONDS", 60)?,
@@ -297,6 +308,75 @@ impl Settings {
             },
             ca_bundle: ca_bundle(lookup("AWS_CA_BUNDLE"))?,
         })
+    }
+}
+
+/// How long a prompt cache keeps what was written to it, counted from its last use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum CacheTtl {
+    #[default]
+    #[serde(rename = "5m")]
+    FiveMinutes,
+    #[serde(rename = "1h")]
+    OneHour,
+}
+
+impl CacheTtl {
+    /// The word in settings and on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FiveMinutes => "5m",
+            Self::OneHour => "1h",
+        }
+    }
+}
+
+/// How soon a model answers, and at which price.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServiceTier {
+    #[default]
+    Default,
+    /// Later, for less.
+    Flex,
+    /// Before others, for more.
+    Priority,
+}
+
+impl ServiceTier {
+    /// The word in settings and on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Flex => "flex",
+            Self::Priority => "priority",
+        }
+    }
+}
+
+fn prompt_cache(text: Option<String>) -> Result<Option<CacheTtl>, ConfigError> {
+    match text.as_deref().unwrap_or_default() {
+        "" | "off" => Ok(None),
+        "5m" => Ok(Some(CacheTtl::FiveMinutes)),
+        "1h" => Ok(Some(CacheTtl::OneHour)),
+        other => Err(ConfigError {
+            variable: PROMPT_CACHE,
+            problem: format!("is {other:?}, not one of off, 5m, 1h"),
+            example: "5m",
+        }),
+    }
+}
+
+fn service_tier(text: Option<String>) -> Result<ServiceTier, ConfigError> {
+    match text.as_deref().unwrap_or_default() {
+        "" | "default" => Ok(ServiceTier::Default),
+        "flex" => Ok(ServiceTier::Flex),
+        "priority" => Ok(ServiceTier::Priority),
+        other => Err(ConfigError {
+            variable: SERVICE_TIER,
+            problem: format!("is {other:?}, not one of default, flex, priority"),
+            example: "flex",
+        }),
     }
 }
 
@@ -655,6 +735,8 @@ mod tests {
         };
         let error = Settings::from_lookup(half).unwrap_err();
         assert_eq!(error.variable, "OUTCROP_GUARDRAIL_VERSION");
+        check("OUTCROP_PROMPT_CACHE", Some("2h"));
+        check("OUTCROP_SERVICE_TIER", Some("gold"));
         check("OUTCROP_LOG_LEVEL", Some("LOUD"));
         check("OUTCROP_MODEL_READ_TIMEOUT_SECONDS", Some("0"));
         check("OUTCROP_MODEL_IDLE_TIMEOUT_SECONDS", Some("a minute"));

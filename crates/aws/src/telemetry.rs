@@ -21,6 +21,7 @@ pub enum Unit {
     Bytes,
     Milliseconds,
     Seconds,
+    Percent,
 }
 
 impl Unit {
@@ -30,6 +31,7 @@ impl Unit {
             Self::Bytes => "Bytes",
             Self::Milliseconds => "Milliseconds",
             Self::Seconds => "Seconds",
+            Self::Percent => "Percent",
         }
     }
 }

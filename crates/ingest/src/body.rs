@@ -8,6 +8,7 @@ use bytes::Bytes;
 use knowledge::KnowledgeError;
 use knowledge::digest::sha256_hex;
 use knowledge::documents::NewDocument;
+use knowledge::ledger::BudgetChange;
 use knowledge::limits::LimitsChange;
 use knowledge::orders::NewOrder;
 use knowledge::problem::object;
@@ -88,6 +89,8 @@ pub(crate) struct SpaceForm {
     pub roles: RolesChange,
     #[serde(default, deserialize_with = "object")]
     pub limits: LimitsChange,
+    #[serde(default, deserialize_with = "object")]
+    pub budget: BudgetChange,
 }
 
 /// `POST /v1/orders`.

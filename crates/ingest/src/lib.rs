@@ -64,6 +64,7 @@ fn failure(error: sync::StepError) -> StepFailure {
 /// Settings that are missing or wrong, or a runtime API that cannot be reached.
 pub async fn run() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let settings = aws::config::Settings::from_env()?;
+    knowledge::models::check(&settings)?;
     aws::telemetry::start(settings.log_level);
     let service = Service::new(settings);
     aws::lambda::run(move |event| handle(service.clone(), event)).await

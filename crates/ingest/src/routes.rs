@@ -217,6 +217,7 @@ async fn set_space(
             .map(|text| batch_embedding::parse(&text))
             .transpose()?,
         limits: form.limits,
+        budget: form.budget,
         retriever,
     };
     let fills = change.retriever.is_some();

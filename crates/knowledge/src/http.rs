@@ -137,7 +137,8 @@ pub fn problem(error: &KnowledgeError) -> Reply {
             KnowledgeError::MethodNotAllowed { allowed, .. } => {
                 head.headers.push(("allow", allowed.clone()));
             }
-            KnowledgeError::RateLimited { seconds, .. } => {
+            KnowledgeError::RateLimited { seconds, .. }
+            | KnowledgeError::BudgetSpent { seconds, .. } => {
                 head.headers.push(("retry-after", seconds.to_string()));
             }
             error if error.retry() => head.headers.push(("retry-after", "2".into())),

@@ -14,6 +14,7 @@ pub mod grounding;
 pub mod guard;
 pub mod http;
 pub mod idempotency;
+pub mod ledger;
 pub mod limits;
 pub mod manifest;
 pub mod models;

@@ -1,11 +1,17 @@
 //! What a model accepts is data: `infra/models.json`, read once. The first row whose text the model id contains counts.
 
+pub mod prices;
+
 use std::sync::LazyLock;
 
-use aws::config::Settings;
+use aws::config::{self, CacheTtl, ConfigError, ServiceTier, Settings};
 use serde::Deserialize;
 
 use crate::KnowledgeError;
+use prices::{Price, PriceList};
+
+/// What the ids of the laptop's own models begin with.
+const OWN_MODELS: &str = "outcrop.";
 
 /// What a model takes and gives.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -16,6 +22,21 @@ pub struct Capabilities {
     pub citations: bool,
     /// Takes a temperature.
     pub temperature: bool,
+    /// How long its prompt cache keeps what was written to it, by choice; empty without a cache.
+    #[serde(default)]
+    pub cache: Vec<CacheTtl>,
+    /// Service tiers beside the default.
+    #[serde(default)]
+    pub tiers: Vec<ServiceTier>,
+}
+
+/// How a model is asked here: what the settings want of it, as far as it can.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Strategy {
+    pub citations: bool,
+    pub temperature: Option<f32>,
+    pub cache: Option<CacheTtl>,
+    pub tier: ServiceTier,
 }
 
 #[derive(Default, Deserialize)]
@@ -23,7 +44,7 @@ pub struct Capabilities {
 struct Table {
     #[expect(
         dead_code,
-        reason = "for readers of the file; this code reads version 1 only"
+        reason = "for readers of the file; this code reads version 2 only"
     )]
     version: u32,
     models: Vec<Capabilities>,
@@ -31,22 +52,13 @@ struct Table {
     embedders: Vec<Embedder>,
 }
 
-/// Where prices come from and when they held.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PriceList {
-    pub as_of: String,
-    pub region: String,
-    pub currency: String,
-    pub source: String,
-}
-
 /// What an embedding model costs, and what AWS grants an account of it by default. Accounts differ; the settings say so.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Embedder {
     contains: String,
-    pub usd_per_million_tokens: f64,
+    #[serde(rename = "usd_per_million_tokens")]
+    pub price: Price,
     pub tokens_per_minute: u64,
     pub requests_per_minute: u64,
     /// The part of the price that tokens of batch jobs cost; none for a model that takes no batch jobs.
@@ -57,15 +69,37 @@ pub struct Embedder {
 impl Embedder {
     /// What so many tokens cost, of which `by_jobs` came of batch jobs.
     pub fn usd(&self, tokens: u64, by_jobs: u64) -> f64 {
-        let factor = self.batch_price_factor.unwrap_or(1.0);
-        let on_demand = tokens.saturating_sub(by_jobs) as f64;
-        (on_demand + by_jobs as f64 * factor) * self.usd_per_million_tokens / 1e6
+        let on_demand = self.cost(tokens.saturating_sub(by_jobs), false);
+        prices::usd(on_demand.saturating_add(self.cost(by_jobs, true)))
+    }
+
+    /// What so many tokens cost, in nanodollars.
+    fn cost(&self, tokens: u64, by_jobs: bool) -> u64 {
+        let factor = self.batch_price_factor.filter(|_| by_jobs).unwrap_or(1.0);
+        self.price.cost(tokens, (factor * 100.0).round() as u64)
+    }
     }
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     serde_json::from_str(include_str!("../../../infra/models.json")).unwrap_or_default()
 });
+
+/// The price of a token that an embedding model reads. The laptop's own models cost nothing.
+pub fn embedding_price(model: &str) -> Option<Price> {
+    match model.starts_with(OWN_MODELS) {
+        true => Some(Price::default()),
+        false => embedder(model).map(|row| row.price),
+    }
+}
+
+/// What embedding so many tokens costs, in nanodollars; `None` without a price.
+pub fn embedding_cost(model: &str, tokens: u64, by_jobs: bool) -> Option<u64> {
+    match model.starts_with(OWN_MODELS) {
+        true => Some(0),
+        false => embedder(model).map(|row| row.cost(tokens, by_jobs)),
+    }
+}
 
 /// The row of an embedding model; `None` for one that the table does not know, as on a laptop.
 pub fn embedder(model: &str) -> Option<&'static Embedder> {
@@ -84,6 +118,8 @@ pub fn capabilities(model: &str) -> Capabilities {
         contains: String::new(),
         citations: false,
         temperature: false,
+        cache: Vec::new(),
+        tiers: Vec::new(),
     };
     TABLE
         .models
@@ -91,6 +127,57 @@ pub fn capabilities(model: &str) -> Capabilities {
         .find(|row| model.contains(&row.contains))
         .cloned()
         .unwrap_or(least)
+}
+
+/// How `model` is asked. A further model of the settings that cannot take what they want is asked without it.
+pub fn strategy(settings: &Settings, model: &str) -> Strategy {
+    let able = capabilities(model);
+    let tier = settings.service_tier;
+    Strategy {
+        citations: able.citations,
+        temperature: able.temperature.then_some(0.0),
+        cache: settings.prompt_cache.filter(|ttl| able.cache.contains(ttl)),
+        tier: if able.tiers.contains(&tier) {
+            tier
+        } else {
+            ServiceTier::Default
+        },
+    }
+}
+
+/// Refuses settings that the model which answers cannot take, before anybody asks it.
+///
+/// # Errors
+/// The variable, with the model and what it can take.
+pub fn check(settings: &Settings) -> Result<(), ConfigError> {
+    let model = &settings.answer_model;
+    let able = capabilities(model);
+    let refused = |variable, wanted: &str, takes: Vec<&str>, example| {
+        let takes = match takes.as_slice() {
+            [] => "none".to_owned(),
+            takes => takes.join(", "),
+        };
+        Err(ConfigError {
+            variable,
+            problem: format!(
+                "is {wanted}, which the model {model} does not take (infra/models.json: {takes})"
+            ),
+            example,
+        })
+    };
+    if let Some(ttl) = settings
+        .prompt_cache
+        .filter(|ttl| !able.cache.contains(ttl))
+    {
+        let takes = able.cache.iter().map(|ttl| ttl.as_str()).collect();
+        return refused(config::PROMPT_CACHE, ttl.as_str(), takes, "off");
+    }
+    let tier = settings.service_tier;
+    if tier != ServiceTier::Default && !able.tiers.contains(&tier) {
+        let takes = able.tiers.iter().map(|tier| tier.as_str()).collect();
+        return refused(config::SERVICE_TIER, tier.as_str(), takes, "default");
+    }
+    Ok(())
 }
 
 /// The model that answers: the one asked for if the settings offer it, else the space's, else theirs. Models differ a
@@ -222,6 +309,69 @@ mod tests {
     }
 
     #[test]
+    fn what_a_model_cannot_take_is_refused_by_name_or_left_out() {
+        let settings = |model: &str, cache: &str, tier: &str| {
+            let settings = Settings::from_lookup(|name| {
+                let value = match name {
+                    "OUTCROP_ANSWER_MODEL" => model,
+                    "OUTCROP_PROMPT_CACHE" => cache,
+                    "OUTCROP_SERVICE_TIER" => tier,
+                    "OUTCROP_EMBED_DIMENSIONS" => "256",
+                    "OUTCROP_TABLE" | "OUTCROP_BUCKET" | "OUTCROP_STATE_MACHINE_ARN" => "x",
+                    "OUTCROP_EMBED_MODEL" => "x",
+                    "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "x",
+                    _ => return None,
+                };
+                Some(value.to_owned())
+            });
+            settings.unwrap()
+        };
+        let check = |model: &str, cache: &str, tier: &str, refused: Option<&str>| {
+            let found = super::check(&settings(model, cache, tier));
+            let named = found.as_ref().err().map(|error| error.variable);
+            assert_eq!(named, refused, "{model} {cache} {tier}");
+            if let Err(error) = found {
+                assert!(error.to_string().contains(model), "{error}");
+            }
+        };
+        let (sonnet, nova) = (
+            "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "amazon.nova-lite-v1:0",
+        );
+        let oss = "openai.gpt-oss-20b-1:0";
+        check(sonnet, "1h", "default", None);
+        check(nova, "5m", "", None);
+        check(oss, "off", "flex", None);
+        check(nova, "1h", "", Some("OUTCROP_PROMPT_CACHE"));
+        check(oss, "5m", "", Some("OUTCROP_PROMPT_CACHE"));
+        check(
+            "anthropic.claude-3-haiku-20240307-v1:0",
+            "5m",
+            "",
+            Some("OUTCROP_PROMPT_CACHE"),
+        );
+        check(
+            "meta.llama3-3-70b-instruct-v1:0",
+            "",
+            "priority",
+            Some("OUTCROP_SERVICE_TIER"),
+        );
+        let profile = "arn:aws:bedrock:us-east-1:1:application-inference-profile/abc";
+        check(profile, "5m", "", Some("OUTCROP_PROMPT_CACHE"));
+        let named = settings(&format!("{profile}={sonnet}"), "5m", "");
+        assert_eq!(super::check(&named), Ok(()));
+        assert_eq!(
+            strategy(&named, &named.answer_model).cache,
+            Some(CacheTtl::FiveMinutes)
+        );
+        // Another model that a question may name is asked without what it cannot take.
+        let flex = settings(oss, "", "flex");
+        assert_eq!(strategy(&flex, oss).tier, ServiceTier::Flex);
+        assert_eq!(strategy(&flex, nova).tier, ServiceTier::Default);
+        assert_eq!(strategy(&named, oss).cache, None);
+    }
+
+    #[test]
     fn embedders_have_prices_and_quotas() {
         let check = |model: &str, usd_of_a_million: Option<f64>| {
             let found = embedder(model).map(|row| row.usd(1_000_000, 0));
@@ -259,6 +409,6 @@ mod tests {
         let opaque = "arn:aws:bedrock:us-east-1:000000000000:application-inference-profile/abc";
         assert!(!capabilities(opaque).temperature, "the least");
         assert!(capabilities("amazon.nova-lite-v1:0").temperature);
-        assert!(!TABLE.models.is_empty());
+        assert!(!TABLE.models.is_empty(), "the file was read");
     }
 }

@@ -185,6 +185,24 @@ pub enum KnowledgeError {
         limit: u64,
         seconds: u64,
     },
+    #[error(
+        "the space's budget of this {span} is {limit}: {spent} are spent, {held} are held for what is under way, and this may \
+         cost {needed}; it begins anew at {resets_at}. Ask again later, or have an admin of the space raise it"
+    )]
+    BudgetSpent {
+        span: &'static str,
+        limit: String,
+        spent: String,
+        held: String,
+        needed: String,
+        resets_at: String,
+        seconds: u64,
+    },
+    #[error(
+        "space {space:?} has a budget, and infra/models.json has no price for {model:?} to hold to it; add one, name another \
+         model, or take the budget away"
+    )]
+    BudgetUnpriced { space: String, model: String },
     #[error(transparent)]
     Aws(#[from] AwsError),
 }
@@ -244,6 +262,8 @@ impl KnowledgeError {
             Self::RoleRequired { .. } => "RoleRequired",
             Self::InvalidPrincipal { .. } => "InvalidPrincipal",
             Self::RateLimited { .. } => "RateLimited",
+            Self::BudgetSpent { .. } => "BudgetSpent",
+            Self::BudgetUnpriced { .. } => "BudgetUnpriced",
             Self::Aws(error) => error.name(),
         }
     }
@@ -272,7 +292,9 @@ impl KnowledgeError {
             Self::PayloadTooLarge { .. } | Self::DocumentTooLarge { .. } => 413,
             Self::UnsupportedMediaType { .. } => 415,
             Self::IdempotencyKeyReused => 422,
-            Self::RateLimited { .. } | Self::Model(BedrockError::Throttled { .. }) => 429,
+            Self::RateLimited { .. }
+            | Self::BudgetSpent { .. }
+            | Self::Model(BedrockError::Throttled { .. }) => 429,
             Self::Model(BedrockError::TimedOut { .. }) => 504,
             Self::Model(_) => 502,
             Self::GuardUnavailable
@@ -282,7 +304,8 @@ impl KnowledgeError {
             | Self::IndexUnreadable { .. }
             | Self::IndexTooLarge { .. }
             | Self::RetrieverUnusable { .. }
-            | Self::EmbedderMismatch { .. } => 500,
+            | Self::EmbedderMismatch { .. }
+            | Self::BudgetUnpriced { .. } => 500,
             _ => 400,
         }
     }
@@ -297,7 +320,8 @@ impl KnowledgeError {
             | Self::RunUnderWay { .. }
             | Self::RequestUnderWay
             | Self::RunNotEnded { .. }
-            | Self::RateLimited { .. } => true,
+            | Self::RateLimited { .. }
+            | Self::BudgetSpent { .. } => true,
             _ => false,
         }
     }
@@ -340,6 +364,9 @@ impl KnowledgeError {
         });
         if let Self::RunUnderWay { run_id, .. } = self {
             problem["run_id"] = json!(run_id);
+        }
+        if let Self::BudgetSpent { resets_at, .. } = self {
+            problem["resets_at"] = json!(resets_at);
         }
         problem
     }
@@ -615,6 +642,19 @@ mod tests {
                 scope: "caller",
                 limit: 600,
                 seconds: 42,
+            },
+            E::BudgetSpent {
+                span: "day",
+                limit: "5 USD".into(),
+                spent: "4.99 USD".into(),
+                held: "0 USD".into(),
+                needed: "0.03 USD".into(),
+                resets_at: "2026-12-01T00:00:00.000Z".into(),
+                seconds: 42,
+            },
+            E::BudgetUnpriced {
+                space: "legal".into(),
+                model: model(),
             },
             AwsError::Busy {
                 service: "S3",

@@ -40,18 +40,18 @@ pub fn follow_up_message<'a>(
     message
 }
 
-/// The user's message for models that get numbered passages.
-pub fn numbered_message<'a>(
-    passages: impl Iterator<Item = (&'a str, &'a str)>,
-    question: &str,
-) -> String {
+/// What stands before the question for models that get numbered passages.
+pub fn numbered_passages<'a>(passages: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut message = String::from("Passages:\n\n");
     for (number, (title, text)) in passages.enumerate() {
         message.push_str(&format!("[{}] {title}\n{text}\n\n", number + 1));
     }
-    message.push_str("Question: ");
-    message.push_str(question);
     message
+}
+
+/// The question behind the passages.
+pub fn numbered_question(question: &str) -> String {
+    format!("Question: {question}")
 }
 
 #[cfg(test)]
@@ -65,7 +65,8 @@ mod tests {
             ("Limits > Quotas", "Ten requests per second."),
             ("Prices", "Free.\n\nOf charge."),
         ];
-        let message = numbered_message(passages.into_iter(), "How many requests?");
+        let passages = numbered_passages(passages.into_iter());
+        let message = passages + &numbered_question("How many requests?");
         let said = [
             ("How many requests?", "Ten\na second.".to_owned()),
             ("Why?", String::new()),

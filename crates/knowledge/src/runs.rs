@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::KnowledgeError;
 use crate::access::Caller;
+use crate::ledger::runs::BUDGET_SPENT;
 use crate::paging::{self, Visible};
 use crate::roles::Role;
 use crate::spaces::{self, Entered};
@@ -21,7 +22,12 @@ use crate::sync::rows::{
 use crate::{limits, models, under_way};
 
 /// The error that the state machine gives a run whose plan the brake stopped.
-pub(crate) const BRAKE_PULLED: &str = "BrakePulled";
+const BRAKE_PULLED: &str = "BrakePulled";
+
+/// Whether the plan stopped a run before anything was touched.
+pub(crate) fn stopped_by_plan(error: &str) -> bool {
+    [BRAKE_PULLED, BUDGET_SPENT].contains(&error)
+}
 
 /// Documents that one run may name. Keeps the run's row far below DynamoDB's 400 KB.
 pub const RUN_DOCUMENTS: usize = 1_000;
@@ -394,6 +400,11 @@ async fn check_redrivable(aws: &Aws, row: &RunRow) -> Result<(), KnowledgeError>
     if row.error.as_deref() == Some(BRAKE_PULLED) {
         return Err(nothing(
             "the brake stopped it; start a run with allow_deletions if its deletions are right",
+        ));
+    }
+    if row.error.as_deref() == Some(BUDGET_SPENT) {
+        return Err(nothing(
+            "the budget stopped it; start a run again when there is room in it",
         ));
     }
     let (counts, _) = books(aws, row).await?;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::KnowledgeError;
 use crate::access::Caller;
 use crate::cite::Library;
+use crate::ledger::{Account, bound};
 use crate::limits;
 use crate::release;
 use crate::retriever::{self, Bound, Retriever as _, Texts, Tidying, choose_set};
@@ -111,12 +112,11 @@ pub struct SearchReply {
     pub took_ms: f64,
 }
 
-/// Milliseconds and tokens of a search's parts.
+/// Milliseconds of a search's parts.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct SearchCost {
+pub(crate) struct SearchTimes {
     pub embed_ms: f64,
     pub search_ms: f64,
-    pub embedding_tokens: u64,
 }
 
 /// Where found passages are stored.
@@ -144,7 +144,7 @@ pub(crate) struct Found {
     pub retriever: &'static str,
     pub more: bool,
     pub bound: Option<Bound>,
-    pub cost: SearchCost,
+    pub times: SearchTimes,
 }
 
 /// Searches a space.
@@ -180,7 +180,18 @@ pub async fn search(
             merge_neighbours: request.merge_neighbours,
         },
     };
-    let found = find(aws, snapshots, caller, &entered, &wanted).await?;
+    let account = Account::unnamed(aws, &entered);
+    let finding = async {
+        if embeds(&entered) && wanted.mode != SearchMode::Lexical {
+            let model = &aws.settings.embed_model;
+            let cost = bound::embedding(aws, wanted.text.len());
+            account.hold(cost, model).await?;
+        }
+        find(aws, snapshots, caller, &entered, &wanted, &account).await
+    };
+    let found = finding.await;
+    account.close().await;
+    let found = found?;
     let notice = found.bound.map(|bound| {
         format!(
             "the retriever {} gave {} candidates of at most {}, and too few of them pass; narrow the filter, or set the \
@@ -195,6 +206,11 @@ pub async fn search(
         results: found.hits.into_iter().map(SearchResult::from).collect(),
         took_ms: milliseconds(begun),
     })
+}
+
+/// Whether a query of this space is embedded here. A knowledge base embeds for itself.
+pub(crate) fn embeds(entered: &Entered) -> bool {
+    !matches!(entered.retriever, RetrieverSetting::KnowledgeBase { .. })
 }
 
 pub(crate) struct Wanted<'a> {
@@ -220,22 +236,24 @@ fn skip(cursor: Option<&str>) -> Result<usize, KnowledgeError> {
     })
 }
 
-/// Finds what `caller` may read: the retriever ranks only that, and what it gives is checked once more.
+/// Finds what `caller` may read: the retriever ranks only that, and what it gives is checked once more. The account takes
+/// the query's embedding; what a knowledge base embeds and reranks, Bedrock does not tell.
 pub(crate) async fn find(
     aws: &Aws,
     snapshots: &Snapshots,
     caller: &Caller,
     entered: &Entered,
     wanted: &Wanted<'_>,
+    account: &Account<'_>,
 ) -> Result<Found, KnowledgeError> {
-    let mut cost = SearchCost::default();
+    let mut times = SearchTimes::default();
     let space = entered.space.as_str();
     let choosing = choose_set(aws, snapshots, space, entered.retriever.clone());
-    // The retriever is brought up to date while the model embeds; a knowledge base embeds for itself.
-    let (chosen, vector) = match entered.retriever {
-        RetrieverSetting::KnowledgeBase { .. } => (choosing.await?, Ok(None)),
-        _ => {
-            let (chosen, vector) = tokio::join!(choosing, embed(aws, wanted, &mut cost));
+    // The retriever is brought up to date while the model embeds.
+    let (chosen, vector) = match embeds(entered) {
+        false => (choosing.await?, Ok(None)),
+        true => {
+            let (chosen, vector) = tokio::join!(choosing, embed(aws, wanted, &mut times, account));
             (chosen?, vector)
         }
     };
@@ -249,7 +267,7 @@ pub(crate) async fn find(
             retriever,
             more: false,
             bound: None,
-            cost,
+            times,
         });
     }
     if let Some(snapshot) = snapshot
@@ -281,7 +299,7 @@ pub(crate) async fn find(
         None => found.hits,
     };
     let hits = release::readable_hits(aws, caller, hits).await?;
-    cost.search_ms = milliseconds(begun);
+    times.search_ms = milliseconds(begun);
     Ok(Found {
         hits,
         stored: Some(match snapshot {
@@ -291,14 +309,15 @@ pub(crate) async fn find(
         retriever,
         more: found.more,
         bound: found.bound,
-        cost,
+        times,
     })
 }
 
 async fn embed(
     aws: &Aws,
     wanted: &Wanted<'_>,
-    cost: &mut SearchCost,
+    times: &mut SearchTimes,
+    account: &Account<'_>,
 ) -> Result<Option<Vec<f32>>, KnowledgeError> {
     if wanted.mode == SearchMode::Lexical {
         return Ok(None);
@@ -306,8 +325,8 @@ async fn embed(
     let begun = Instant::now();
     let texts = [wanted.text.to_owned()];
     let embedded = aws.bedrock.embed(&texts, EmbedPurpose::Query).await?;
-    cost.embed_ms = milliseconds(begun);
-    cost.embedding_tokens = embedded.tokens;
+    times.embed_ms = milliseconds(begun);
+    account.embedded(embedded.tokens);
     Ok(embedded.vectors.into_iter().next())
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::Caller;
 use crate::batch_embedding::{self, BatchEmbedding};
+use crate::ledger::{self, Budget, BudgetChange, BudgetView};
 use crate::limits::{Limits, LimitsChange, OwnLimits};
 use crate::roles::{Role, Roles, RolesChange};
 use crate::{KnowledgeError, models, vectors};
@@ -39,6 +40,8 @@ struct SettingsRow {
     #[serde(default)]
     limits: OwnLimits,
     #[serde(default)]
+    budget: Budget,
+    #[serde(default)]
     chunking: Chunking,
     #[serde(default)]
     batch_embedding: BatchEmbedding,
@@ -55,6 +58,7 @@ impl SettingsRow {
             roles: Roles::default(),
             strict: false,
             limits: OwnLimits::default(),
+            budget: Budget::default(),
             chunking: Chunking::default(),
             batch_embedding: BatchEmbedding::default(),
         }
@@ -88,6 +92,9 @@ pub struct Space {
     /// Requests in a minute; only admins see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// What it may spend; only admins see it. How it stands, `GET /v1/usage` tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetView>,
     /// The run that fills the retriever, where one was started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
@@ -105,6 +112,7 @@ pub struct SpaceChange {
     pub batch_embedding: Option<BatchEmbedding>,
     pub roles: RolesChange,
     pub limits: LimitsChange,
+    pub budget: BudgetChange,
 }
 
 /// A space that a caller has been let into.
@@ -120,6 +128,7 @@ pub struct Entered {
     pub strict: bool,
     /// The same of its limits.
     pub limits: Limits,
+    pub budget: Budget,
 }
 
 impl Entered {
@@ -208,6 +217,7 @@ fn admit(
         retriever: own.unwrap_or_else(|| aws.settings.retriever.clone()),
         model: row.model.clone(),
         limits: row.limits.over(aws),
+        budget: row.budget.clone(),
         strict: row.strict,
     };
     entered.require(needed)?;
@@ -268,6 +278,12 @@ pub(crate) async fn batch_embedding(aws: &Aws, space: &str) -> Result<BatchEmbed
     Ok(row.map(|row| row.batch_embedding).unwrap_or_default())
 }
 
+/// What a space may spend.
+pub(crate) async fn budget(aws: &Aws, space: &str) -> Result<Budget, AwsError> {
+    let row: Option<SettingsRow> = aws.table.get(&keys::settings(space)).await?;
+    Ok(row.map(|row| row.budget).unwrap_or_default())
+}
+
 /// Reads the text form of a chunking.
 ///
 /// # Errors
@@ -305,6 +321,7 @@ pub async fn get(aws: &Aws, space: &str, caller: &Caller) -> Result<Space, Knowl
         batch_embedding: row.batch_embedding,
         roles: (entered.role == Role::Admin).then_some(row.roles),
         limits: (entered.role == Role::Admin).then_some(entered.limits),
+        budget: (entered.role == Role::Admin).then(|| row.budget.view()),
         run_id: None,
     })
 }
@@ -338,6 +355,7 @@ pub async fn change(
             version: expected + 1,
             roles: row.roles.clone().changed(change.roles.clone())?,
             limits: row.limits.changed(change.limits),
+            budget: row.budget.changed(change.budget.clone(), &aws.settings)?,
             retriever: change.retriever.clone().unwrap_or(row.retriever),
             model: model.clone().unwrap_or(row.model),
             strict: change.strict.unwrap_or(row.strict),
@@ -347,7 +365,10 @@ pub async fn change(
         };
         let key = keys::settings(space);
         match aws.table.replace(&key, expected, &changed).await {
-            Ok(()) => return get(aws, space, caller).await,
+            Ok(()) => {
+                ledger::budget_was_set(aws, space, &changed.budget).await?;
+                return get(aws, space, caller).await;
+            }
             Err(AwsError::Conflict { .. }) if attempt < CHANGE_ATTEMPTS => attempt += 1,
             Err(error) => return Err(error.into()),
         }

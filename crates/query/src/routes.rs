@@ -7,6 +7,7 @@ use http::StatusCode;
 use knowledge::access::Caller;
 use knowledge::documents::Listing;
 use knowledge::http::{self as web, Route};
+use knowledge::ledger::{self, Group, UsageRequest};
 use knowledge::problem::parse_json;
 use knowledge::roles::Role;
 use knowledge::search::SearchRequest;
@@ -53,6 +54,10 @@ pub const ROUTES: &[Route] = &[
     Route {
         method: "GET",
         path: "/v1/answers/{answer_id}",
+    },
+    Route {
+        method: "GET",
+        path: "/v1/usage",
     },
     Route {
         method: "GET",
@@ -103,6 +108,18 @@ async fn answer(service: &Service, request: &HttpRequest) -> Result<Reply, Knowl
             StatusCode::OK,
             &answers::get(aws, web::parameter(request, "answer_id"), &caller).await?,
         )),
+        "/v1/usage" => {
+            let text = |name: &str| request.query.get(name).map(String::as_str);
+            let wanted = UsageRequest {
+                from: text("from"),
+                to: text("to"),
+                group: text("group").map_or(Ok(Group::default()), str::parse)?,
+                limit: web::limit(request, 100, 400)?,
+                cursor: text("cursor"),
+            };
+            let page = ledger::usage(aws, space(request), &caller, &wanted).await?;
+            Ok(web::json(StatusCode::OK, &page))
+        }
         "/v1/documents/{document_id}" => Ok(web::json(
             StatusCode::OK,
             &documents::get(aws, web::parameter(request, "document_id"), &caller).await?,

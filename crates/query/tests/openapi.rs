@@ -17,6 +17,10 @@ use knowledge::documents::{Document, DocumentPage, DocumentText, Stages};
 use knowledge::grounding::Support;
 use knowledge::guard::{Finding, GuardCheckReply, GuardReport, Verdict};
 use knowledge::http::Route;
+use knowledge::ledger::{
+    BudgetStanding, BudgetView, Group, Line, Span, SteppedDown, Task, UsageCounts, UsageGroup,
+    UsagePage,
+};
 use knowledge::limits::Limits;
 use knowledge::roles::{Role, Roles};
 use knowledge::runs::{Counts, EstimateView, Failure, Run, RunPage};
@@ -259,6 +263,7 @@ fn answers_and_searches_have_the_fields_described() {
         strict: false,
         sources: vec![source.clone()],
         usage: Usage::default(),
+        stepped_down: None,
         timings_ms: Timings::default(),
         guard: GuardReport::default(),
         stop_reason: text(),
@@ -297,6 +302,7 @@ fn answers_and_searches_have_the_fields_described() {
         roles: run_id.is_some().then(Roles::default),
         limits: run_id.is_some().then(Limits::default),
         model: run_id.is_some().then(text),
+        budget: run_id.is_some().then(BudgetView::default),
         retriever: RetrieverSetting::Embedded,
         inherited: true,
         ready: true,
@@ -310,15 +316,88 @@ fn answers_and_searches_have_the_fields_described() {
     let described = &api["components"]["schemas"]["Space"]["properties"]["role"]["enum"];
     assert_eq!(*described, roles);
     check(&api, "Usage", &answer.usage, &answer.usage);
+    let line = Line::embedding("nobody.knows-v1", 1, false);
+    let full = Line {
+        cost_nano_usd: Some(1),
+        estimated: true,
+        ..line.clone()
+    };
+    check(&api, "UsageLine", &full, &line);
+    let tasks = json!([
+        Task::Answer,
+        Task::Condense,
+        Task::Embed,
+        Task::Guard,
+        Task::Rerank
+    ]);
+    let described = &api["components"]["schemas"]["UsageLine"]["properties"]["task"]["enum"];
+    assert_eq!(*described, tasks);
     check(&api, "Timings", &answer.timings_ms, &answer.timings_ms);
+    let stepped_down = SteppedDown {
+        reason: text(),
+        model: text(),
+        passages: 1,
+        resets_at: text(),
+    };
+    check(&api, "SteppedDown", &stepped_down, &stepped_down);
     let full = Answer {
         conversation_id: Some(text()),
         standalone_question: Some(text()),
+        stepped_down: Some(stepped_down),
         manifest_version: Some(1),
         ..answer.clone()
     };
     check(&api, "Answer", &full, &answer);
     check(&api, "GuardReport", &answer.guard, &answer.guard);
+}
+
+#[test]
+fn counters_have_the_fields_described() {
+    let api = description();
+    let counts = UsageCounts::default();
+    check(&api, "UsageCounts", &counts, &counts);
+    let group = |name: Option<String>| UsageGroup {
+        day: name.clone(),
+        model: name,
+        counts: UsageCounts::default(),
+    };
+    check(&api, "UsageGroup", &group(Some(text())), &group(None));
+    let standing = BudgetStanding {
+        span: Span::Day,
+        limit_usd: 1.0,
+        spent_usd: 0.5,
+        held_usd: 0.0,
+        resets_at: text(),
+    };
+    check(&api, "BudgetStanding", &standing, &standing);
+    let page = |next_cursor: Option<String>| UsagePage {
+        space: text(),
+        budget: next_cursor.iter().map(|_| standing.clone()).collect(),
+        from: text(),
+        to: text(),
+        usage: Vec::new(),
+        total: UsageCounts::default(),
+        prices: text(),
+        next_cursor,
+    };
+    check(&api, "UsagePage", &page(Some(text())), &page(None));
+    let full = BudgetView {
+        day_usd: Some(1.0),
+        month_usd: Some(1.0),
+        soft_percent: Some(80),
+        soft_model: Some(text()),
+        soft_passages: Some(1),
+    };
+    let fields =
+        |value: Value| -> BTreeSet<String> { value.as_object().unwrap().keys().cloned().collect() };
+    let described = &api["components"]["schemas"]["Budget"]["properties"];
+    assert_eq!(fields(json!(full)), fields(described.clone()));
+    assert_eq!(json!(BudgetView::default()), json!({}));
+    let groups = json!([Group::Day, Group::Model, Group::Both]);
+    let parameter = |one: &&Value| one["name"] == "group";
+    let parameters = api["paths"]["/v1/usage"]["get"]["parameters"].as_array();
+    let described = parameters.unwrap().iter().find(parameter).unwrap();
+    assert_eq!(described["schema"]["enum"], groups);
 }
 
 #[test]
@@ -407,6 +486,7 @@ fn verdicts_have_the_fields_described() {
         text: text(),
         findings: vec![full],
         text_units: 1,
+        cost_nano_usd: 150_000,
         guard: "on",
         took_ms: 1.0,
     };

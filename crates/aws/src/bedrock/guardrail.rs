@@ -73,8 +73,43 @@ pub struct GuardReply {
     /// Without an intervention none; blocked: one message; masked: one text for each content block.
     pub outputs: Vec<String>,
     pub findings: Vec<GuardFinding>,
-    /// Text units of 1,000 characters, all policies together.
-    pub text_units: u64,
+    pub units: GuardUnits,
+}
+
+/// Text units of 1,000 characters, by the policy that looked at them: each has its price. Automated reasoning is not among
+/// them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GuardUnits {
+    pub topic: u64,
+    pub content: u64,
+    pub word: u64,
+    pub sensitive: u64,
+    pub grounding: u64,
+}
+
+impl GuardUnits {
+    /// All policies together.
+    pub fn total(self) -> u64 {
+        [
+            self.topic,
+            self.content,
+            self.word,
+            self.sensitive,
+            self.grounding,
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+    }
+}
+
+impl std::ops::AddAssign for GuardUnits {
+    fn add_assign(&mut self, more: Self) {
+        self.topic = self.topic.saturating_add(more.topic);
+        self.content = self.content.saturating_add(more.content);
+        self.word = self.word.saturating_add(more.word);
+        self.sensitive = self.sensitive.saturating_add(more.sensitive);
+        self.grounding = self.grounding.saturating_add(more.grounding);
+    }
 }
 
 impl Bedrock {
@@ -115,7 +150,7 @@ impl Bedrock {
                 .map(|output| output.text().unwrap_or_default().to_owned())
                 .collect(),
             findings: reply.assessments().iter().flat_map(findings).collect(),
-            text_units: reply.usage().map_or(0, units),
+            units: reply.usage().map(units).unwrap_or_default(),
         })
     }
 }
@@ -131,15 +166,15 @@ fn block(text: &GuardText) -> Result<GuardrailContentBlock, String> {
     Ok(GuardrailContentBlock::Text(block))
 }
 
-fn units(usage: &GuardrailUsage) -> u64 {
-    let counts = [
-        usage.topic_policy_units(),
-        usage.content_policy_units(),
-        usage.word_policy_units(),
-        usage.sensitive_information_policy_units(),
-        usage.contextual_grounding_policy_units(),
-    ];
-    counts.iter().map(|count| (*count).max(0) as u64).sum()
+fn units(usage: &GuardrailUsage) -> GuardUnits {
+    let count = |units: i32| units.max(0) as u64;
+    GuardUnits {
+        topic: count(usage.topic_policy_units()),
+        content: count(usage.content_policy_units()),
+        word: count(usage.word_policy_units()),
+        sensitive: count(usage.sensitive_information_policy_units()),
+        grounding: count(usage.contextual_grounding_policy_units()),
+    }
 }
 
 /// BLOCKED, ANONYMIZED and NONE; a word that is new at AWS counts as a block.

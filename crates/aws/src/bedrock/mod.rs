@@ -19,11 +19,12 @@ use crate::config::{self, ModelTimeouts, Settings};
 
 pub use embed::{EmbedPurpose, EmbedReply, Embeddings};
 pub use guardrail::{
-    FindingAction, GuardFinding, GuardReply, GuardRole, GuardSource, GuardText, GuardrailRef,
+    FindingAction, GuardFinding, GuardReply, GuardRole, GuardSource, GuardText, GuardUnits,
+    GuardrailRef,
 };
 pub use jobs::{JobOrder, JobState, Jobs};
 pub use retrieve::{Chunk, Chunks, KnowledgeBases, Retrieve};
-pub use stream::{AnswerRequest, AnswerStream, ModelEvent, SearchResult, StopReason};
+pub use stream::{AnswerRequest, AnswerStream, ModelEvent, ModelUsage, SearchResult, StopReason};
 
 /// A model's id for the wire. Settings may say behind an ARN what it stands for, `ARN=ID`: profiles and routers have names that
 /// say nothing of their model, and without it neither its price nor what it takes is known.

@@ -6,13 +6,15 @@ use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::primitives::event_stream::EventReceiver;
 use aws_sdk_bedrockruntime::types::error::ConverseStreamOutputError;
 use aws_sdk_bedrockruntime::types::{
-    CitationLocation, CitationsConfig, ContentBlock, ContentBlockDelta, ConversationRole,
-    ConverseStreamOutput, InferenceConfiguration, Message, SearchResultBlock,
-    SearchResultContentBlock, SystemContentBlock,
+    CachePointBlock, CachePointType, CacheTtl as WireTtl, CitationLocation, CitationsConfig,
+    ContentBlock, ContentBlockDelta, ConversationRole, ConverseStreamOutput,
+    InferenceConfiguration, Message, SearchResultBlock, SearchResultContentBlock,
+    ServiceTier as WireTier, SystemContentBlock,
 };
 use tokio::time::Instant;
 
 use super::{Bedrock, BedrockError, by_code, classify};
+use crate::config::{CacheTtl, ServiceTier};
 
 /// A passage as the model sees it: its sentences are the units that a citation names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,11 +31,29 @@ pub struct AnswerRequest {
     pub system: String,
     /// Given as `searchResult` blocks with citations on; empty for models without them.
     pub search_results: Vec<SearchResult>,
-    /// The user's message, after the search results.
+    /// What the message is about, before it: passages for models that take no search results.
+    pub context: String,
+    /// The user's message, after all that.
     pub message: String,
     pub max_tokens: u32,
     /// `None` where the model does not take one.
     pub temperature: Option<f32>,
+    /// Whether the model is to keep what stands before the message in its prompt cache.
+    pub cache: Option<CacheTtl>,
+    pub tier: ServiceTier,
+}
+
+impl AnswerRequest {
+    /// Bytes of all that the model reads.
+    pub fn bytes(&self) -> usize {
+        let results = self.search_results.iter();
+        let results = results.map(|one| {
+            let sentences: usize = one.sentences.iter().map(String::len).sum();
+            one.source.len() + one.title.len() + sentences
+        });
+        let own = [&self.system, &self.context, &self.message];
+        own.map(String::len).iter().sum::<usize>() + results.sum::<usize>()
+    }
 }
 
 /// Why the model stopped, in Bedrock's words.
@@ -52,10 +72,21 @@ pub enum ModelEvent {
     /// A content block ended: citations before it belong to its text.
     BlockEnd,
     Stop(StopReason),
-    Usage {
-        input_tokens: u64,
-        output_tokens: u64,
-    },
+    Usage(ModelUsage),
+}
+
+/// What one call took, as the model says at its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelUsage {
+    /// Without what was read from a prompt cache or written to one.
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    pub cache_read_tokens: u64,
+    pub cache_write_tokens: u64,
+    /// The model that a prompt router chose.
+    pub invoked_model: Option<String>,
+    /// The tier that answered, where the reply names one that we know.
+    pub tier: Option<ServiceTier>,
 }
 
 /// The events of an answer, in order.
@@ -86,7 +117,7 @@ impl Bedrock {
                 search_result(result).map_err(refused)?,
             ));
         }
-        content.push(ContentBlock::Text(request.message.clone()));
+        content.extend(asked(request).map_err(refused)?);
         let message = Message::builder()
             .role(ConversationRole::User)
             .set_content(Some(content))
@@ -97,9 +128,14 @@ impl Bedrock {
             .set_temperature(request.temperature)
             .build();
         let deadline = Instant::now() + self.timeouts.operation;
+        let tier = (request.tier != ServiceTier::Default)
+            .then(|| service_tier(request.tier))
+            .transpose()
+            .map_err(refused)?;
         let reply = self
             .client
             .converse_stream()
+            .set_service_tier(tier)
             .model_id(super::wire_id(&request.model))
             .system(SystemContentBlock::Text(request.system.clone()))
             .messages(message)
@@ -115,6 +151,48 @@ impl Bedrock {
             receiver: reply.stream,
         })
     }
+}
+
+/// What the model is asked, behind the point up to which it keeps what it read.
+fn asked(request: &AnswerRequest) -> Result<Vec<ContentBlock>, String> {
+    let before = !request.search_results.is_empty() || !request.context.is_empty();
+    let Some(ttl) = request.cache.filter(|_| before) else {
+        let text = [request.context.as_str(), &request.message].concat();
+        return Ok(vec![ContentBlock::Text(text)]);
+    };
+    let point = CachePointBlock::builder()
+        .r#type(CachePointType::Default)
+        .ttl(match ttl {
+            CacheTtl::FiveMinutes => WireTtl::FiveMinutes,
+            CacheTtl::OneHour => WireTtl::OneHour,
+        })
+        .build()
+        .map_err(|error| error.to_string())?;
+    let context = (!request.context.is_empty()).then(|| request.context.clone());
+    let context = context.map(ContentBlock::Text);
+    let after = [
+        ContentBlock::CachePoint(point),
+        ContentBlock::Text(request.message.clone()),
+    ];
+    Ok(context.into_iter().chain(after).collect())
+}
+
+fn service_tier(tier: ServiceTier) -> Result<WireTier, String> {
+    WireTier::builder()
+        .r#type(tier.as_str().into())
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+/// The tier of a reply; one that is new at AWS is none of ours.
+fn told_tier(tier: &WireTier) -> Option<ServiceTier> {
+    let known = [
+        ServiceTier::Default,
+        ServiceTier::Flex,
+        ServiceTier::Priority,
+    ];
+    let word = tier.r#type().as_str();
+    known.into_iter().find(|known| known.as_str() == word)
 }
 
 fn search_result(result: &SearchResult) -> Result<SearchResultBlock, String> {
@@ -210,11 +288,18 @@ fn event(output: ConverseStreamOutput) -> Option<ModelEvent> {
             Some(ModelEvent::Stop(stop.stop_reason.as_str().to_owned()))
         }
         ConverseStreamOutput::Metadata(metadata) => {
+            let tier = metadata.service_tier.as_ref().and_then(told_tier);
+            let router = metadata.trace.and_then(|trace| trace.prompt_router);
             let usage = metadata.usage?;
-            Some(ModelEvent::Usage {
-                input_tokens: usage.input_tokens.max(0) as u64,
-                output_tokens: usage.output_tokens.max(0) as u64,
-            })
+            let count = |tokens: i32| tokens.max(0) as u64;
+            Some(ModelEvent::Usage(ModelUsage {
+                input_tokens: count(usage.input_tokens),
+                output_tokens: count(usage.output_tokens),
+                cache_read_tokens: count(usage.cache_read_input_tokens.unwrap_or_default()),
+                cache_write_tokens: count(usage.cache_write_input_tokens.unwrap_or_default()),
+                invoked_model: router.and_then(|router| router.invoked_model_id),
+                tier,
+            }))
         }
         _ => None,
     }

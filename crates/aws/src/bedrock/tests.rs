@@ -92,9 +92,12 @@ fn question() -> AnswerRequest {
         model: "m".into(),
         system: "s".into(),
         search_results: Vec::new(),
+        context: String::new(),
         message: "q".into(),
         max_tokens: 1,
         temperature: None,
+        cache: None,
+        tier: Default::default(),
     }
 }
 

@@ -71,7 +71,7 @@ impl Table {
 }
 
 /// The item whose condition did not hold; `None` for any other error.
-fn as_it_stands<R>(error: &SdkError<UpdateItemError, R>) -> Option<Item> {
+pub(super) fn as_it_stands<R>(error: &SdkError<UpdateItemError, R>) -> Option<Item> {
     match error.as_service_error()? {
         UpdateItemError::ConditionalCheckFailedException(failed) => {
             Some(failed.item().cloned().unwrap_or_default())

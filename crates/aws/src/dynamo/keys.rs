@@ -21,6 +21,8 @@
 //! | a write that an agent made | `WRITE#<digest of session, action and arguments>` | `WRITE` |
 //! | count of an agent's writes | `WRITES#<digest of session or principal>` | `DAY#<yyyy-mm-dd>` |
 //! | requests of a minute | `RATE#<space>#<digest of the caller, or all>` | `MINUTE#<minutes since the epoch>` |
+//! | what a model took in a space on a day | `USAGE#<space>` | `DAY#<yyyy-mm-dd>#<model>` |
+//! | what a space spent and holds of its budget | `BUDGET#<space>` | `MONTH#<yyyy-mm>` |
 //! | pace of a model | `PACE#<digest of the model>` | `PACE` |
 //! | audit entry | `AUDIT#<space>#<yyyy-mm-dd>` | `ENTRY#<entry id>` |
 //! | answer | `ANSWER#<answer id>` | `ANSWER` |
@@ -93,6 +95,15 @@ pub enum Named {
     Pace {
         digest: String,
     },
+    Usage {
+        space: String,
+        day: String,
+        model: String,
+    },
+    Budget {
+        space: String,
+        month: String,
+    },
     Audit {
         space: String,
         day: String,
@@ -146,6 +157,7 @@ pub const NOTE_PREFIX: &str = "NOTE#";
 pub const FLAG_PREFIX: &str = "FLAG#";
 pub const ENTRY_PREFIX: &str = "ENTRY#";
 pub const TURN_PREFIX: &str = "TURN#";
+pub const DAY_PREFIX: &str = "DAY#";
 
 /// The longest name of a space, in bytes.
 pub const SPACE_NAME_BYTES: usize = 40;
@@ -329,7 +341,7 @@ pub fn write(digest: &str) -> Key {
 
 /// `day` is `yyyy-mm-dd`.
 pub fn writes(digest: &str, day: &str) -> Key {
-    plain(format!("WRITES#{digest}"), format!("DAY#{day}"))
+    plain(format!("WRITES#{digest}"), format!("{DAY_PREFIX}{day}"))
 }
 
 /// `digest` is of lowercase letters and digits; `minute` counts from the epoch.
@@ -340,6 +352,27 @@ pub fn rate(space: &str, digest: &str, minute: u64) -> Key {
 /// `digest` is of lowercase letters and digits.
 pub fn pace(digest: &str) -> Key {
     plain(format!("PACE#{digest}"), "PACE".into())
+}
+
+/// Whether `text` may name a model in a key: 1 to 512 of letters, digits and `._:/=-`, as ids, ARNs and what these stand for
+/// are made of.
+pub fn is_model_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/=-".contains(&byte);
+    (1..=512).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+pub fn usage_partition(space: &str) -> String {
+    format!("USAGE#{space}")
+}
+
+/// `day` is `yyyy-mm-dd`; of `model` see [`is_model_name`].
+pub fn usage(space: &str, day: &str, model: &str) -> Key {
+    plain(usage_partition(space), format!("{DAY_PREFIX}{day}#{model}"))
+}
+
+/// `month` is `yyyy-mm`.
+pub fn budget(space: &str, month: &str) -> Key {
+    plain(format!("BUDGET#{space}"), format!("MONTH#{month}"))
 }
 
 pub fn audit_partition(space: &str, day: &str) -> String {
@@ -452,7 +485,7 @@ fn parse_actions(partition: &str, sort: &str) -> Option<Named> {
         }
         "WRITES" => {
             let digest = is_plain_id(rest).then(|| rest.to_owned())?;
-            let day = sort.strip_prefix("DAY#").filter(|day| is_day(day))?;
+            let day = sort.strip_prefix(DAY_PREFIX).filter(|day| is_day(day))?;
             let day = day.to_owned();
             Some(Named::Writes { digest, day })
         }
@@ -470,6 +503,23 @@ fn parse_actions(partition: &str, sort: &str) -> Option<Named> {
         "PACE" => {
             let digest = is_plain_id(rest).then(|| rest.to_owned())?;
             (sort == "PACE").then_some(Named::Pace { digest })
+        }
+        "USAGE" => {
+            let (day, model) = sort.strip_prefix(DAY_PREFIX)?.split_once('#')?;
+            let whole = is_space_name(rest) && is_day(day) && is_model_name(model);
+            whole.then(|| Named::Usage {
+                space: rest.to_owned(),
+                day: day.to_owned(),
+                model: model.to_owned(),
+            })
+        }
+        "BUDGET" => {
+            let month = sort.strip_prefix("MONTH#")?;
+            let whole = is_space_name(rest) && is_day(&format!("{month}-01"));
+            whole.then(|| Named::Budget {
+                space: rest.to_owned(),
+                month: month.to_owned(),
+            })
         }
         "AUDIT" => {
             let (space, day) = rest.split_once('#')?;
@@ -585,6 +635,7 @@ mod tests {
         fn keys_of_actions_come_back(
             space in "[a-z0-9][a-z0-9-]{0,39}", number in "[A-Za-z0-9_.-]{1,64}",
             digest in "[a-f0-9]{64}", day in "[0-9]{4}-[0-9]{2}-[0-9]{2}", entry_id in "[a-z0-9]{26}",
+            model in "[a-zA-Z0-9._:/=-]{1,80}",
         ) {
             let check = |key: Key, named: Named| {
                 assert_eq!(parse(&key.partition, &key.sort), Some(named));
@@ -593,12 +644,14 @@ mod tests {
             let minute = u64::from(day.bytes().map(u32::from).sum::<u32>()) * 1_000_003;
             check(rate(&space, &digest, minute), Named::Rate { space: space.clone(), digest: digest.clone(), minute });
             check(pace(&digest), Named::Pace { digest: digest.clone() });
+            check(usage(&space, &day, &model), Named::Usage { space: space.clone(), day: day.clone(), model });
+            check(budget(&space, &day[..7]), Named::Budget { space: space.clone(), month: day[..7].to_owned() });
             check(writes(&digest, &day), Named::Writes { digest, day: day.clone() });
             check(audit(&space, &day, &entry_id), Named::Audit { space, day, entry_id });
         }
 
         #[test]
-        fn no_two_kinds_share_a_key(partition in "(ORDER|TICKET|ABOUT|WRITE|WRITES|RATE|PACE|AUDIT|RUN|SPACE)#[a-z0-9#.-]{1,20}", sort in "(ORDER|TICKET|WRITE|PACE|RUN|NOTE#|FLAG#|ENTRY#|DAY#|MINUTE#|BATCH#)[a-z0-9-]{0,12}") {
+        fn no_two_kinds_share_a_key(partition in "(ORDER|TICKET|ABOUT|WRITE|WRITES|RATE|PACE|USAGE|BUDGET|AUDIT|RUN|SPACE)#[a-z0-9#.-]{1,20}", sort in "(ORDER|TICKET|WRITE|PACE|RUN|NOTE#|FLAG#|ENTRY#|DAY#|MONTH#|MINUTE#|BATCH#)([a-z0-9-]{0,12}|[0-9]{4}-[0-9]{2}(-[0-9]{2}#[a-z0-9.:/-]{1,9})?)") {
             let rebuilt = match parse(&partition, &sort) {
                 Some(Named::Order { space, number }) => order(&space, &number),
                 Some(Named::Ticket { ticket_id }) => ticket(&ticket_id),
@@ -607,6 +660,8 @@ mod tests {
                 Some(Named::Write { digest }) => write(&digest),
                 Some(Named::Writes { digest, day }) => writes(&digest, &day),
                 Some(Named::Pace { digest }) => pace(&digest),
+                Some(Named::Usage { space, day, model }) => usage(&space, &day, &model),
+                Some(Named::Budget { space, month }) => budget(&space, &month),
                 Some(Named::Rate { space, digest, minute }) => rate(&space, &digest, minute),
                 Some(Named::Audit { space, day, entry_id }) => audit(&space, &day, &entry_id),
                 Some(Named::Run { run_id }) => run(&run_id),

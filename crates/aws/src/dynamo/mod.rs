@@ -1,5 +1,6 @@
 //! The one table: items in and out as serde types, optimistic locking by version, never a scan.
 
+mod add;
 mod count;
 pub mod keys;
 mod transact;
@@ -21,6 +22,7 @@ use crate::config::{self, Settings};
 use crate::{AwsError, classify};
 use keys::Key;
 
+pub use add::{Added, Addition, Holds, Numbers};
 pub use count::Count;
 pub use transact::{TransactError, Write};
 pub use vectors::{MATCHES, VectorItem, VectorMatch, VectorSearch};

@@ -17,8 +17,9 @@ use crate::conversation::{Condensed, TurnRow};
 use crate::digest::sha256_hex;
 use crate::guard::gate::GuardReport;
 use crate::guard::verdict::Verdict;
+use crate::ledger::{Line, SteppedDown};
 use crate::prompt;
-use crate::search::{Found, SearchCost, Stored, milliseconds};
+use crate::search::{Found, SearchTimes, Stored, milliseconds};
 
 /// What is known before the model writes.
 pub(super) struct Draft {
@@ -30,6 +31,7 @@ pub(super) struct Draft {
     pub standalone_question: Option<String>,
     pub conversation_id: Option<String>,
     condensed: Condensed,
+    stepped_down: Option<SteppedDown>,
     strict: bool,
     report: GuardReport,
     /// Milliseconds that the guard took over the question.
@@ -39,7 +41,7 @@ pub(super) struct Draft {
     passages: Vec<PassageRow>,
     retriever: &'static str,
     manifest_version: Option<u64>,
-    cost: SearchCost,
+    times: SearchTimes,
 }
 
 impl Draft {
@@ -57,6 +59,7 @@ impl Draft {
             standalone_question: None,
             conversation_id: None,
             condensed: Condensed::default(),
+            stepped_down: None,
             strict,
             report: GuardReport {
                 mode,
@@ -68,7 +71,7 @@ impl Draft {
             passages: Vec::new(),
             retriever: "",
             manifest_version: None,
-            cost: SearchCost::default(),
+            times: SearchTimes::default(),
         }
     }
 
@@ -80,6 +83,14 @@ impl Draft {
         report.text_units += question.text_units;
         report.checks += question.checks;
         self.question_ms += question.waited_ms;
+    }
+
+    /// Takes over what gives way while the budget runs low.
+    pub fn step_down(&mut self, stepped_down: Option<SteppedDown>) {
+        if let Some(down) = &stepped_down {
+            self.model.clone_from(&down.model);
+        }
+        self.stepped_down = stepped_down;
     }
 
     /// Takes over what a follow-up took.
@@ -122,7 +133,7 @@ impl Draft {
             Some(Stored::Index(snapshot)) => Some(snapshot.version),
             _ => None,
         };
-        self.cost = found.cost.clone();
+        self.times = found.times.clone();
     }
 
     pub fn sources_event(&self) -> AskEvent {
@@ -133,7 +144,12 @@ impl Draft {
     }
 
     /// The answer, and the row that keeps it for `caller`.
-    pub fn finish(&self, written: Written, caller: &Caller) -> (Answer, AnswerRow) {
+    pub fn finish(
+        &self,
+        written: Written,
+        caller: &Caller,
+        lines: Vec<Line>,
+    ) -> (Answer, AnswerRow) {
         let passage = written.guard;
         let blocked = Verdict::Block == passage.verdict.max(self.report.question);
         if written.unresolved > 0 {
@@ -153,16 +169,12 @@ impl Draft {
             support: written.support,
             strict: self.strict,
             sources: self.sources.clone(),
-            usage: Usage {
-                model: self.model.clone(),
-                input_tokens: written.input_tokens + self.condensed.input_tokens,
-                output_tokens: written.output_tokens + self.condensed.output_tokens,
-                embedding_tokens: self.cost.embedding_tokens,
-            },
+            usage: Usage::of(&self.model, lines),
+            stepped_down: self.stepped_down.clone(),
             timings_ms: Timings {
                 condense: self.condensed.took_ms,
-                embed: self.cost.embed_ms,
-                search: self.cost.search_ms,
+                embed: self.times.embed_ms,
+                search: self.times.search_ms,
                 first_token: written.first_token_ms,
                 model: written.model_ms,
                 guard: self.question_ms + passage.waited_ms,

@@ -7,6 +7,7 @@ use crate::cite::Citation;
 use crate::grounding::Support;
 use crate::guard::gate::GuardReport;
 use crate::guard::verdict::{Finding, Verdict};
+use crate::ledger::{Line, SteppedDown, Sum, Units};
 
 /// A passage that the answer could rest on.
 #[derive(Debug, Clone, Serialize)]
@@ -25,13 +26,36 @@ pub struct AnswerSource {
     pub text: String,
 }
 
-/// What an answer took.
+/// What an answer took, and what that cost.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Usage {
+    /// The model that answered.
     pub model: String,
-    pub input_tokens: u64,
-    pub output_tokens: u64,
-    pub embedding_tokens: u64,
+    /// All lines together.
+    #[serde(flatten)]
+    pub units: Units,
+    /// Nanodollars of all that has a price.
+    pub cost_nano_usd: u64,
+    /// Models without a price in `infra/models.json`: what they cost is not in the cost.
+    pub unpriced: Vec<String>,
+    /// Whether counts of a model are ours, because it was broken off before it told them.
+    pub estimated: bool,
+    /// What each model took for each task.
+    pub lines: Vec<Line>,
+}
+
+impl Usage {
+    pub(super) fn of(model: &str, lines: Vec<Line>) -> Self {
+        let sum = Sum::of(&lines);
+        Self {
+            model: model.to_owned(),
+            units: sum.units,
+            cost_nano_usd: sum.cost_nano_usd,
+            unpriced: sum.unpriced,
+            estimated: sum.estimated,
+            lines,
+        }
+    }
 }
 
 /// Milliseconds of an answer's parts.
@@ -70,6 +94,9 @@ pub struct Answer {
     pub strict: bool,
     pub sources: Vec<AnswerSource>,
     pub usage: Usage,
+    /// What gave way because the space's budget runs low.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stepped_down: Option<SteppedDown>,
     pub timings_ms: Timings,
     /// What the guard did.
     pub guard: GuardReport,

@@ -9,6 +9,9 @@ pub(super) fn report(answer: &Answer) {
     let (took, used) = (&answer.timings_ms, &answer.usage);
     let figure = |name, unit, value| Metric { name, unit, value };
     let count = |yes: bool| f64::from(u8::from(yes));
+    let tokens = |count: u64| count as f64;
+    let units = &used.units;
+    let read = units.input_tokens + units.cache_read_tokens + units.cache_write_tokens;
     let guarded = answer.guard.question.max(answer.guard.answer);
     metrics(
         &[
@@ -18,8 +21,17 @@ pub(super) fn report(answer: &Answer) {
             figure("AnswerFirstTokenMs", Unit::Milliseconds, took.first_token),
             figure("AnswerModelMs", Unit::Milliseconds, took.model),
             figure("AnswerGuardMs", Unit::Milliseconds, took.guard),
-            figure("AnswerInputTokens", Unit::Count, used.input_tokens as f64),
-            figure("AnswerOutputTokens", Unit::Count, used.output_tokens as f64),
+            figure("AnswerInputTokens", Unit::Count, tokens(read)),
+            figure(
+                "AnswerOutputTokens",
+                Unit::Count,
+                tokens(used.units.output_tokens),
+            ),
+            figure(
+                "AnswerCostMicroUsd",
+                Unit::Count,
+                used.cost_nano_usd as f64 / 1e3,
+            ),
             figure("AnswersWithoutAnswer", Unit::Count, count(!answer.answered)),
             figure(
                 "AnswersBlocked",

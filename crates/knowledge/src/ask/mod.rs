@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use aws::config::GuardMode;
 use aws::{Aws, chance, clock};
-use retrieval::Mask;
+use retrieval::{Filter, Mask};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -27,18 +27,19 @@ use crate::conversation::{self, Conversation};
 use crate::guard::call::Guard;
 use crate::guard::gate::Gate;
 use crate::guard::verdict::Verdict;
+use crate::ledger::{Account, Standings, bound};
 use crate::limits;
 use crate::models;
 use crate::retriever::Tidying;
 use crate::roles::Role;
 use crate::search::{self, SearchMode, Wanted};
 use crate::snapshot::Snapshots;
-use crate::spaces;
+use crate::spaces::{self, Entered};
 use draft::Draft;
 pub use events::{Answer, AnswerSource, AskEvent, Timings, Usage};
 use events::{HungUp, Listener};
 use question::{GuardedQuestion, guarded};
-use writer::{Asked, Written, write};
+use writer::{Asked, Writing, Written, write};
 
 /// Passages that the model reads, unless the request says less.
 const SOURCES: usize = 8;
@@ -99,68 +100,151 @@ pub async fn ask(
         Some(id) => Some(conversation::open(aws, space, caller, id).await?),
         None => None,
     };
+    let answer_id = format!("{space}.{}", chance::ulid(clock::now_ms()));
+    let account = Account::of(aws, &entered, &answer_id);
+    let call = Call {
+        aws,
+        snapshots,
+        caller,
+        entered: &entered,
+        request,
+        filter,
+        conversation,
+        listener: Listener(events),
+        account: &account,
+        begun,
+    };
+    let answered = answer(&call, answer_id.clone(), model).await;
+    // Of a whole answer all was counted before it was told; of one that broke off the rest is now.
+    account.close().await;
+    answered
+}
+
+/// Guards the question, finds passages, has the model write and keeps the answer.
+async fn answer(
+    call: &Call<'_>,
+    answer_id: String,
+    model: String,
+) -> Result<Option<Answer>, KnowledgeError> {
+    let (aws, entered, listener) = (call.aws, call.entered, &call.listener);
     let strict = entered.strict;
-    let guard = Guard::of(aws, space);
+    let guard = Guard::of(aws, &entered.space, call.account);
     let mode = match strict {
         // What is not supported must not be shown first and taken back afterwards.
         true => GuardMode::Sync,
         false => guard.answer_mode(),
     };
-    let answer_id = format!("{space}.{}", chance::ulid(clock::now_ms()));
-    let mut draft = Draft::new(answer_id, model, begun, strict, mode.as_str());
-    let listener = Listener(events);
-    let call = Call {
-        aws,
-        caller,
-        conversation: conversation.as_ref(),
-        listener: &listener,
-    };
-    let question = understand(&call, &guard, &mut draft, &request.question).await?;
+    let mut draft = Draft::new(answer_id, model, call.begun, strict, mode.as_str());
+    let limit = call
+        .request
+        .limit
+        .unwrap_or(SOURCES)
+        .clamp(1, SOURCES_LIMIT);
+    let held = hold_question(call, &guard, &draft.model).await?;
+    let stepped_down = held.step_down(aws, &draft.model, limit);
+    let limit = stepped_down.as_ref().map_or(limit, |down| down.passages);
+    draft.step_down(stepped_down);
+    let question = understand(call, &guard, &mut draft, &call.request.question).await?;
     if question.verdict == Verdict::Block {
-        let written = refused(&draft, &question, &listener).await.ok();
-        return end(&call, draft, written).await;
+        let written = refused(&draft, &question, listener).await.ok();
+        return end(call, draft, written).await;
     }
     let wanted = Wanted {
         text: draft.asked(),
         mode: SearchMode::Hybrid,
-        limit: request.limit.unwrap_or(SOURCES).clamp(1, SOURCES_LIMIT),
-        filter: filter.as_ref(),
+        limit,
+        filter: call.filter.as_ref(),
         skip: 0,
         tidying: Tidying::default(),
     };
-    let found = search::find(aws, snapshots, caller, &entered, &wanted).await?;
+    let (snapshots, caller, account) = (call.snapshots, call.caller, call.account);
+    let found = search::find(aws, snapshots, caller, entered, &wanted, account).await?;
     draft.found(&found);
+    let ready = match found.stored {
+        Some(stored) if !found.hits.is_empty() => {
+            let asked = Asked {
+                question: draft.asked(),
+                model: &draft.model,
+                sources: found.hits.into_iter().map(Source::new).collect(),
+                strict,
+            };
+            let gate = Gate::new(guard, mode);
+            // Before anything is told: what has no room in the budget is a reply of its own.
+            let request = writer::ready(aws, &asked, &gate, account).await?;
+            Some((asked, request, gate, stored))
+        }
+        _ => None,
+    };
     let told = async {
         listener.tell(draft.sources_event()).await?;
-        question.tell(&listener).await
+        question.tell(listener).await
     };
     if told.await.is_err() {
         return Ok(None);
     }
-    let written = match found.stored {
-        Some(stored) if !found.hits.is_empty() => {
-            let sources = found.hits.into_iter().map(Source::new).collect();
+    let written = match ready {
+        Some((asked, request, gate, stored)) => {
             let mask = Mask::Principals(caller.principals.clone());
-            let asked = Asked {
-                question: draft.asked(),
-                model: &draft.model,
-                sources,
-                strict,
+            let writing = Writing {
+                asked: &asked,
+                request: &request,
+                stored: &stored,
+                mask: &mask,
             };
-            let gate = Gate::new(guard, mode);
-            write(aws, asked, &stored, &mask, gate, &listener).await?
+            write(aws, &writing, gate, listener, account).await?
         }
-        _ => nothing_published(&listener).await.ok(),
+        None => nothing_published(listener).await.ok(),
     };
-    end(&call, draft, written).await
+    end(call, draft, written).await
 }
 
 /// What stays the same through one question.
 struct Call<'a> {
     aws: &'a Aws,
+    snapshots: &'a Snapshots,
     caller: &'a Caller,
-    conversation: Option<&'a Conversation>,
-    listener: &'a Listener,
+    entered: &'a Entered,
+    request: &'a AskRequest,
+    filter: Option<Filter>,
+    conversation: Option<Conversation>,
+    listener: Listener,
+    account: &'a Account<'a>,
+    begun: Instant,
+}
+
+/// Holds what is asked before the passages are known: the guard's looks at the question, its embedding, and the words in which a
+/// follow-up stands alone.
+async fn hold_question(
+    call: &Call<'_>,
+    guard: &Guard<'_>,
+    model: &str,
+) -> Result<Standings, KnowledgeError> {
+    let (aws, question) = (call.aws, &call.request.question);
+    let turns = call.conversation.as_ref().map_or(&[][..], |one| &one.turns);
+    let mut unpriced = &aws.settings.embed_model;
+    let mut cost = match search::embeds(call.entered) {
+        // What stands for a follow-up is embedded, and may be as long as a question.
+        true => bound::embedding(aws, question.len().max(search::QUESTION_CHARACTERS)),
+        false => Some(0),
+    };
+    if guard.is_on() && guard.rules.question.guarded {
+        cost = cost.map(|cost| cost + bound::guard(question));
+    }
+    if !turns.is_empty() {
+        let model = conversation::condensing_model(aws, model);
+        let request = conversation::request(aws, model, turns, question);
+        let condensing = bound::text(&request);
+        if condensing.is_none() {
+            unpriced = &request.model;
+            return call.account.hold(None, unpriced).await;
+        }
+        // The guard looks at what the model made of it, too.
+        let looked_at = bound::guard(question) * 4;
+        cost = cost
+            .zip(condensing)
+            .map(|(one, other)| one + other + looked_at);
+    }
+    call.account.hold(cost, unpriced).await
 }
 
 /// Guards the question and, of a follow-up, puts it into words that stand alone and guards those too: a model wrote them.
@@ -173,22 +257,19 @@ async fn understand(
 ) -> Result<GuardedQuestion, KnowledgeError> {
     let mut question = guarded(guard, text).await?;
     draft.guarded(&question);
-    draft.conversation_id = call
-        .conversation
-        .map(|conversation| conversation.conversation_id.clone());
+    let conversation = call.conversation.as_ref();
+    draft.conversation_id = conversation.map(|conversation| conversation.conversation_id.clone());
     if question.verdict == Verdict::Block {
         return Ok(question);
     }
     draft.question.clone_from(&question.text);
-    let turns = call
-        .conversation
-        .map_or(&[][..], |conversation| &conversation.turns);
+    let turns = conversation.map_or(&[][..], |conversation| &conversation.turns);
     if turns.is_empty() {
         return Ok(question);
     }
-    let settings = &call.aws.settings;
-    let model = settings.condense_model.as_deref().unwrap_or(&draft.model);
-    let condensed = conversation::condense(call.aws, model, turns, &question.text).await?;
+    let model = conversation::condensing_model(call.aws, &draft.model);
+    let condensed =
+        conversation::condense(call.aws, model, turns, &question.text, call.account).await?;
     if condensed.question != question.text {
         let said = guarded(guard, &condensed.question).await?;
         draft.guarded(&said);
@@ -216,7 +297,8 @@ async fn end(
         tracing::info!(answer_id = draft.answer_id, "the client hung up");
         return Ok(None);
     };
-    let (mut answer, row) = draft.finish(written, call.caller);
+    let (mut answer, row) = draft.finish(written, call.caller, call.account.so_far());
+    call.account.close().await;
     let unkept = |what: &str, error: &dyn std::fmt::Display| {
         tracing::error!(answer_id = answer.answer_id, %error, what, "was not kept");
     };
@@ -224,13 +306,13 @@ async fn end(
     let kept = answers::keep(call.aws, row).await;
     let kept = kept.inspect_err(|error| unkept("the answer", error));
     let blocked = Verdict::Block == answer.guard.question.max(answer.guard.answer);
-    if let Some(conversation) = call.conversation.filter(|_| !blocked) {
+    if let Some(conversation) = call.conversation.as_ref().filter(|_| !blocked) {
         let added = conversation.add(call.aws, draft.turn(&answer)).await;
         added.inspect_err(|error| unkept("the turn", error)).ok();
     }
     answer.replayable = kept.unwrap_or(false);
     figures::report(&answer);
-    let listener = call.listener;
+    let listener = &call.listener;
     let told = async {
         listener.tell(AskEvent::Usage(answer.usage.clone())).await?;
         listener

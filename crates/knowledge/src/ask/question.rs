@@ -68,7 +68,7 @@ pub(super) async fn guarded(
             .into_iter()
             .map(|(_, finding)| finding)
             .collect(),
-        text_units: checked.text_units,
+        text_units: checked.units.total(),
         checks: u32::from(guarded),
         waited_ms: if guarded { milliseconds(begun) } else { 0.0 },
     })

@@ -14,7 +14,8 @@ use crate::cite::{Citation, Citations, MarkerReader, Piece, Source};
 use crate::grounding::{self, Ground, Support};
 use crate::guard::gate::{Gate, Released};
 use crate::guard::verdict::{Finding, Verdict};
-use crate::models::capabilities;
+use crate::ledger::{Account, ModelCall, Task, bound};
+use crate::models::{self, Strategy};
 use crate::prompt;
 use crate::search::{Stored, milliseconds};
 
@@ -28,8 +29,6 @@ pub(super) struct Written {
     pub citations: Vec<Citation>,
     pub support: Vec<Support>,
     pub unresolved: usize,
-    pub input_tokens: u64,
-    pub output_tokens: u64,
     pub stop_reason: String,
     pub first_token_ms: f64,
     pub model_ms: f64,
@@ -55,26 +54,46 @@ pub(super) struct Asked<'a> {
     pub strict: bool,
 }
 
+/// What is written, and from what.
+pub(super) struct Writing<'a> {
+    pub asked: &'a Asked<'a>,
+    pub request: &'a AnswerRequest,
+    pub stored: &'a Stored,
+    pub mask: &'a Mask,
+}
+
+/// What the model is going to be asked, once what that and the guard's looks at the answer may cost is held.
+///
+/// # Errors
+/// Those of [`Account::hold`].
+pub(super) async fn ready(
+    aws: &Aws,
+    asked: &Asked<'_>,
+    gate: &Gate<'_>,
+    account: &Account<'_>,
+) -> Result<AnswerRequest, KnowledgeError> {
+    let strategy = models::strategy(&aws.settings, asked.model);
+    let request = model_request(asked, &strategy, aws.settings.answer_tokens);
+    let characters = asked.sources.iter().map(|source| source.hit.text.len());
+    let guarding = gate.costs(request.max_tokens, asked.strict, characters.sum());
+    let cost = bound::text(&request).map(|cost| cost.saturating_add(guarding));
+    account.hold(cost, &request.model).await?;
+    Ok(request)
+}
+
 /// Asks the model and reads its stream to the end; `None` when the listener hung up.
 pub(super) async fn write(
     aws: &Aws,
-    asked: Asked<'_>,
-    stored: &Stored,
-    mask: &Mask,
+    writing: &Writing<'_>,
     gate: Gate<'_>,
     listener: &Listener,
+    account: &Account<'_>,
 ) -> Result<Option<Written>, KnowledgeError> {
-    let native = capabilities(asked.model).citations;
-    let request = model_request(
-        asked.question,
-        asked.model,
-        &asked.sources,
-        native,
-        aws.settings.answer_tokens,
-    );
+    let (asked, request) = (writing.asked, writing.request);
+    let native = models::strategy(&aws.settings, asked.model).citations;
     let mut writer = Writer {
-        citations: Citations::new(&asked.sources, stored, mask),
-        asked: &asked,
+        citations: Citations::new(&asked.sources, writing.stored, writing.mask),
+        asked,
         listener,
         gate,
         markers: MarkerReader::default(),
@@ -86,8 +105,9 @@ pub(super) async fn write(
         begun: Instant::now(),
     };
     let reading = async {
-        let mut stream = aws.bedrock.answer(&request).await?;
-        writer.read(&mut stream).await
+        let mut stream = aws.bedrock.answer(request).await?;
+        let mut call = ModelCall::begun(account, Task::Answer, request);
+        writer.read(&mut stream, &mut call).await
     };
     let heard = tokio::select! {
         heard = reading => heard?,
@@ -99,37 +119,35 @@ pub(super) async fn write(
     Ok(Some(writer.finish()))
 }
 
-fn model_request(
-    question: &str,
-    model: &str,
-    sources: &[Source],
-    native: bool,
-    max_tokens: u32,
-) -> AnswerRequest {
-    let temperature = capabilities(model).temperature.then_some(0.0);
-    let (system, search_results, message) = if native {
+fn model_request(asked: &Asked<'_>, strategy: &Strategy, max_tokens: u32) -> AnswerRequest {
+    let sources = asked.sources.iter();
+    let question = asked.question;
+    let (system, search_results, context, message) = if strategy.citations {
         (
             prompt::CITING,
-            sources.iter().map(model_source).collect(),
+            sources.map(model_source).collect(),
+            String::new(),
             question.to_owned(),
         )
     } else {
-        let passages = sources
-            .iter()
-            .map(|source| (source.hit.title.as_str(), source.hit.text.as_str()));
+        let passages = sources.map(|source| (source.hit.title.as_str(), source.hit.text.as_str()));
         (
             prompt::NUMBERED,
             Vec::new(),
-            prompt::numbered_message(passages, question),
+            prompt::numbered_passages(passages),
+            prompt::numbered_question(question),
         )
     };
     AnswerRequest {
-        model: model.to_owned(),
+        model: asked.model.to_owned(),
         system: system.to_owned(),
         search_results,
+        context,
         message,
         max_tokens,
-        temperature,
+        temperature: strategy.temperature,
+        cache: strategy.cache,
+        tier: strategy.tier,
     }
 }
 
@@ -175,8 +193,13 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     /// Reads to the end, or until the guard blocks; false when the listener hung up.
-    async fn read(&mut self, stream: &mut AnswerStream) -> Result<bool, KnowledgeError> {
+    async fn read(
+        &mut self,
+        stream: &mut AnswerStream,
+        call: &mut ModelCall<'_>,
+    ) -> Result<bool, KnowledgeError> {
         while let Some(event) = stream.next().await? {
+            call.hear(&event);
             self.take(event);
             if !self.release(false).await? {
                 return Ok(false);
@@ -278,13 +301,7 @@ impl Writer<'_> {
             } => self.waiting.push((search_result, start, end)),
             ModelEvent::BlockEnd => self.block_end(),
             ModelEvent::Stop(reason) => self.written.stop_reason = reason,
-            ModelEvent::Usage {
-                input_tokens,
-                output_tokens,
-            } => {
-                self.written.input_tokens = input_tokens;
-                self.written.output_tokens = output_tokens;
-            }
+            ModelEvent::Usage(_) => {}
         }
     }
 

@@ -6,7 +6,8 @@ use aws::Aws;
 use aws::bedrock::{AnswerRequest, ModelEvent};
 
 use super::TurnRow;
-use crate::models::capabilities;
+use crate::ledger::{Account, ModelCall, Task};
+use crate::models;
 use crate::search::{QUESTION_CHARACTERS, milliseconds};
 use crate::{KnowledgeError, prompt};
 
@@ -19,8 +20,6 @@ const ANSWER_CHARACTERS: usize = 600;
 #[derive(Debug, Default)]
 pub(crate) struct Condensed {
     pub question: String,
-    pub input_tokens: u64,
-    pub output_tokens: u64,
     pub took_ms: f64,
 }
 
@@ -33,39 +32,50 @@ pub(crate) async fn condense(
     model: &str,
     turns: &[TurnRow],
     question: &str,
+    account: &Account<'_>,
 ) -> Result<Condensed, KnowledgeError> {
     let begun = Instant::now();
-    let said = turns.iter().map(|turn| {
-        let question = turn.standalone_question.as_ref().unwrap_or(&turn.question);
-        let answer: String = turn.answer.chars().take(ANSWER_CHARACTERS).collect();
-        (question.as_str(), answer)
-    });
-    let request = AnswerRequest {
-        model: model.to_owned(),
-        system: prompt::CONDENSING.to_owned(),
-        search_results: Vec::new(),
-        message: prompt::follow_up_message(said, question),
-        max_tokens: QUESTION_TOKENS,
-        temperature: capabilities(model).temperature.then_some(0.0),
-    };
+    let request = request(aws, model, turns, question);
     let mut condensed = Condensed::default();
     let mut stream = aws.bedrock.answer(&request).await?;
+    let mut call = ModelCall::begun(account, Task::Condense, &request);
     while let Some(event) = stream.next().await? {
-        match event {
-            ModelEvent::Text(text) => condensed.question.push_str(&text),
-            ModelEvent::Usage {
-                input_tokens,
-                output_tokens,
-            } => {
-                condensed.input_tokens = input_tokens;
-                condensed.output_tokens = output_tokens;
-            }
-            _ => {}
+        call.hear(&event);
+        if let ModelEvent::Text(text) = event {
+            condensed.question.push_str(&text);
         }
     }
     condensed.question = usable(&condensed.question, question);
     condensed.took_ms = milliseconds(begun);
     Ok(condensed)
+}
+
+/// The model that condenses: the settings', or else the one that answers.
+pub(crate) fn condensing_model<'a>(aws: &'a Aws, answering: &'a str) -> &'a str {
+    let own = aws.settings.condense_model.as_deref();
+    own.unwrap_or(answering)
+}
+
+/// What the model is asked.
+pub(crate) fn request(aws: &Aws, model: &str, turns: &[TurnRow], question: &str) -> AnswerRequest {
+    let strategy = models::strategy(&aws.settings, model);
+    let said = turns.iter().map(|turn| {
+        let question = turn.standalone_question.as_ref().unwrap_or(&turn.question);
+        let answer: String = turn.answer.chars().take(ANSWER_CHARACTERS).collect();
+        (question.as_str(), answer)
+    });
+    AnswerRequest {
+        model: model.to_owned(),
+        system: prompt::CONDENSING.to_owned(),
+        search_results: Vec::new(),
+        context: String::new(),
+        message: prompt::follow_up_message(said, question),
+        max_tokens: QUESTION_TOKENS,
+        temperature: strategy.temperature,
+        // No two follow-ups begin alike for long enough.
+        cache: None,
+        tier: strategy.tier,
+    }
 }
 
 /// One line without quotes around it; the follow-up where there is none, or one that is too long for a question.

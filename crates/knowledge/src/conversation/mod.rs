@@ -16,7 +16,7 @@ use crate::access::Caller;
 use crate::release;
 use crate::sync::rows::DocumentRow;
 
-pub(crate) use condense::{Condensed, condense};
+pub(crate) use condense::{Condensed, condense, condensing_model, request};
 pub(crate) use row::TurnRow;
 use row::{ConversationRow, TURN_PREFIX};
 

@@ -13,7 +13,9 @@ use super::rules::{Rules, rules};
 use super::verdict::{self, Checked, Finding, Verdict};
 use crate::KnowledgeError;
 use crate::access::Caller;
+use crate::ledger::{Account, GUARDRAIL, bound};
 use crate::limits;
+use crate::models::prices;
 use crate::roles::Role;
 use crate::search::milliseconds;
 use crate::spaces;
@@ -29,6 +31,7 @@ const TEXT_LIMIT: usize = 200_000;
 #[derive(Clone, Copy)]
 pub struct Guard<'a> {
     aws: &'a Aws,
+    account: &'a Account<'a>,
     guardrail: Option<&'a GuardrailRef>,
     pub rules: &'static Rules,
 }
@@ -66,6 +69,8 @@ pub struct GuardCheckReply {
     pub findings: Vec<Finding>,
     /// Text units of 1,000 characters that the check was billed for, all policies together.
     pub text_units: u64,
+    /// What they cost, in nanodollars.
+    pub cost_nano_usd: u64,
     /// `on`, or `off` where no guardrail is set and everything is allowed.
     pub guard: &'static str,
     pub took_ms: f64,
@@ -79,10 +84,12 @@ struct Part {
 }
 
 impl<'a> Guard<'a> {
-    pub fn of(aws: &'a Aws, space: &str) -> Self {
+    /// What is checked is taken by the account.
+    pub fn of(aws: &'a Aws, space: &str, account: &'a Account<'a>) -> Self {
         let on = aws.settings.guard_mode != GuardMode::Off;
         Self {
             aws,
+            account,
             guardrail: aws.settings.guardrail.as_ref().filter(|_| on),
             rules: rules(space),
         }
@@ -131,6 +138,7 @@ impl<'a> Guard<'a> {
             });
             let blocks: Vec<GuardText> = context.iter().cloned().chain(content).collect();
             let reply = self.ask(guardrail, source, &blocks, wait).await?;
+            self.account.guarded(reply.units);
             add(&mut whole, &parts, verdict::read(&texts, &reply));
         }
         whole.edits = whole.edits.into_iter().map(verdict::merged).collect();
@@ -178,7 +186,41 @@ pub async fn check(
     let space = request.space.as_deref().unwrap_or(spaces::DEFAULT);
     let entered = spaces::enter(aws, space, caller, Role::Reader).await?;
     limits::count(aws, &entered, caller).await?;
-    let guard = Guard::of(aws, space);
+    let account = Account::unnamed(aws, &entered);
+    let checked = checked(aws, &account, space, request).await;
+    account.close().await;
+    let (guard_on, checked) = checked?;
+    let text = match checked.verdict {
+        Verdict::Allow => request.text.clone(),
+        Verdict::Mask => verdict::masked(&request.text, &checked.edits[0]),
+        Verdict::Block => checked
+            .message
+            .clone()
+            .unwrap_or_else(|| BLOCKED.to_owned()),
+    };
+    Ok(GuardCheckReply {
+        verdict: checked.verdict,
+        text,
+        findings: checked
+            .findings
+            .into_iter()
+            .map(|(_, finding)| finding)
+            .collect(),
+        text_units: checked.units.total(),
+        cost_nano_usd: prices::guardrail().cost(checked.units),
+        guard: if guard_on { "on" } else { "off" },
+        took_ms: milliseconds(begun),
+    })
+}
+
+/// Whether there is a guardrail, and what it found.
+async fn checked(
+    aws: &Aws,
+    account: &Account<'_>,
+    space: &str,
+    request: &GuardCheckRequest,
+) -> Result<(bool, Checked), KnowledgeError> {
+    let guard = Guard::of(aws, space, account);
     let beside = [
         (&request.grounding_source, GuardRole::GroundingSource),
         (&request.query, GuardRole::Query),
@@ -196,29 +238,15 @@ pub async fn check(
         Source::Input => (GuardSource::Input, guard.rules.question.wait()),
         Source::Output => (GuardSource::Output, guard.rules.answer.wait()),
     };
+    if guard.is_on() {
+        let looked_at = context.iter().map(|text| bound::guard(&text.text));
+        let cost = bound::guard(&request.text) + looked_at.sum::<u64>();
+        account.hold(Some(cost), GUARDRAIL).await?;
+    }
     let checked = guard
         .check(source, &[&request.text], &context, wait)
         .await?;
-    let text = match checked.verdict {
-        Verdict::Allow => request.text.clone(),
-        Verdict::Mask => verdict::masked(&request.text, &checked.edits[0]),
-        Verdict::Block => checked
-            .message
-            .clone()
-            .unwrap_or_else(|| BLOCKED.to_owned()),
-    };
-    Ok(GuardCheckReply {
-        verdict: checked.verdict,
-        text,
-        findings: checked
-            .findings
-            .into_iter()
-            .map(|(_, finding)| finding)
-            .collect(),
-        text_units: checked.text_units,
-        guard: if guard.is_on() { "on" } else { "off" },
-        took_ms: milliseconds(begun),
-    })
+    Ok((guard.is_on(), checked))
 }
 
 /// What stands instead of a blocked text where the guardrail gave no words.
@@ -227,7 +255,7 @@ pub(crate) const BLOCKED: &str = "The guardrail blocked this.";
 /// Puts what one call found into the whole.
 fn add(whole: &mut Checked, parts: &[Part], found: Checked) {
     whole.verdict = whole.verdict.max(found.verdict);
-    whole.text_units += found.text_units;
+    whole.units += found.units;
     whole.message = whole.message.take().or(found.message);
     for (part, edits) in parts.iter().zip(found.edits) {
         let offset = part.bytes.start;

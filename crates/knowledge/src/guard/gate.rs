@@ -13,6 +13,7 @@ use super::window::{Piece, Probe, Sizes, Window};
 use crate::KnowledgeError;
 use crate::cite::Citation;
 use crate::grounding;
+use crate::ledger::bound;
 use crate::search::milliseconds;
 
 /// What the guard did with a question and its answer.
@@ -81,6 +82,15 @@ impl<'a> Gate<'a> {
             checks: 0,
             waited_ms: 0.0,
         }
+    }
+
+    /// What looking at an answer of so many tokens, from so many characters of sources, may cost.
+    pub(crate) fn costs(&self, answer_tokens: u32, strict: bool, sources: usize) -> u64 {
+        if !self.guard.is_on() || self.mode == GuardMode::Off {
+            return 0;
+        }
+        let grounded = self.guard.rules.answer.is_grounded(strict);
+        bound::guard_of_answer(answer_tokens, grounded.then_some(sources))
     }
 
     /// Takes text that the model wrote.
@@ -310,7 +320,7 @@ impl<'a> Gate<'a> {
         if self.guard.is_on() {
             self.waited_ms += milliseconds(begun);
             self.checks += 1;
-            self.text_units += checked.text_units;
+            self.text_units += checked.units.total();
         }
     }
 

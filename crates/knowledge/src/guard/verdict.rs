@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use aws::bedrock::{FindingAction, GuardReply};
+use aws::bedrock::{FindingAction, GuardReply, GuardUnits};
 use serde::Serialize;
 
 /// What is to be done with a text.
@@ -54,7 +54,7 @@ pub struct Checked {
     pub findings: Vec<(Option<usize>, Finding)>,
     /// What the guardrail says instead of a blocked text.
     pub message: Option<String>,
-    pub text_units: u64,
+    pub units: GuardUnits,
 }
 
 /// Reads a reply over the texts that were sent, one slot each.
@@ -65,7 +65,7 @@ pub struct Checked {
 pub fn read(slots: &[&str], reply: &GuardReply) -> Checked {
     let mut checked = Checked {
         edits: vec![Vec::new(); slots.len()],
-        text_units: reply.text_units,
+        units: reply.units,
         ..Checked::default()
     };
     let mut explained = false;
@@ -212,7 +212,7 @@ mod tests {
             intervened,
             outputs: vec!["No.".into()],
             findings,
-            text_units: 1,
+            units: GuardUnits::default(),
         }
     }
 

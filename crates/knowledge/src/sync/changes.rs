@@ -38,6 +38,8 @@ pub(super) enum Stop {
     DryRun,
     /// In words, what would have been deleted and how to go on.
     Brake(String),
+    /// In words, what the run may cost and when there is room for it.
+    Budget(String),
 }
 
 /// Whether deleting `deleted` of the `live` documents, which answer now, is more than `percent` of them.

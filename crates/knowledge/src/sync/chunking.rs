@@ -11,6 +11,7 @@ use retrieval::{Heading, Passage};
 use super::StepError;
 use super::rows::{PlannedDocument, objects};
 use super::waves::{self, Embedded, Texts};
+use crate::ledger::Account;
 
 /// The passages of a document, and the tokens that were embedded to find them.
 pub(super) struct Cut {
@@ -28,6 +29,7 @@ pub(super) async fn cut(
     item: &PlannedDocument,
     extracted: &Extracted,
     begun: Instant,
+    account: &Account<'_>,
 ) -> Result<Option<Cut>, StepError> {
     let Chunking::Semantic {
         max_tokens,
@@ -47,6 +49,7 @@ pub(super) async fn cut(
         // A document that comes later in the batch may need the step made again.
         keep_all: true,
         begun,
+        account,
     };
     let Embedded::All { vectors, billed } = waves::embed(aws, &asked).await? else {
         return Ok(None);

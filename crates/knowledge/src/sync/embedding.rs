@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use super::rows::{BatchRow, Billed, DocumentStatus, objects};
 use super::waves::{self, Embedded, Texts};
 use super::{StepError, configured_embedder, progress};
+use crate::ledger::Account;
 
 /// Embeds a batch, or as much of it as the time of a step allows: then `more` is true, and the step is to be made again.
 pub(super) async fn embed_batch(
     aws: &Aws,
     run_id: &str,
     batch_id: &str,
+    account: &Account<'_>,
 ) -> Result<Value, StepError> {
     let begun = Instant::now();
     let batch_key = keys::batch(run_id, batch_id);
@@ -39,6 +41,7 @@ pub(super) async fn embed_batch(
         key: &objects::vectors(run_id, batch_id),
         keep_all: false,
         begun,
+        account,
     };
     let Embedded::All { vectors, billed } = waves::embed(aws, &asked).await? else {
         return Ok(json!({ "run_id": run_id, "batch_id": batch_id, "more": true }));

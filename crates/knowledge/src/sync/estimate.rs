@@ -43,18 +43,19 @@ struct Yield {
 }
 
 /// Notes in a run's row whether it is large enough to embed by batch jobs, where its space wants that, and what a run over the
-/// whole source will embed.
+/// whole source will embed. Answers the estimate, which is `wanted` of any run where the space has a budget.
 pub(super) async fn note(
     aws: &Aws,
     run: &mut RunRow,
     documents: &[PlannedDocument],
     rows: &[DocumentRow],
-) -> Result<(), StepError> {
+    wanted: bool,
+) -> Result<Option<Estimate>, StepError> {
     let setting = spaces::batch_embedding(aws, &run.space).await?;
     let jobs_from = batch_embedding::jobs_from(aws, setting);
     let whole = run.documents.is_none() && run.redrive_of.is_none();
-    if !whole && jobs_from.is_none() {
-        return Ok(());
+    if !whole && !wanted && jobs_from.is_none() {
+        return Ok(None);
     }
     let mut found = estimate(aws, documents, rows).await;
     match jobs_from.is_some_and(|passages| found.passages >= passages) {
@@ -62,7 +63,7 @@ pub(super) async fn note(
         false => found.job_tokens = 0,
     }
     run.estimate = whole.then_some(found);
-    Ok(())
+    Ok(Some(found))
 }
 
 /// Estimates what embedding `documents` takes, as if batch jobs did it; `rows` are theirs, with their sizes.

@@ -15,6 +15,7 @@ use super::rows::{
 };
 use super::{StepError, batch_id, chunking};
 use crate::digest::sha256_hex;
+use crate::ledger::Account;
 use crate::names::{self, Sidecar};
 
 /// Why a document cannot be read: a name and words.
@@ -27,6 +28,7 @@ pub(super) async fn extract_batch(
     run_id: &str,
     items: &[PlannedDocument],
     resumed: bool,
+    account: &Account<'_>,
 ) -> Result<Value, StepError> {
     let begun = Instant::now();
     let batch_id = batch_id(items);
@@ -46,7 +48,9 @@ pub(super) async fn extract_batch(
         let (read, sidecar) = read_one(aws, item).await?;
         let outcome = match read {
             Err(refusal) => Err(refusal),
-            Ok(extracted) => match chunking::cut(aws, run_id, item, &extracted, begun).await? {
+            Ok(extracted) => match chunking::cut(aws, run_id, item, &extracted, begun, account)
+                .await?
+            {
                 None => return Ok(json!({ "run_id": run_id, "batch_id": batch_id, "more": true })),
                 Some(cut) => {
                     tokens += cut.tokens;

@@ -31,6 +31,7 @@ mod verify;
 mod waves;
 
 use aws::bedrock::BedrockError;
+use aws::dynamo::keys;
 use aws::{Aws, AwsError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -39,6 +40,7 @@ pub use estimate::Estimate;
 use rows::PlannedDocument;
 pub use vectors::write as write_vectors;
 
+use crate::ledger::Account;
 use crate::manifest::Manifest;
 
 /// What the state machine asks for.
@@ -91,6 +93,27 @@ pub enum Step {
         #[serde(default)]
         cause: Option<String>,
     },
+}
+
+impl Step {
+    /// The run that the step belongs to.
+    pub fn run_id(&self) -> &str {
+        match self {
+            Self::Plan { run_id }
+            | Self::Move { run_id }
+            | Self::Extract { run_id, .. }
+            | Self::Screen { run_id, .. }
+            | Self::Embed { run_id, .. }
+            | Self::GatherJobs { run_id }
+            | Self::CheckJobs { run_id }
+            | Self::CollectJobs { run_id }
+            | Self::FailBatch { run_id, .. }
+            | Self::Publish { run_id }
+            | Self::Verify { run_id }
+            | Self::Compact { run_id }
+            | Self::Report { run_id, .. } => run_id,
+        }
+    }
 }
 
 /// Why a step did not finish. The names stand in `Retry` and `Catch` of the state machine.
@@ -181,6 +204,15 @@ impl From<serde_json::Error> for StepError {
 /// # Errors
 /// A [`StepError`] that the state machine retries, catches per batch, or reports as the run's failure.
 pub async fn run_step(aws: &Aws, step: Step) -> Result<Value, StepError> {
+    let space = keys::space_of(step.run_id()).unwrap_or_default();
+    let account = Account::of_step(aws, space, step.run_id());
+    let outcome = take(aws, step, &account).await;
+    // A step that failed has paid too, and one that is tried again pays again.
+    account.close().await;
+    outcome
+}
+
+async fn take(aws: &Aws, step: Step, account: &Account<'_>) -> Result<Value, StepError> {
     match step {
         Step::Plan { run_id } => plan::plan(aws, &run_id).await,
         Step::Move { run_id } => moving::move_renamed(aws, &run_id).await,
@@ -188,12 +220,16 @@ pub async fn run_step(aws: &Aws, step: Step) -> Result<Value, StepError> {
             run_id,
             items,
             resumed,
-        } => extraction::extract_batch(aws, &run_id, &items, resumed).await,
-        Step::Screen { run_id, batch_id } => screening::screen_batch(aws, &run_id, &batch_id).await,
-        Step::Embed { run_id, batch_id } => embedding::embed_batch(aws, &run_id, &batch_id).await,
+        } => extraction::extract_batch(aws, &run_id, &items, resumed, account).await,
+        Step::Screen { run_id, batch_id } => {
+            screening::screen_batch(aws, &run_id, &batch_id, account).await
+        }
+        Step::Embed { run_id, batch_id } => {
+            embedding::embed_batch(aws, &run_id, &batch_id, account).await
+        }
         Step::GatherJobs { run_id } => jobs::gather_jobs(aws, &run_id).await,
         Step::CheckJobs { run_id } => jobs::check_jobs(aws, &run_id).await,
-        Step::CollectJobs { run_id } => jobs::collect_jobs(aws, &run_id).await,
+        Step::CollectJobs { run_id } => jobs::collect_jobs(aws, &run_id, account).await,
         Step::FailBatch {
             run_id,
             items,

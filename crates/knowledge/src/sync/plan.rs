@@ -18,6 +18,7 @@ use super::rows::{
 };
 use super::{StepError, estimate, redrive, refuse_other_embedder};
 use crate::batch_embedding::BatchEmbedding;
+use crate::ledger;
 use crate::names;
 use crate::runs;
 use crate::sources::{self, Fetched};
@@ -129,8 +130,21 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     };
     let mut difference = compare(&wanted, rows, &mut sources);
     changes::write(aws, run_id, std::mem::take(&mut difference.changes)).await?;
-    estimate::note(aws, &mut run, &difference.process, &difference.rows).await?;
-    if let Some(stop) = stop(aws, &run, &difference) {
+    let budget = spaces::budget(aws, &run.space).await?;
+    let estimate = estimate::note(
+        aws,
+        &mut run,
+        &difference.process,
+        &difference.rows,
+        budget.is_set(),
+    )
+    .await?;
+    let mut stop = stop(aws, &run, &difference);
+    if let (None, Some(estimate)) = (&stop, estimate) {
+        let held = ledger::runs::hold(aws, &mut run, &budget, &estimate).await?;
+        stop = held.err().map(Stop::Budget);
+    }
+    if let Some(stop) = stop {
         return stopped(aws, run, &difference, outside, stop).await;
     }
     difference.rows.extend(unfetched);
@@ -225,6 +239,7 @@ async fn stopped(
     let (stop, reason) = match stop {
         Stop::DryRun => ("dry_run", String::new()),
         Stop::Brake(reason) => ("brake", reason),
+        Stop::Budget(reason) => ("budget", reason),
     };
     let outcome = json!({
         "run_id": run_id,

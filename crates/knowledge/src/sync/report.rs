@@ -10,8 +10,8 @@ use super::rows::{
     BatchDocument, BatchRow, Billed, DocumentStatus, PlannedDocument, RunRow, RunStatus, objects,
 };
 use super::{StepError, chunking, done, jobs, progress, redrive, waves};
-use crate::runs::{self, BRAKE_PULLED, Counts};
-use crate::{KnowledgeError, entries};
+use crate::runs::{self, Counts};
+use crate::{KnowledgeError, entries, ledger};
 
 pub(super) async fn fail_batch(
     aws: &Aws,
@@ -193,7 +193,7 @@ pub(super) async fn report(
 ) -> Result<Value, StepError> {
     let mut run = runs::row(aws, run_id).await?;
     if let Some((error, cause)) = &failure
-        && error != BRAKE_PULLED
+        && !runs::stopped_by_plan(error)
         && !run.dry_run
     {
         jobs::stop_jobs(aws, run_id).await?;
@@ -207,7 +207,7 @@ pub(super) async fn report(
     let status = match &failure {
         // Nothing was changed, as was asked for or before harm was done.
         None if run.dry_run => RunStatus::Succeeded,
-        Some((error, _)) if error == BRAKE_PULLED => RunStatus::Stopped,
+        Some((error, _)) if runs::stopped_by_plan(error) => RunStatus::Stopped,
         _ => final_status(&counts, failure.is_some()),
     };
     let (error, cause) = failure.unzip();
@@ -218,6 +218,7 @@ pub(super) async fn report(
         finished_at_ms: run.finished_at_ms.or(Some(clock::now_ms())),
         ..run
     };
+    ledger::runs::give_back(aws, &closed).await?;
     let space = closed.space.clone();
     runs::replace(aws, closed).await?;
     follow(aws, &space, run_id).await?;

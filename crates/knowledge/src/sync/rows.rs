@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::estimate::Estimate;
 use crate::batch_embedding::BatchEmbedding;
+use crate::ledger::Hold;
 
 /// How a document stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -262,6 +263,9 @@ pub struct RunRow {
     /// What the run will embed, told before it does; of runs over the whole source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
+    /// What the run holds of the space's budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) budget_hold: Option<Hold>,
     /// Whether Verify has seen them gone.
     #[serde(default)]
     pub deletions_verified: bool,
@@ -299,6 +303,7 @@ impl RunRow {
             deleted: 0,
             plan: None,
             estimate: None,
+            budget_hold: None,
             deletions_verified: false,
             redrive_of: None,
             redriven_by: None,

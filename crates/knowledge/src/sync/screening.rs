@@ -17,6 +17,7 @@ use crate::digest::sha256_hex;
 use crate::guard::call::Guard;
 use crate::guard::rules::{DocumentRules, OnFinding};
 use crate::guard::verdict::{self, Checked, Edit, Verdict};
+use crate::ledger::Account;
 use crate::names;
 
 /// The filter that finds instructions to a model.
@@ -34,6 +35,7 @@ pub(super) async fn screen_batch(
     aws: &Aws,
     run_id: &str,
     batch_id: &str,
+    account: &Account<'_>,
 ) -> Result<Value, StepError> {
     let done = |masked: usize, quarantined: usize| json!({ "run_id": run_id, "batch_id": batch_id, "masked": masked, "quarantined": quarantined });
     let passages_key = objects::passages(run_id, batch_id);
@@ -54,7 +56,7 @@ pub(super) async fn screen_batch(
     let (mut masked, mut quarantined) = (0, 0);
     for document in documents {
         let space = keys::space_of(&document.document_id).unwrap_or_default();
-        let guard = Guard::of(aws, space);
+        let guard = Guard::of(aws, space, account);
         if !guard.is_on() {
             return Ok(done(0, 0));
         }

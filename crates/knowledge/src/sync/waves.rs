@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::rows::Billed;
 use super::{StepError, configured_embedder};
 use crate::digest::short_id;
+use crate::ledger::Account;
 use crate::pace::{self, Ask};
 
 /// What a token is thought to have before the model counts it.
@@ -37,6 +38,8 @@ pub(super) struct Texts<'a> {
     pub keep_all: bool,
     /// When the step began.
     pub begun: Instant,
+    /// Takes what is paid.
+    pub account: &'a Account<'a>,
 }
 
 /// Embeds as many texts as the time of a step allows. A call that fails ends nothing: the others are made, and what is
@@ -77,7 +80,7 @@ async fn waves(aws: &Aws, asked: &Texts<'_>, kept: &mut Kept) -> Result<bool, St
     let mut failure: Option<BedrockError> = None;
     while !rest.is_empty() {
         let (wave, later) = rest.split_at(next_wave(aws, asked.texts, rest));
-        let came = embed_wave(aws, asked.texts, wave, kept).await?;
+        let came = embed_wave(aws, asked, wave, kept).await?;
         if let Some(error) = came.failure {
             if came.vectors == 0 || !error.retry() {
                 return Err(error.into());
@@ -118,17 +121,18 @@ struct Came {
 /// Embeds the texts at these places, once the quota has room for them.
 async fn embed_wave(
     aws: &Aws,
-    texts: &[String],
+    asked: &Texts<'_>,
     wave: &[usize],
     kept: &mut Kept,
 ) -> Result<Came, StepError> {
     let per_call = aws.bedrock.texts_per_call();
     let ask = Ask {
         requests: wave.len().div_ceil(per_call) as u64,
-        tokens: tokens(texts, wave),
+        tokens: tokens(asked.texts, wave),
     };
     pace::take(aws, ask).await?;
-    let of_wave: Vec<String> = wave.iter().map(|place| texts[*place].clone()).collect();
+    let of_wave = wave.iter().map(|place| asked.texts[*place].clone());
+    let of_wave: Vec<String> = of_wave.collect();
     let ended = aws
         .bedrock
         .embed_each(&of_wave, EmbedPurpose::Document)
@@ -141,6 +145,7 @@ async fn embed_wave(
     for (places, ended) in wave.chunks(per_call).zip(ended) {
         match ended {
             Ok(embeddings) => {
+                asked.account.embedded(embeddings.tokens);
                 came.vectors += places.len();
                 kept.take(places, embeddings);
             }

@@ -12,17 +12,22 @@ use super::super::rows::{BatchRow, Billed, objects};
 use super::super::{StepError, embedding, waves};
 use super::check::ABANDONED;
 use super::{JobBatch, JobRow, jobs_of, keep, output, waiting};
+use crate::ledger::Account;
 
 /// Batches that are collected side by side.
 const BATCHES_IN_FLIGHT: usize = 8;
 
 /// The step: takes what came of one job; with the last, writes the list of the batches that are left over.
-pub(in crate::sync) async fn collect_jobs(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
+pub(in crate::sync) async fn collect_jobs(
+    aws: &Aws,
+    run_id: &str,
+    account: &Account<'_>,
+) -> Result<Value, StepError> {
     let mut jobs = jobs_of(aws, run_id).await?;
     jobs.retain(|job| !job.collected);
     let more = jobs.len() > 1;
     if let Some(job) = jobs.into_iter().next() {
-        collect(aws, run_id, &job).await?;
+        collect(aws, run_id, &job, account).await?;
         let collected = JobRow {
             collected: true,
             ..job
@@ -52,7 +57,12 @@ pub(in crate::sync) async fn collect_jobs(aws: &Aws, run_id: &str) -> Result<Val
     }))
 }
 
-async fn collect(aws: &Aws, run_id: &str, job: &JobRow) -> Result<(), StepError> {
+async fn collect(
+    aws: &Aws,
+    run_id: &str,
+    job: &JobRow,
+    account: &Account<'_>,
+) -> Result<(), StepError> {
     let Some(arn) = &job.arn else { return Ok(()) };
     // What is still written to is not read.
     if job.ended.as_deref() == Some(ABANDONED) {
@@ -83,7 +93,7 @@ async fn collect(aws: &Aws, run_id: &str, job: &JobRow) -> Result<(), StepError>
         first = end;
     }
     stream::iter(parts)
-        .map(|(batch, first, replies)| take(aws, run_id, batch, first, replies))
+        .map(|(batch, first, replies)| take(aws, run_id, batch, first, replies, account))
         .buffer_unordered(BATCHES_IN_FLIGHT)
         .try_collect()
         .await
@@ -96,6 +106,7 @@ async fn take(
     batch: &JobBatch,
     first: usize,
     mut replies: BTreeMap<usize, EmbedReply>,
+    account: &Account<'_>,
 ) -> Result<(), StepError> {
     if replies.is_empty() {
         return Ok(());
@@ -120,6 +131,7 @@ async fn take(
         billed.tokens += tokens;
         billed.by_jobs += tokens;
     }
+    account.embedded_by_jobs(billed.by_jobs);
     if came.iter().all(Option::is_some) {
         let vectors = came.into_iter().flatten().collect();
         embedding::write_part(aws, run_id, row, documents, vectors, billed).await?;

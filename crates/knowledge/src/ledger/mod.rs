@@ -1,0 +1,288 @@
+//! The ledger: what each answer, search, check and batch of documents took and cost; counters of it by space, day and model;
+//! and the budgets that bound it.
+//!
+//! An [`Account`] is opened for a piece of work, takes a line whenever something was paid for, and is closed once. Closing
+//! adds each model's lines to its counters of the day, in one write for each model, and settles what was held of the budget.
+//! Costs are whole nanodollars; nothing is added up in floating point.
+//!
+//! Files: `line` what one call took, and its cost · `call` a call to a text model, counted however it ends · `rows` the counters ·
+//! `usage` what of them is shown · `calendar` days and months · `budget` what may be spent, in figures and words · `purse` its
+//! books · `bound` what a call may cost at the most · `runs` the budget and ingestion. `line`, `calendar`, `budget` and `bound` do
+//! arithmetic only.
+
+pub(crate) mod bound;
+mod budget;
+mod calendar;
+mod call;
+mod line;
+mod purse;
+mod rows;
+pub(crate) mod runs;
+mod usage;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aws::bedrock::GuardUnits;
+use aws::{Aws, AwsError, chance, clock};
+use futures_util::future;
+
+use crate::KnowledgeError;
+use crate::spaces::Entered;
+use purse::Purse;
+
+pub use budget::{Budget, BudgetChange, BudgetView, Span, SteppedDown};
+pub use calendar::{Day, NoDay};
+pub(crate) use call::ModelCall;
+pub use line::{GUARDRAIL, Line, Sum, Task, Units};
+pub(crate) use purse::Hold;
+pub use usage::{BudgetStanding, Group, UsageCounts, UsageGroup, UsagePage, UsageRequest, usage};
+
+/// The account of one piece of work.
+#[derive(Debug)]
+pub struct Account<'a> {
+    aws: &'a Aws,
+    space: String,
+    /// Names the piece of work, so that what is written again is not counted again.
+    id: String,
+    lines: Mutex<Vec<Line>>,
+    payer: Payer,
+}
+
+/// Whose budget pays.
+#[derive(Debug)]
+enum Payer {
+    /// A space's, for something that somebody asked for; with what is held for it.
+    Caller {
+        budget: Budget,
+        held: tokio::sync::Mutex<Held>,
+    },
+    /// A run's, which holds for all its steps.
+    Run { run_id: String },
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    hold: Option<Hold>,
+    /// How often it was added to.
+    times: u32,
+}
+
+impl<'a> Account<'a> {
+    /// An account in the space that a caller has entered, for `id`, such as an answer's.
+    pub fn of(aws: &'a Aws, entered: &Entered, id: &str) -> Self {
+        Self {
+            aws,
+            space: entered.space.clone(),
+            id: id.to_owned(),
+            lines: Mutex::default(),
+            payer: Payer::Caller {
+                budget: entered.budget.clone(),
+                held: tokio::sync::Mutex::default(),
+            },
+        }
+    }
+
+    /// An account for something without an id of its own.
+    pub fn unnamed(aws: &'a Aws, entered: &Entered) -> Self {
+        Self::of(aws, entered, &chance::ulid(clock::now_ms()))
+    }
+
+    /// An account of a step of a run. A step that is repeated pays again, and has another.
+    pub fn of_step(aws: &'a Aws, space: &str, run_id: &str) -> Self {
+        Self {
+            aws,
+            space: space.to_owned(),
+            id: chance::ulid(clock::now_ms()),
+            lines: Mutex::default(),
+            payer: Payer::Run {
+                run_id: run_id.to_owned(),
+            },
+        }
+    }
+
+    /// Holds what a call may cost, before it is made; `None` is a model without a price. Without a budget nothing is held.
+    /// Answers how the budget stands then, for what gives way.
+    ///
+    /// # Errors
+    /// [`KnowledgeError::BudgetSpent`], [`KnowledgeError::BudgetUnpriced`]; the table's.
+    pub(crate) async fn hold(
+        &self,
+        worst_case: Option<u64>,
+        model: &str,
+    ) -> Result<Standings, KnowledgeError> {
+        let Payer::Caller { budget, held } = &self.payer else {
+            return Ok(Standings::default());
+        };
+        if !budget.is_set() {
+            return Ok(Standings::default());
+        }
+        let space = self.space.as_str();
+        let worst_case = worst_case.ok_or_else(|| KnowledgeError::BudgetUnpriced {
+            space: space.to_owned(),
+            model: model.to_owned(),
+        })?;
+        let mut held = held.lock().await;
+        held.times += 1;
+        let once = format!("{}/{}", self.id, held.times);
+        let hold = held
+            .hold
+            .get_or_insert_with(|| Hold::of_call(clock::now_ms()));
+        let aws = self.aws;
+        let purse = Purse { aws, space, budget };
+        purse
+            .hold(hold, worst_case, &once)
+            .await
+            .map(|standings| Standings {
+                budget: budget.clone(),
+                standings,
+            })
+    }
+
+    /// Takes a line.
+    pub fn take(&self, line: Line) {
+        self.lines().push(line);
+    }
+
+    /// Takes a call to the embedding model of the settings.
+    pub fn embedded(&self, tokens: u64) {
+        let model = &self.aws.settings.embed_model;
+        self.take(Line::embedding(model, tokens, false));
+    }
+
+    /// Takes what batch jobs of that model embedded, at their price.
+    pub fn embedded_by_jobs(&self, tokens: u64) {
+        let model = &self.aws.settings.embed_model;
+        self.take(Line::embedding(model, tokens, true));
+    }
+
+    /// Takes a call to the guardrail.
+    pub fn guarded(&self, units: GuardUnits) {
+        self.take(Line::guard(units));
+    }
+
+    /// What was taken so far, with one line for each task and model.
+    pub fn so_far(&self) -> Vec<Line> {
+        merged(&self.lines())
+    }
+
+    /// Adds what was taken to the counters and settles the budget. What cannot be written is logged with its cost: the work is
+    /// done and paid for. Closing once more adds only what was taken since.
+    pub async fn close(&self) {
+        let lines = std::mem::take(&mut *self.lines());
+        let cost = Sum::of(&lines).cost_nano_usd;
+        let (written, settled) = future::join(self.write(&lines), self.settle(cost)).await;
+        if let Err(error) = written.and(settled) {
+            let (id, space) = (&self.id, &self.space);
+            tracing::error!(
+                error = error.name(),
+                id,
+                space,
+                cost_nano_usd = cost,
+                "usage was not counted"
+            );
+        }
+    }
+
+    async fn write(&self, lines: &[Line]) -> Result<(), AwsError> {
+        let now_ms = clock::now_ms();
+        let mut models: BTreeMap<&str, Vec<&Line>> = BTreeMap::new();
+        for line in lines {
+            models.entry(&line.model).or_default().push(line);
+        }
+        let writes = models.into_iter().map(|(model, lines)| {
+            rows::count(self.aws, &self.space, &self.id, model, lines, now_ms)
+        });
+        future::try_join_all(writes).await.map(|_| ())
+    }
+
+    async fn settle(&self, cost: u64) -> Result<(), AwsError> {
+        let (aws, space) = (self.aws, self.space.as_str());
+        match &self.payer {
+            Payer::Run { .. } if cost == 0 => Ok(()),
+            Payer::Run { run_id } => runs::draw(aws, space, run_id, cost, &self.id).await,
+            Payer::Caller { budget, held } => {
+                let hold = held.lock().await.hold.take();
+                let purse = Purse { aws, space, budget };
+                match hold {
+                    Some(hold) => purse.settle(&hold, cost, &self.id).await,
+                    None if cost > 0 && budget.is_set() => purse.draw(None, cost, &self.id).await,
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Vec<Line>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a budget stands once something is held.
+#[derive(Debug, Default)]
+pub(crate) struct Standings {
+    budget: Budget,
+    standings: Vec<budget::Standing>,
+}
+
+impl Standings {
+    /// The cheaper way of answering with `model` from `passages`, where the soft limit is passed.
+    pub fn step_down(&self, aws: &Aws, model: &str, passages: usize) -> Option<SteppedDown> {
+        let wanted = (model, passages);
+        budget::stepped_down(&self.budget, &self.standings, &aws.settings, wanted)
+    }
+}
+
+/// A space was given this budget: what was spent before is taken over from the counters.
+///
+/// # Errors
+/// The table's.
+pub(crate) async fn budget_was_set(
+    aws: &Aws,
+    space: &str,
+    budget: &Budget,
+) -> Result<(), AwsError> {
+    match budget.is_set() {
+        true => Purse { aws, space, budget }.take_over().await,
+        false => Ok(()),
+    }
+}
+
+/// One line for each task and model, in the order of the tasks.
+fn merged(lines: &[Line]) -> Vec<Line> {
+    let mut merged: BTreeMap<(Task, &str), Line> = BTreeMap::new();
+    for line in lines {
+        match merged.get_mut(&(line.task, line.model.as_str())) {
+            None => {
+                merged.insert((line.task, &line.model), line.clone());
+            }
+            Some(known) => {
+                known.units += line.units;
+                known.estimated |= line.estimated;
+                let costs = known.cost_nano_usd.zip(line.cost_nano_usd);
+                known.cost_nano_usd = costs.map(|(one, other)| one.saturating_add(other));
+            }
+        }
+    }
+    merged.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_one_task_and_model_are_one() {
+        let guard = |content: u64| {
+            Line::guard(GuardUnits {
+                content,
+                ..GuardUnits::default()
+            })
+        };
+        let embedding = Line::embedding("amazon.titan-embed-text-v2:0", 5, false);
+        let lines = [guard(1), embedding.clone(), guard(2)];
+        let together = merged(&lines);
+        assert_eq!(together, [embedding, guard(3)]);
+        assert_eq!(Sum::of(&together), Sum::of(&lines));
+    }
+}

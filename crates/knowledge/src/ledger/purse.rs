@@ -1,0 +1,382 @@
+//! The books of budgets: one row for each space and month. What a call may cost is held in one conditional write, together for
+//! the day and the month, before the call is made; afterwards what it did cost stands instead.
+//!
+//! What is held stands under the minute until which it is. A call that ends no more never settles: whoever comes after that
+//! minute gives back what is left. Writes name themselves, so that one whose answer was lost is not made twice.
+
+use aws::dynamo::{Added, Addition, Holds, Numbers, keys};
+use aws::telemetry::{Metric, Unit, metrics};
+use aws::{Aws, AwsError, clock};
+use serde::{Deserialize, Serialize};
+
+use super::budget::{Budget, Standing, names, standings};
+use super::calendar::{DAY_MS, Day};
+use super::usage;
+use crate::KnowledgeError;
+
+/// How long what a call holds is held at least: a function lives for 15 minutes at the most. Source: AWS Lambda quotas.
+const CALL_MINUTES: u64 = 15;
+/// Calls that began within so many minutes share the minute until which they hold.
+const SHARED_MINUTES: u64 = 15;
+/// How long a run holds: its machine ends it after six hours (`TimeoutSeconds` of `infra/ingest.asl.json`).
+const RUN_MINUTES: u64 = 6 * 60 + 15;
+const MINUTE_MS: u64 = 60_000;
+/// Days that a month's row is kept after it.
+const KEPT_DAYS: u64 = 60;
+/// Attempts at a write while others change the same row.
+const ATTEMPTS: u32 = 4;
+
+/// Where something is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hold {
+    /// Days since the epoch would do; people read this.
+    day: String,
+    /// The attribute that it stands under.
+    name: String,
+    amount: u64,
+}
+
+impl Hold {
+    /// What a call that begins now is going to hold: nothing yet.
+    pub fn of_call(now_ms: u64) -> Self {
+        let minute = now_ms / MINUTE_MS + CALL_MINUTES;
+        let until = (minute / SHARED_MINUTES + 1) * SHARED_MINUTES;
+        let day = Day::of(now_ms);
+        Self {
+            day: day.to_string(),
+            name: names::held(day, until, None),
+            amount: 0,
+        }
+    }
+
+    /// The same of a run, under its own name, whenever it is asked.
+    pub fn of_run(run_id: &str, started_at_ms: u64) -> Self {
+        let day = Day::of(started_at_ms);
+        let until = started_at_ms / MINUTE_MS + RUN_MINUTES;
+        let whom = run_id.rsplit('.').next().unwrap_or_default();
+        Self {
+            day: day.to_string(),
+            name: names::held(day, until, Some(whom)),
+            amount: 0,
+        }
+    }
+
+    fn day(&self) -> Day {
+        self.day.parse().unwrap_or_else(|_| Day::of(0))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.amount == 0
+    }
+}
+
+/// A space with a budget.
+pub(crate) struct Purse<'a> {
+    pub aws: &'a Aws,
+    pub space: &'a str,
+    pub budget: &'a Budget,
+}
+
+impl Purse<'_> {
+    /// Holds `amount` more, if both the day and the month have room for it. Answers how they stand then.
+    ///
+    /// # Errors
+    /// [`KnowledgeError::BudgetSpent`]; the table's.
+    pub async fn hold(
+        &self,
+        hold: &mut Hold,
+        amount: u64,
+        once: &str,
+    ) -> Result<Vec<Standing>, KnowledgeError> {
+        let day = hold.day();
+        let now_ms = clock::now_ms();
+        let taking = self.taking(hold, amount, once);
+        for _ in 0..ATTEMPTS {
+            let added = match &taking {
+                Some(addition) => self.aws.table.add(&self.key(day), addition).await?,
+                // More than all there is.
+                None => Added::Refused(self.aws.table.numbers(&self.key(day)).await?),
+            };
+            let numbers = match added {
+                Added::Made(numbers) | Added::MadeBefore(numbers) => {
+                    hold.amount = hold.amount.saturating_add(amount);
+                    self.give_back_expired(&numbers, day, now_ms).await?;
+                    let standing = standings(self.budget, &numbers, day);
+                    tell(self.space, &standing);
+                    return Ok(standing);
+                }
+                Added::Refused(numbers) => numbers,
+            };
+            if self.give_back_expired(&numbers, day, now_ms).await? == 0 {
+                return Err(self.refusal(&numbers, day, amount, now_ms));
+            }
+        }
+        let detail = format!("the budget of {}", self.space);
+        Err(AwsError::Conflict { detail }.into())
+    }
+
+    /// The write that holds; `None` where a limit is below the amount.
+    fn taking(&self, hold: &Hold, amount: u64, once: &str) -> Option<Addition> {
+        let day = hold.day();
+        let limits = [
+            (names::day(day), self.budget.day_nano_usd),
+            (names::MONTH.to_owned(), self.budget.month_nano_usd),
+        ];
+        let mut holds = Vec::new();
+        for (name, limit) in limits {
+            if let Some(limit) = limit {
+                holds.push(Holds::AtMost(name, signed(limit.checked_sub(amount)?)));
+            }
+        }
+        Some(Addition {
+            holds,
+            once: Some(format!("{once}/hold")),
+            ..self.moving(day, signed(amount), Some((&hold.name, signed(amount))))
+        })
+    }
+
+    /// A write that changes what is taken of a day and its month and, where something is held, that too.
+    fn moving(&self, day: Day, taken: i64, held: Option<(&str, i64)>) -> Addition {
+        let taken = [(names::MONTH.to_owned(), taken), (names::day(day), taken)];
+        let held = held.map(|(name, amount)| (name.to_owned(), amount));
+        let ends_ms = day.first_of_next_month().begins_ms();
+        Addition {
+            amounts: taken.into_iter().chain(held).collect(),
+            expires_at: Some((ends_ms + KEPT_DAYS * DAY_MS) / 1_000),
+            ..Addition::default()
+        }
+    }
+
+    /// Puts what was spent instead of what was held. What was given back meanwhile is taken anew, whatever the limit says: it
+    /// is spent.
+    ///
+    /// # Errors
+    /// The table's.
+    pub async fn settle(&self, hold: &Hold, spent: u64, once: &str) -> Result<(), AwsError> {
+        let day = hold.day();
+        let (held, spent) = (signed(hold.amount), signed(spent));
+        let settling = Addition {
+            holds: vec![Holds::Exists(hold.name.clone())],
+            once: Some(format!("{once}/settle")),
+            ..self.moving(day, spent.saturating_sub(held), Some((&hold.name, -held)))
+        };
+        match self.aws.table.add(&self.key(day), &settling).await? {
+            Added::Made(numbers) | Added::MadeBefore(numbers) => {
+                tell(self.space, &standings(self.budget, &numbers, day));
+                Ok(())
+            }
+            Added::Refused(_) => self.spend(day, spent, once).await,
+        }
+    }
+
+    /// Takes what was spent out of what a run holds, or as it is where the run holds nothing.
+    ///
+    /// # Errors
+    /// The table's.
+    pub async fn draw(&self, hold: Option<&Hold>, spent: u64, once: &str) -> Result<(), AwsError> {
+        let spent = signed(spent);
+        let Some(hold) = hold else {
+            return self.spend(Day::of(clock::now_ms()), spent, once).await;
+        };
+        let day = hold.day();
+        let drawing = Addition {
+            amounts: vec![(hold.name.clone(), -spent)],
+            holds: vec![Holds::Exists(hold.name.clone())],
+            once: Some(format!("{once}/draw")),
+            ..Addition::default()
+        };
+        match self.aws.table.add(&self.key(day), &drawing).await? {
+            Added::Made(_) | Added::MadeBefore(_) => Ok(()),
+            Added::Refused(_) => self.spend(Day::of(clock::now_ms()), spent, once).await,
+        }
+    }
+
+    async fn spend(&self, day: Day, spent: i64, once: &str) -> Result<(), AwsError> {
+        let spending = Addition {
+            once: Some(format!("{once}/spend")),
+            ..self.moving(day, spent, None)
+        };
+        self.aws
+            .table
+            .add(&self.key(day), &spending)
+            .await
+            .map(|_| ())
+    }
+
+    /// Gives back what a run that has ended holds still.
+    ///
+    /// # Errors
+    /// The table's.
+    pub async fn give_back(&self, hold: &Hold) -> Result<(), AwsError> {
+        let day = hold.day();
+        for _ in 0..ATTEMPTS {
+            let numbers = self.aws.table.numbers(&self.key(day)).await?;
+            let Some(left) = numbers.get(&hold.name) else {
+                return Ok(());
+            };
+            if self.release(day, day.of_month(), &hold.name, *left).await? {
+                return Ok(());
+            }
+        }
+        let detail = format!("the budget of {}", self.space);
+        Err(AwsError::Conflict { detail })
+    }
+
+    /// Gives back what is held beyond its time; answers how many names were.
+    async fn give_back_expired(
+        &self,
+        numbers: &Numbers,
+        day: Day,
+        now_ms: u64,
+    ) -> Result<usize, AwsError> {
+        let minute = now_ms / MINUTE_MS;
+        let mut given = 0;
+        for (name, left) in numbers {
+            let Some((of_month, until)) = names::parse_held(name) else {
+                continue;
+            };
+            if until < minute && self.release(day, of_month, name, *left).await? {
+                given += 1;
+            }
+        }
+        Ok(given)
+    }
+
+    /// Removes what is held under a name, if it is still `left`.
+    async fn release(
+        &self,
+        month_of: Day,
+        of_month: u64,
+        name: &str,
+        left: i64,
+    ) -> Result<bool, AwsError> {
+        let day = month_of.first_of_month().plus(of_month.saturating_sub(1));
+        let giving = Addition {
+            removed: vec![name.to_owned()],
+            holds: vec![Holds::Is(name.to_owned(), left)],
+            ..self.moving(day, left.saturating_neg(), None)
+        };
+        let added = self.aws.table.add(&self.key(month_of), &giving).await?;
+        Ok(!matches!(added, Added::Refused(_)))
+    }
+
+    fn refusal(&self, numbers: &Numbers, day: Day, needed: u64, now_ms: u64) -> KnowledgeError {
+        metrics(
+            &[Metric {
+                name: "BudgetRefusals",
+                unit: Unit::Count,
+                value: 1.0,
+            }],
+            &[("space", self.space)],
+        );
+        let standings = standings(self.budget, numbers, day);
+        let full = |one: &&Standing| one.taken.saturating_add(needed) > one.limit;
+        let full = standings.iter().find(full).or(standings.first());
+        match full {
+            Some(full) => full.refusal(needed, now_ms),
+            None => AwsError::Conflict {
+                detail: "a budget that bounds nothing refused".into(),
+            }
+            .into(),
+        }
+    }
+
+    /// How the spans stand now.
+    ///
+    /// # Errors
+    /// The table's.
+    pub async fn standings(&self) -> Result<Vec<Standing>, AwsError> {
+        let day = Day::of(clock::now_ms());
+        let numbers = self.aws.table.numbers(&self.key(day)).await?;
+        Ok(standings(self.budget, &numbers, day))
+    }
+
+    /// Takes over what the counters say was spent before the budget was set.
+    ///
+    /// # Errors
+    /// The table's; [`AwsError::Conflict`] when others change the row time after time.
+    pub async fn take_over(&self) -> Result<(), AwsError> {
+        let today = Day::of(clock::now_ms());
+        let rows = usage::rows(self.aws, self.space, today.first_of_month(), today).await?;
+        let key = self.key(today);
+        for _ in 0..ATTEMPTS {
+            let numbers = self.aws.table.numbers(&key).await?;
+            let mut holds = Vec::new();
+            let mut missing = |name: String, counted: u64| {
+                holds.push(match numbers.get(&name) {
+                    Some(known) => Holds::Is(name.clone(), *known),
+                    None => Holds::Absent(name.clone()),
+                });
+                let known = numbers.get(&name).copied().unwrap_or_default();
+                (name, signed(counted).saturating_sub(known).max(0))
+            };
+            let mut amounts = vec![missing(names::MONTH.to_owned(), total(&rows, None))];
+            let day = today.to_string();
+            amounts.push(missing(names::day(today), total(&rows, Some(&day))));
+            let taking = Addition {
+                amounts,
+                holds,
+                ..self.moving(today, 0, None)
+            };
+            if !matches!(self.aws.table.add(&key, &taking).await?, Added::Refused(_)) {
+                return Ok(());
+            }
+        }
+        let detail = format!("the budget of {}", self.space);
+        Err(AwsError::Conflict { detail })
+    }
+
+    fn key(&self, day: Day) -> keys::Key {
+        keys::budget(self.space, &day.month())
+    }
+}
+
+fn total(rows: &[super::rows::UsageRow], day: Option<&str>) -> u64 {
+    let rows = rows
+        .iter()
+        .filter(|row| day.is_none_or(|day| row.day == day));
+    rows.fold(0, |sum, row| sum.saturating_add(row.cost_nano_usd))
+}
+
+fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}
+
+/// Tells CloudWatch how much of the budget is taken.
+fn tell(space: &str, standings: &[Standing]) {
+    let most = standings.iter().map(|one| one.percent()).max();
+    let value = most.unwrap_or_default() as f64;
+    metrics(
+        &[Metric {
+            name: "BudgetPercent",
+            unit: Unit::Percent,
+            value,
+        }],
+        &[("space", space)],
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_names_until_when() {
+        let now_ms = 1_793_534_400_007;
+        let minute = now_ms / MINUTE_MS;
+        let check = |hold: &Hold, least: u64, most: u64| {
+            let (day, until) = names::parse_held(&hold.name).unwrap();
+            assert_eq!((day, hold.day.as_str()), (1, "2026-11-01"));
+            assert!((minute + least..=minute + most).contains(&until), "{until}");
+        };
+        check(
+            &Hold::of_call(now_ms),
+            CALL_MINUTES,
+            CALL_MINUTES + SHARED_MINUTES,
+        );
+        let run = Hold::of_run("default.01k9", now_ms);
+        check(&run, RUN_MINUTES, RUN_MINUTES);
+        assert_eq!(run, Hold::of_run("default.01k9", now_ms));
+        assert_ne!(run.name, Hold::of_run("default.01ka", now_ms).name);
+    }
+}
