@@ -78,7 +78,6 @@ impl Embedder {
         let factor = self.batch_price_factor.filter(|_| by_jobs).unwrap_or(1.0);
         self.price.cost(tokens, (factor * 100.0).round() as u64)
     }
-    }
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {

@@ -215,10 +215,7 @@ mod tests {
             embedded("amazon.titan-embed-text-v2:0", false),
             Some(20_000)
         );
-        assert_eq!(
-            embedded("amazon.titan-embed-text-v2:0", true),
-            Some(10_000)
-        );
+        assert_eq!(embedded("amazon.titan-embed-text-v2:0", true), Some(10_000));
         assert_eq!(embedded("outcrop.minilm-l6-v2", false), Some(0));
         assert_eq!(embedded("nobody.knows-v1", false), None);
         assert_eq!(

@@ -13,7 +13,7 @@ use super::reply::{Block, Counted, Events, ModelEvent, Spoken, StopReason};
 use super::request::{ConverseRequest, GuardrailTrace, StreamProcessingMode};
 use super::wire::WireError;
 use super::words::count_tokens;
-use super::{Bedrock, extractive, passages};
+use super::{Bedrock, extractive, passages, strategy};
 
 /// The guardrail of one turn and what it found so far.
 #[derive(Clone)]
@@ -50,8 +50,14 @@ impl Speech {
         mut request: ConverseRequest,
         now: Instant,
     ) -> Result<Self, WireError> {
+        let invoked = strategy::invoked(model_id, &request);
+        let model_id = invoked.as_deref().unwrap_or(model_id);
         let tokens = bedrock.cache.count(model_id, &request, now);
         let mut echoed = Map::new();
+        if let Some(invoked) = &invoked {
+            let trace = json!({"promptRouter": {"invokedModelId": invoked}});
+            echoed.insert("trace".into(), trace);
+        }
         if let Some(config) = &request.performance_config {
             echoed.insert("performanceConfig".into(), json!(config));
         }
@@ -318,6 +324,6 @@ fn add_trace(reply: &mut Value, watch: Option<&Watch>) {
             .guardrail
             .trace(watch.trace, Some(&watch.input), watch.output.get())
     }) {
-        reply["trace"] = json!({"guardrail": trace});
+        reply["trace"]["guardrail"] = trace;
     }
 }

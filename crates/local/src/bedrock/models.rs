@@ -55,6 +55,9 @@ pub(super) fn resolve(model_id: &str) -> Result<Model, WireError> {
     match resource.split_once('/') {
         Some(("foundation-model" | "inference-profile", id)) => base(id).ok_or_else(invalid),
         Some(("application-inference-profile", id)) if !id.is_empty() => Ok(Model::Text),
+        Some(("default-prompt-router", _)) if super::strategy::router(model_id).is_some() => {
+            Ok(Model::Text)
+        }
         Some((
             kind @ ("provisioned-model"
             | "default-prompt-router"
@@ -129,6 +132,15 @@ mod tests {
             "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/ab12cd34ef56",
             Some(Model::Text),
         );
+        check(
+            "arn:aws:bedrock:us-east-1:123456789012:default-prompt-router/amazon.nova:1",
+            Some(Model::Text),
+        );
+        check(
+            "arn:aws:bedrock:us-east-1:1:default-prompt-router/acme:1",
+            None,
+        );
+        check("arn:aws:bedrock:us-east-1:1:prompt-router/abc", None);
         check(MINILM_MODEL, Some(Model::MiniLm));
         check("cohere.embed-multilingual-v3", Some(Model::CohereEmbedV3));
         check("mars.amazon.nova-lite-v1:0", None);

@@ -121,12 +121,12 @@ enum Latency {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ServiceTier {
-    r#type: Tier,
+    pub(super) r#type: Tier,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Tier {
+pub(super) enum Tier {
     Priority,
     Default,
     Flex,

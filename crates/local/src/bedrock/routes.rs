@@ -17,7 +17,7 @@ use super::request::ConverseRequest;
 use super::wire::{ErrorName, WireError, json_reply, read_json};
 use super::{
     Bedrock, agent_runtime, agents, batch, embed, frames, invoke, knowledge_bases, models,
-    passages, retrieve,
+    passages, retrieve, strategy,
 };
 
 /// Largest request body (bytes): Bedrock's 25 MB for InvokeModel.
@@ -137,6 +137,8 @@ pub(super) fn read_converse(model_id: &str, body: &Bytes) -> Result<ConverseRequ
     models::resolve_text(model_id)?;
     let request: ConverseRequest = read_json(body)?;
     request.check()?;
+    let invoked = strategy::invoked(model_id, &request);
+    strategy::check(invoked.as_deref().unwrap_or(model_id), &request)?;
     Ok(request)
 }
 

@@ -149,7 +149,9 @@ async fn what_aws_accepts_is_accepted() {
     body["performanceConfig"] = json!({"latency": "standard"});
     body["serviceTier"] = json!({"type": "flex"});
     body["inferenceConfig"] = json!({"temperature": 0.2, "topP": 1, "maxTokens": 500});
-    let reply = converse(&local(), body).await.json();
+    // Nova Lite has no tiers but the default.
+    let path = "/model/us.amazon.nova-2-lite-v1:0/converse";
+    let reply = post(&local(), path, body).await.json();
     assert_eq!(reply["serviceTier"], json!({"type": "flex"}));
     assert_eq!(reply["performanceConfig"], json!({"latency": "standard"}));
 }
