@@ -72,6 +72,78 @@ pub enum Command {
     /// Measure lexical, vector and hybrid search on a judged collection in BEIR's format
     #[command(after_help = "Example: outcrop eval datasets/scifact --plot scifact.svg")]
     Eval(EvalArguments),
+    /// Show what a space took and cost by day or model, or estimate what a corpus and a traffic would cost
+    #[command(after_help = COSTS, args_conflicts_with_subcommands = true)]
+    Cost(CostArguments),
+}
+
+const COSTS: &str = "\
+Costs are worked out from list prices (infra/models.json); on a laptop they are what AWS would take.
+
+Example: outcrop cost --group model --plot cost.svg
+Example: outcrop cost estimate handbook/ --questions-per-day 1000";
+
+#[derive(Debug, Args)]
+pub struct CostArguments {
+    #[command(subcommand)]
+    pub action: Option<CostAction>,
+    /// The first UTC day, yyyy-mm-dd; 30 days without it
+    #[arg(long, value_name = "DAY")]
+    pub from: Option<String>,
+    /// The last UTC day; today without it
+    #[arg(long, value_name = "DAY")]
+    pub to: Option<String>,
+    /// A row for each day, model or both
+    #[arg(long, default_value = "day", value_parser = ["day", "model", "both"])]
+    pub group: String,
+    /// Write a plot by day and model to this SVG file
+    #[arg(long)]
+    pub plot: Option<PathBuf>,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CostAction {
+    /// What a folder of documents and a traffic would cost, with the arithmetic
+    #[command(after_help = "Example: outcrop cost estimate handbook/ --questions-per-day 1000")]
+    Estimate(EstimateArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct EstimateArguments {
+    /// Files and folders of documents
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    #[arg(long, default_value_t = 100)]
+    pub questions_per_day: u64,
+    #[arg(long, default_value_t = 30)]
+    pub days: u64,
+    /// Tokens of a question
+    #[arg(long, default_value_t = 20)]
+    pub question_tokens: u64,
+    /// Passages that the model reads
+    #[arg(long, default_value_t = 8)]
+    pub passages: u64,
+    /// Tokens that the model reads for an answer; from the corpus without it
+    #[arg(long)]
+    pub input_tokens: Option<u64>,
+    /// Tokens that the model writes for an answer
+    #[arg(long, default_value_t = 300)]
+    pub output_tokens: u64,
+    #[arg(long, default_value = "us.anthropic.claude-sonnet-4-5-20250929-v1:0")]
+    pub answer_model: String,
+    #[arg(long, default_value = "amazon.titan-embed-text-v2:0")]
+    pub embed_model: String,
+    /// How documents are cut, as of `outcrop space`
+    #[arg(long, default_value = "fixed:512,20")]
+    pub chunking: String,
+    /// Without the guardrail's looks
+    #[arg(long)]
+    pub no_guardrail: bool,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -320,6 +392,21 @@ pub struct SpaceArguments {
     /// Requests that all callers together may make in a minute
     #[arg(long, value_name = "NUMBER")]
     pub space_per_minute: Option<LimitArgument>,
+    /// What the space may spend on models in a UTC day: an amount in USD, or none
+    #[arg(long, value_name = "USD")]
+    pub day_budget: Option<BudgetArgument>,
+    /// The same for a month
+    #[arg(long, value_name = "USD")]
+    pub month_budget: Option<BudgetArgument>,
+    /// From which share of a budget on answers are made more cheaply, in percent; or none
+    #[arg(long, value_name = "PERCENT")]
+    pub soft_percent: Option<BudgetArgument>,
+    /// The model that answers then; or none
+    #[arg(long, value_name = "MODEL")]
+    pub soft_model: Option<String>,
+    /// The passages that it reads then at the most; or none
+    #[arg(long, value_name = "NUMBER")]
+    pub soft_passages: Option<BudgetArgument>,
     #[command(flatten)]
     pub connection: Connection,
 }
@@ -334,6 +421,21 @@ impl std::str::FromStr for LimitArgument {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "default" => Ok(Self(None)),
+            number => number.parse().map(|number| Self(Some(number))),
+        }
+    }
+}
+
+/// A number; nothing for none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BudgetArgument(pub Option<f64>);
+
+impl std::str::FromStr for BudgetArgument {
+    type Err = std::num::ParseFloatError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" => Ok(Self(None)),
             number => number.parse().map(|number| Self(Some(number))),
         }
     }
@@ -429,7 +531,8 @@ const SPACES: &str = "\
 A role that is named is set as a whole; the others stay. Whoever has no role finds no such space.
 
 Example: outcrop space --space legal --reader group:legal --editor group:writers
-Example: outcrop space --space legal --retriever dynamodb:team,year";
+Example: outcrop space --space legal --retriever dynamodb:team,year
+Example: outcrop space --space legal --day-budget 5 --soft-percent 80 --soft-passages 4";
 
 #[derive(Debug, Args)]
 pub struct TokenArguments {
@@ -572,6 +675,11 @@ mod tests {
             "outcrop space --caller-per-minute 5 --space-per-minute default",
             None,
         );
+        check("outcrop space --day-budget 5 --month-budget none", None);
+        check(
+            "outcrop space --day-budget much",
+            Some(ErrorKind::ValueValidation),
+        );
         check(
             "outcrop space --caller-per-minute few",
             Some(ErrorKind::ValueValidation),
@@ -620,6 +728,14 @@ mod tests {
             None,
         );
         check("outcrop eval", Some(ErrorKind::MissingRequiredArgument));
+        check("outcrop cost --group model --plot p.svg --json", None);
+        check("outcrop cost --from 2026-11-01 --to 2026-11-30", None);
+        check("outcrop cost --group hour", Some(ErrorKind::InvalidValue));
+        check("outcrop cost estimate a b --days 1", None);
+        check(
+            "outcrop cost estimate",
+            Some(ErrorKind::MissingRequiredArgument),
+        );
         check("outcrop serve", Some(ErrorKind::InvalidSubcommand));
     }
 }

@@ -16,7 +16,7 @@ use crate::intake::{self, run_report};
 use crate::orders;
 use crate::output::{self, DONE, FAILED, INCOMPLETE};
 use crate::sse;
-use crate::{answers, eval, models, source, space, sync, tickets};
+use crate::{answers, cost, eval, models, source, space, sync, tickets};
 
 const DEFAULT_URL: &str = "http://127.0.0.1:8787";
 
@@ -41,6 +41,7 @@ pub async fn run(cli: Cli) -> u8 {
         Command::Audit(arguments) => tickets::audit(arguments).await,
         Command::Models(arguments) => models::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
+        Command::Cost(arguments) => cost::run(arguments).await,
     };
     ended.unwrap_or_else(|Failure(words)| {
         output::error_line(&words);

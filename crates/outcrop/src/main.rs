@@ -4,6 +4,7 @@ mod answers;
 mod arguments;
 mod client;
 mod commands;
+mod cost;
 mod dev;
 mod eval;
 mod intake;

@@ -9,6 +9,8 @@ use crate::output::{self, DONE};
 
 /// What gives a role its default back.
 const DEFAULT: &str = "default";
+/// What takes a part of a budget away.
+const NONE: &str = "none";
 /// What takes a role from everyone.
 const NOBODY: &str = "nobody";
 
@@ -75,7 +77,35 @@ fn change(arguments: &SpaceArguments) -> Option<Value> {
     if !limits.is_empty() {
         change.insert("limits".into(), Value::Object(limits));
     }
+    let budget = budget(arguments);
+    if !budget.is_empty() {
+        change.insert("budget".into(), Value::Object(budget));
+    }
     (!change.is_empty()).then_some(Value::Object(change))
+}
+
+fn budget(arguments: &SpaceArguments) -> Map<String, Value> {
+    let amounts = [
+        ("day_usd", arguments.day_budget),
+        ("month_usd", arguments.month_budget),
+    ];
+    let counts = [
+        ("soft_percent", arguments.soft_percent),
+        ("soft_passages", arguments.soft_passages),
+    ];
+    let amounts = amounts
+        .into_iter()
+        .filter_map(|(name, given)| Some((name, json!(given?.0))));
+    let counts = counts
+        .into_iter()
+        .filter_map(|(name, given)| Some((name, json!(given?.0.map(|count| count as u64)))));
+    let model = arguments.soft_model.as_deref();
+    let model = model.map(|model| ("soft_model", json!((model != NONE).then_some(model))));
+    amounts
+        .chain(counts)
+        .chain(model)
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 fn principals(list: &[String]) -> Value {
@@ -129,6 +159,19 @@ fn show(found: &Value) {
         if let Some(number) = found["limits"][limit].as_u64().filter(|number| *number > 0) {
             output::line(&format!("  {number} requests of a {words} in a minute"));
         }
+    }
+    for (words, amount) in [("day", "day_usd"), ("month", "month_usd")] {
+        if let Some(usd) = found["budget"][amount].as_f64() {
+            output::line(&format!("  {usd} USD in a {words}"));
+        }
+    }
+    if let Some(percent) = found["budget"]["soft_percent"].as_u64() {
+        let budget = &found["budget"];
+        let model = budget["soft_model"].as_str();
+        let model = model.map_or_else(String::new, |model| format!(" by {model}"));
+        let passages = budget["soft_passages"].as_u64();
+        let passages = passages.map_or_else(String::new, |many| format!(" from {many} passages"));
+        output::line(&format!("  from {percent} % on answered{model}{passages}"));
     }
     if found["ready"] == false {
         output::note(
@@ -188,6 +231,12 @@ mod tests {
         check(
             "outcrop space --caller-per-minute 50 --space-per-minute default",
             Some(json!({"limits": {"caller_per_minute": 50, "space_per_minute": null}})),
+        );
+        check(
+            "outcrop space --day-budget 0.5 --month-budget none --soft-percent 80 --soft-model a.b",
+            Some(json!({"budget": {
+                "day_usd": 0.5, "month_usd": null, "soft_percent": 80, "soft_model": "a.b",
+            }})),
         );
     }
 }
