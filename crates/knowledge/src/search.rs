@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use aws::bedrock::EmbedPurpose;
 use aws::{Aws, RetrieverSetting};
-use retrieval::{Filter, Hit, Mask, Mode, page_at, to_parents, with_siblings};
+use retrieval::{Filter, Hit, Mask, Mode, page_at, with_siblings};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -295,7 +295,7 @@ pub(crate) async fn find(
     };
     let found = chosen.retrieve(&asked).await?;
     let hits = match &snapshot {
-        Some(snapshot) => to_parents(found.hits, |id| snapshot.index.passage(id, &mask)),
+        Some(snapshot) => snapshot.parents(found.hits, &mask).await?,
         None => found.hits,
     };
     let hits = release::readable_hits(aws, caller, hits).await?;

@@ -7,6 +7,7 @@ use crate::bits::Bits;
 use crate::filter::Filter;
 use crate::fusion::{Fused, Place, fuse};
 use crate::lexical::{self, Lexicon};
+use crate::neighbours::to_parents;
 use crate::passage::{PageMark, Siblings, parse_passage_id, passage_id};
 use crate::segment::{DocumentRecord, Segment, SegmentError};
 use crate::vector::{self, Part, Rotation, Wanted};
@@ -241,6 +242,20 @@ impl Index {
         self.bring_best(&fused, limit)?;
         let best = self.best_first(fused, limit, |fused| (fused.score, fused.place));
         best.iter().map(|fused| self.hit(fused)).collect()
+    }
+
+    /// Takes results, best first, and answers each with the larger passage that it is a part of, that once. What the mask does
+    /// not let be seen, or is not alive, is part of none.
+    ///
+    /// # Errors
+    /// [`SegmentError::Missing`] when some of the larger passages must be fetched first: all of them are asked for.
+    pub fn parents(&self, hits: Vec<Hit>, mask: &Mask) -> Result<Vec<Hit>, SearchError> {
+        every(self.segments.iter().map(|live| {
+            let parts = hits.iter();
+            let parts = parts.filter_map(|hit| Some((hit.document_id.as_str(), hit.parent?)));
+            live.segment.bring_siblings(parts)
+        }))?;
+        Ok(to_parents(hits, |id| self.passage(id, mask)))
     }
 
     /// A passage by its id, if it is alive and the mask lets it be seen.

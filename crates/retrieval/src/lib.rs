@@ -21,7 +21,7 @@ pub use duplicates::drop_near_duplicates;
 pub use filter::{Filter, FilterError};
 pub use fusion::RECIPROCAL_RANK_K;
 pub use index::{Hit, Index, LiveSegment, Mask, Mode, Query, SearchError};
-pub use neighbours::{merge_neighbours, to_parents, with_siblings};
+pub use neighbours::{merge_neighbours, with_siblings};
 pub use passage::{
     EmbeddedPassage, Heading, PageMark, Passage, SegmentDocument, Siblings, embedded_text,
     mark_pages, page_at, parse_passage_id, passage_id,

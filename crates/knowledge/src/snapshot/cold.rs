@@ -15,7 +15,7 @@ use aws::s3::Bucket;
 use aws::telemetry::{Metric, Unit, metrics};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use retrieval::segment::Partial;
-use retrieval::{Hit, Query, SearchError, SegmentError};
+use retrieval::{Hit, Mask, Query, SearchError, SegmentError};
 
 use super::Snapshot;
 use super::fetch::{Fetcher, split};
@@ -185,6 +185,28 @@ impl Snapshot {
     /// # Errors
     /// [`KnowledgeError::IndexUnreadable`]; the bucket's error.
     pub async fn search(&self, query: &Query<'_>) -> Result<Vec<Hit>, KnowledgeError> {
+        let rows = (!self.is_whole()).then_some(ROWS);
+        self.brought(|| self.index.search_few(query, rows)).await
+    }
+
+    /// Takes results, best first, and answers each with the larger passage that it is a part of, as
+    /// [`retrieval::Index::parents`] does; brings what of those is not here yet.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::search`].
+    pub async fn parents(&self, hits: Vec<Hit>, mask: &Mask) -> Result<Vec<Hit>, KnowledgeError> {
+        if hits.iter().all(|hit| hit.parent.is_none()) {
+            return Ok(hits);
+        }
+        self.brought(|| self.index.parents(hits.clone(), mask))
+            .await
+    }
+
+    /// Reads, and brings what is not here yet as the reading asks for it.
+    async fn brought(
+        &self,
+        read: impl Fn() -> Result<Vec<Hit>, SearchError>,
+    ) -> Result<Vec<Hit>, KnowledgeError> {
         let colds: Vec<&Arc<Cold>> = self.files.iter().filter_map(|held| held.cold()).collect();
         // One at a time: what a search missed must not be taken by another.
         let whole = self.is_whole();
@@ -194,10 +216,9 @@ impl Snapshot {
         } else {
             Some(one_at_a_time.await)
         };
-        let rows = (!whole).then_some(ROWS);
         let mut outcome: Result<_, SearchError> = Err(SegmentError::Missing.into());
         for _ in 0..ROUNDS {
-            outcome = self.index.search_few(query, rows);
+            outcome = read();
             let wanted = colds
                 .iter()
                 .map(|cold| (cold, cold.partial.take_wanted(GAP_BYTES)));

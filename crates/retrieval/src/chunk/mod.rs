@@ -118,8 +118,13 @@ fn pieces(words: &[Word], size: &FixedSize) -> Vec<Range<usize>> {
         }
         // A long word after the cut may not fit beside the overlap; then the overlap gives way.
         let start = next_start(words, first, end, overlap);
+        let mut reaching = tokens(&words[start..=end]);
         first = (start..end)
-            .find(|at| passage_end(words, *at, max_tokens) > end)
+            .find(|at| {
+                let fits = reaching <= max_tokens;
+                reaching -= words[*at].tokens;
+                fits && passage_end(words, *at, max_tokens) > end
+            })
             .unwrap_or(end);
     }
     pieces

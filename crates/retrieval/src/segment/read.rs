@@ -11,7 +11,7 @@ use super::{
 use crate::bits::Bits;
 use crate::filter::Filter;
 use crate::index::Mask;
-use crate::passage::{EmbeddedPassage, Passage, SegmentDocument};
+use crate::passage::{EmbeddedPassage, Passage, SegmentDocument, Siblings};
 use crate::vector::{Codes, Rotation};
 
 fn corrupt(section: Section) -> SegmentError {
@@ -87,6 +87,27 @@ impl Segment {
         let mut ranges = self.in_file(Section::Strings, &strings);
         ranges.extend(self.in_file(Section::Passages, &texts));
         self.source.need(&ranges)
+    }
+
+    /// Brings what showing the parts of larger passages reads, each named by its document and its siblings.
+    pub(crate) fn bring_siblings<'h>(
+        &self,
+        parts: impl Iterator<Item = (&'h str, Siblings)>,
+    ) -> Result<(), SegmentError> {
+        if !self.source.is_partial() {
+            return Ok(());
+        }
+        let ids = self.section(Section::DocumentIds);
+        let mut ordinals = BTreeSet::new();
+        for (document_id, siblings) in parts {
+            for document in documents::find(ids, self.summary.documents, document_id) {
+                let range = self.passages_of(document)?;
+                let first = range.start.saturating_add(siblings.first);
+                let end = first.saturating_add(siblings.count).min(range.end);
+                ordinals.extend(first..end);
+            }
+        }
+        self.bring_passages(ordinals.into_iter())
     }
 
     /// Brings the 8-bit rows of passages.

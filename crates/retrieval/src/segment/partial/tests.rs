@@ -33,6 +33,8 @@ fn document(number: usize) -> SegmentDocument {
             0 => format!("granite of kind k{}", number % 7),
             _ => format!("passage {seed} of basalt b{} and k{}", seed % 31, seed % 5),
         };
+        // Each ends where the next begins.
+        let text = format!("{text:<100}");
         EmbeddedPassage {
             passage: Passage {
                 ordinal: ordinal as u32,
@@ -40,7 +42,9 @@ fn document(number: usize) -> SegmentDocument {
                 end: ordinal as u64 * 100 + text.len() as u64,
                 heading_path: Vec::new(),
                 pages: Vec::new(),
-                parent: None,
+                // Of every other document the last three are parts of one.
+                parent: (ordinal > 0 && number % 2 == 0)
+                    .then_some(crate::Siblings { first: 1, count: 3 }),
                 text,
             },
             vector: vector(seed),
@@ -89,6 +93,7 @@ fn a_segment_in_parts_answers_as_a_whole_one_in_three_rounds() {
         .iter()
         .map(|bytes| Segment::from_bytes(bytes.clone()).unwrap());
     let whole = index(wholes.collect());
+    let larger_ones = std::cell::Cell::new(0);
     let check = |text: &str, mode: Mode, limit: usize| {
         let begun: Vec<_> = files.iter().map(|bytes| begun(bytes)).collect();
         let opened = begun
@@ -109,15 +114,7 @@ fn a_segment_in_parts_answers_as_a_whole_one_in_three_rounds() {
         let mut rounds = 1;
         let found = loop {
             let found = parts.search_few(&query, Some(ROWS));
-            let mut brought = false;
-            for ((_, partial), bytes) in begun.iter().zip(&files) {
-                for range in partial.take_wanted(0) {
-                    brought = true;
-                    let part = &bytes[range.start as usize..range.end as usize];
-                    partial.add(range.start, part).unwrap();
-                }
-            }
-            if !brought {
+            if !bring(&begun, &files) {
                 break found.unwrap();
             }
             rounds += 1;
@@ -125,6 +122,16 @@ fn a_segment_in_parts_answers_as_a_whole_one_in_three_rounds() {
         assert_eq!(found, whole.search_few(&query, Some(ROWS)).unwrap());
         assert!(rounds <= 3, "{rounds} rounds for {text:?} {mode:?} {limit}");
         assert!(begun.iter().all(|(_, partial)| !partial.is_whole()));
+        // The larger passages around what was found come whole, by one round more.
+        let first = parts.parents(found.clone(), &mask);
+        let larger = match bring(&begun, &files) {
+            true => parts.parents(found.clone(), &mask),
+            false => first,
+        };
+        assert_eq!(larger, whole.parents(found.clone(), &mask));
+        let larger = larger.unwrap();
+        larger_ones
+            .set(larger_ones.get() + larger.iter().filter(|hit| hit.text.len() == 300).count());
         // What was found is there to be cited.
         for hit in &found {
             assert_eq!(
@@ -139,6 +146,20 @@ fn a_segment_in_parts_answers_as_a_whole_one_in_three_rounds() {
         check("no such word", mode, 1);
     }
     check("granite basalt passage", Mode::Hybrid, 50);
+    assert!(larger_ones.get() > 0);
+}
+
+/// Brings what was missed; whether that was anything.
+fn bring(begun: &[(tempfile::NamedTempFile, Arc<Partial>)], files: &[Vec<u8>]) -> bool {
+    let mut brought = false;
+    for ((_, partial), bytes) in begun.iter().zip(files) {
+        for range in partial.take_wanted(0) {
+            brought = true;
+            let part = &bytes[range.start as usize..range.end as usize];
+            partial.add(range.start, part).unwrap();
+        }
+    }
+    brought
 }
 
 #[test]
