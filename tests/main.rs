@@ -26,6 +26,7 @@ mod index;
 mod instance;
 mod isolation;
 mod journey;
+mod knowledge_base;
 mod lambda_binaries;
 mod ledger;
 mod limits;

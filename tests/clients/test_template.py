@@ -52,8 +52,16 @@ ACTIONS = {
 UNREACHED = {
     "guardrail-check": {
         "bedrock:CreateModelInvocationJob",
+        "bedrock:DeleteKnowledgeBaseDocuments",
+        "bedrock:GetDataSource",
+        "bedrock:GetIngestionJob",
+        "bedrock:GetKnowledgeBaseDocuments",
         "bedrock:GetModelInvocationJob",
+        "bedrock:IngestKnowledgeBaseDocuments",
         "bedrock:InvokeModel",
+        "bedrock:ListIngestionJobs",
+        "bedrock:ListKnowledgeBaseDocuments",
+        "bedrock:StartIngestionJob",
         "bedrock:StopModelInvocationJob",
         "dynamodb:BatchGetItem",
         "dynamodb:Query",

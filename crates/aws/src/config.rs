@@ -567,12 +567,25 @@ fn retriever(text: Option<String>) -> Result<RetrieverSetting, ConfigError> {
     let Some(text) = text.filter(|value| !value.is_empty()) else {
         return Ok(RetrieverSetting::Embedded);
     };
-    text.parse()
-        .map_err(|error: crate::NoRetriever| ConfigError {
-            variable: "OUTCROP_RETRIEVER",
-            problem: format!("cannot be read: {error}"),
-            example: "embedded",
-        })
+    let wrong = |problem: String| ConfigError {
+        variable: "OUTCROP_RETRIEVER",
+        problem,
+        example: "embedded",
+    };
+    let setting = text
+        .parse()
+        .map_err(|error: crate::NoRetriever| wrong(format!("cannot be read: {error}")))?;
+    // Every space would want to fill it.
+    match setting {
+        RetrieverSetting::KnowledgeBase {
+            data_source: Some(_),
+            ..
+        } => Err(wrong(
+            "names a data source, which one space fills; set it with PUT /v1/spaces/{space}"
+                .to_owned(),
+        )),
+        setting => Ok(setting),
+    }
 }
 
 fn log_level(text: Option<String>) -> Result<tracing::Level, ConfigError> {
@@ -743,6 +756,7 @@ mod tests {
         check("OUTCROP_MODEL_OPERATION_TIMEOUT_SECONDS", Some("900"));
         check("OUTCROP_RETRIEVER", Some("opensearch"));
         check("OUTCROP_RETRIEVER", Some("bedrock"));
+        check("OUTCROP_RETRIEVER", Some("bedrock:ABCDEFGHIJ/KLMNOPQRST"));
         check("OUTCROP_SESSION_WRITES", Some("-1"));
         check("OUTCROP_PRINCIPAL_WRITES", Some("many"));
         check("OUTCROP_AUDIT_DAYS", Some("1.5"));

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 /// Metadata keys that a DynamoDB vector index can compare for itself: as many as `template.yaml` declares
 /// `INLINE_FILTER` attributes for.
 pub const FILTER_KEYS: usize = 4;
-/// Letters and digits of a knowledge base id. Source: Amazon Bedrock API Reference.
-const KNOWLEDGE_BASE_ID: usize = 10;
+/// Letters and digits of the id of a knowledge base, and of a data source. Source: Amazon Bedrock API Reference.
+const BEDROCK_ID: usize = 10;
 
 /// Who finds the passages of a space.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,16 +21,21 @@ pub enum RetrieverSetting {
     /// The table's vector index, words from the segments. Text form: `dynamodb`, or `dynamodb:team,year` with the
     /// metadata keys whose equality the index compares for itself.
     Dynamodb { filter_keys: Vec<String> },
-    /// A Bedrock knowledge base over the space's sources. Text form: `bedrock:<id>`, or `bedrock-managed:<id>` for one
-    /// of the type MANAGED.
-    KnowledgeBase { id: String, managed: bool },
+    /// A Bedrock knowledge base. Text form: `bedrock:<id>` for one over the space's sources that somebody else syncs, or
+    /// `bedrock:<id>/<data source id>` for one whose data source the space's runs fill; `bedrock-managed:…` for those of
+    /// the type MANAGED.
+    KnowledgeBase {
+        id: String,
+        managed: bool,
+        data_source: Option<String>,
+    },
 }
 
 /// A text that is no retriever; says what is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} is no retriever: {problem}; use embedded, dynamodb, dynamodb:KEY,KEY, bedrock:KNOWLEDGEBASEID or \
-     bedrock-managed:KNOWLEDGEBASEID"
+    "{text:?} is no retriever: {problem}; use embedded, dynamodb, dynamodb:KEY,KEY, bedrock:KNOWLEDGEBASEID, \
+     bedrock:KNOWLEDGEBASEID/DATASOURCEID, or bedrock-managed: with the same"
 )]
 pub struct NoRetriever {
     pub text: String,
@@ -61,16 +66,9 @@ impl FromStr for RetrieverSetting {
                     Some(problem) => Err(wrong(problem)),
                 }
             }
-            ("bedrock" | "bedrock-managed", Some(id)) => {
-                let whole = id.len() == KNOWLEDGE_BASE_ID
-                    && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-                if !whole {
-                    let problem =
-                        format!("{id:?} is no knowledge base id of 10 letters and digits");
-                    return Err(wrong(problem));
-                }
-                let (id, managed) = (id.to_owned(), kind == "bedrock-managed");
-                Ok(Self::KnowledgeBase { id, managed })
+            ("bedrock" | "bedrock-managed", Some(ids)) => {
+                let managed = kind == "bedrock-managed";
+                knowledge_base(ids, managed).map_err(wrong)
             }
             ("bedrock" | "bedrock-managed", None) => {
                 Err(wrong("the knowledge base id is missing".into()))
@@ -78,6 +76,30 @@ impl FromStr for RetrieverSetting {
             _ => Err(wrong("there is none of that name".into())),
         }
     }
+}
+
+fn knowledge_base(ids: &str, managed: bool) -> Result<RetrieverSetting, String> {
+    let whole =
+        |id: &str| id.len() == BEDROCK_ID && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let (id, data_source) = match ids.split_once('/') {
+        Some((id, data_source)) => (id, Some(data_source)),
+        None => (ids, None),
+    };
+    if !whole(id) {
+        return Err(format!(
+            "{id:?} is no knowledge base id of 10 letters and digits"
+        ));
+    }
+    if let Some(wrong) = data_source.filter(|id| !whole(id)) {
+        return Err(format!(
+            "{wrong:?} is no data source id of 10 letters and digits"
+        ));
+    }
+    Ok(RetrieverSetting::KnowledgeBase {
+        id: id.to_owned(),
+        managed,
+        data_source: data_source.map(str::to_owned),
+    })
 }
 
 fn filter_keys_problem(keys: &[String]) -> Option<String> {
@@ -108,8 +130,22 @@ impl fmt::Display for RetrieverSetting {
             Self::Dynamodb { filter_keys } => {
                 write!(formatter, "dynamodb:{}", filter_keys.join(","))
             }
-            Self::KnowledgeBase { id, managed: false } => write!(formatter, "bedrock:{id}"),
-            Self::KnowledgeBase { id, managed: true } => write!(formatter, "bedrock-managed:{id}"),
+            Self::KnowledgeBase {
+                id,
+                managed,
+                data_source,
+            } => {
+                let kind = if *managed {
+                    "bedrock-managed"
+                } else {
+                    "bedrock"
+                };
+                write!(formatter, "{kind}:{id}")?;
+                match data_source {
+                    Some(data_source) => write!(formatter, "/{data_source}"),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }
@@ -141,6 +177,8 @@ mod tests {
             "dynamodb:team,year,a key,d",
             "bedrock:ABCDEFGHIJ",
             "bedrock-managed:abc1234567",
+            "bedrock:ABCDEFGHIJ/KLMNOPQRST",
+            "bedrock-managed:ABCDEFGHIJ/KLMNOPQRST",
         ] {
             let setting: RetrieverSetting = text.parse().unwrap();
             assert_eq!(setting.to_string(), text);
@@ -166,5 +204,9 @@ mod tests {
         check("bedrock", "id is missing");
         check("bedrock:short", "no knowledge base id");
         check("bedrock-managed:ABCDEFGHI-", "no knowledge base id");
+        check("bedrock:ABCDEFGHIJ/", "no data source id");
+        check("bedrock:ABCDEFGHIJ/short", "no data source id");
+        check("bedrock:ABCDEFGHIJ/KLMNOPQRST/", "no data source id");
+        check("bedrock:/KLMNOPQRST", "no knowledge base id");
     }
 }

@@ -217,6 +217,22 @@ impl Bucket {
     /// # Errors
     /// The service's error.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Listed>, AwsError> {
+        let mut objects = self.list_all(prefix).await?;
+        self.fill_etags(&mut objects).await?;
+        objects.sort_by(|left, right| left.key.cmp(&right.key));
+        Ok(objects)
+    }
+
+    /// The keys of every object below `prefix`, in no order. For ingestion; never on a request path.
+    ///
+    /// # Errors
+    /// The service's error.
+    pub async fn list_keys(&self, prefix: &str) -> Result<Vec<String>, AwsError> {
+        let objects = self.list_all(prefix).await?;
+        Ok(objects.into_iter().map(|object| object.key).collect())
+    }
+
+    async fn list_all(&self, prefix: &str) -> Result<Vec<Listed>, AwsError> {
         let mut objects = Vec::new();
         let mut token: Option<String> = None;
         loop {
@@ -232,8 +248,6 @@ impl Bucket {
             objects.extend(reply.contents().iter().map(listed));
             token = reply.next_continuation_token().map(str::to_owned);
             if token.is_none() {
-                self.fill_etags(&mut objects).await?;
-                objects.sort_by(|left, right| left.key.cmp(&right.key));
                 return Ok(objects);
             }
         }

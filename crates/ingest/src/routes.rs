@@ -1,7 +1,7 @@
 //! The routes of this function: uploads, runs, spaces, and what agents leave to people.
 
-use aws::Aws;
 use aws::lambda::{HttpRequest, Reply};
+use aws::{Aws, RetrieverSetting};
 use http::StatusCode;
 use knowledge::access::Caller;
 use knowledge::documents::{self, NewDocument};
@@ -13,8 +13,8 @@ use knowledge::runs::Task;
 use knowledge::sources::SourceForm;
 use knowledge::spaces::SpaceChange;
 use knowledge::{
-    KnowledgeError, batch_embedding, entries, idempotency, limits, orders, runs, sources, spaces,
-    uploads,
+    KnowledgeError, batch_embedding, entries, idempotency, knowledge_base, limits, orders, runs,
+    sources, spaces, uploads,
 };
 use serde_json::{Value, json};
 
@@ -192,7 +192,8 @@ async fn source(
     }
 }
 
-/// Sets what the form names. A vector index that does not hold the documents yet is filled by a run over the whole source.
+/// Sets what the form names. A vector index or a knowledge base that does not hold the documents yet is filled by a run over
+/// the whole source.
 async fn set_space(
     aws: &Aws,
     caller: &Caller,
@@ -200,10 +201,15 @@ async fn set_space(
 ) -> Result<Reply, KnowledgeError> {
     web::require_json(request)?;
     let form: SpaceForm = parse_json(&request.body)?;
-    let retriever = match form.retriever {
+    let name = web::parameter(request, "space");
+    let retriever: Option<Option<RetrieverSetting>> = match form.retriever {
         Some(own) => Some(own.map(|text| text.parse()).transpose()?),
         None => None,
     };
+    if let Some(Some(setting)) = &retriever {
+        spaces::enter_or_make(aws, name, caller, Role::Admin).await?;
+        knowledge_base::check(aws, name, setting).await?;
+    }
     let change = SpaceChange {
         roles: form.roles,
         model: form.model,
@@ -221,7 +227,6 @@ async fn set_space(
         retriever,
     };
     let fills = change.retriever.is_some();
-    let name = web::parameter(request, "space");
     let mut space = spaces::change(aws, name, caller, change).await?;
     if fills && !space.ready {
         // A run that is under way may have begun with the setting before.

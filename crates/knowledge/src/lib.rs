@@ -14,6 +14,7 @@ pub mod grounding;
 pub mod guard;
 pub mod http;
 pub mod idempotency;
+pub mod knowledge_base;
 pub mod ledger;
 pub mod limits;
 pub mod manifest;

@@ -87,6 +87,26 @@ pub fn source_key(space: &str, name: &str) -> String {
     format!("sources/{space}/{name}")
 }
 
+/// The published texts of a space as the Bedrock knowledge base that it fills reads them.
+pub fn knowledge_base_prefix(space: &str) -> String {
+    format!("knowledge-base/{space}/")
+}
+
+/// The published text of a document there. Short: direct ingestion takes URIs of 128 characters at the most.
+pub fn knowledge_base_key(document_id: &str) -> String {
+    let space = aws::dynamo::keys::space_of(document_id).unwrap_or_default();
+    let own = document_id.get(space.len() + 1..).unwrap_or_default();
+    format!("{}{own}.txt", knowledge_base_prefix(space))
+}
+
+/// The document whose published text is the object `name` below [`knowledge_base_prefix`]; `None` for a sidecar, and
+/// for what is none of ours.
+pub fn knowledge_base_document(space: &str, name: &str) -> Option<String> {
+    let id = format!("{space}.{}", name.strip_suffix(".txt")?);
+    aws::dynamo::keys::space_of(&id)?;
+    Some(id)
+}
+
 /// Where the bytes of an announced upload wait for the run that takes them over.
 pub fn staging_key(space: &str, upload_id: &str) -> String {
     format!("uploads/{space}/{upload_id}")
@@ -155,6 +175,17 @@ mod tests {
         check("x.md.metadata.json", false);
         check(&"x".repeat(201), false);
         check(&"x/".repeat(451), false);
+    }
+
+    #[test]
+    fn documents_are_found_again_where_a_knowledge_base_reads_them() {
+        let id = document_id("team-7", "handbook/limits.md");
+        let key = knowledge_base_key(&id);
+        let name = key.strip_prefix(&knowledge_base_prefix("team-7")).unwrap();
+        assert_eq!(knowledge_base_document("team-7", name), Some(id));
+        for wrong in ["a.txt.metadata.json", "a", "../a.txt", ".txt", "A.txt"] {
+            assert_eq!(knowledge_base_document("team-7", wrong), None, "{wrong}");
+        }
     }
 
     #[test]

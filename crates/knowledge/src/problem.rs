@@ -1,5 +1,6 @@
 //! Everything that a caller may be told went wrong: a name, a status, what to do. RFC 9457 is its form on the wire.
 
+use crate::knowledge_base::Unfit;
 use aws::bedrock::BedrockError;
 use aws::{AwsError, NoRetriever};
 use serde::de::{DeserializeOwned, Error as _};
@@ -157,6 +158,8 @@ pub enum KnowledgeError {
     },
     #[error("{0}")]
     InvalidRetriever(#[from] NoRetriever),
+    #[error("{0}")]
+    KnowledgeBaseUnfit(#[from] Unfit),
     #[error(
         "the retriever {retriever:?} of space {space:?} has no {mode} search; use hybrid or vector, or set another \
          retriever with PUT /v1/spaces/{space}"
@@ -258,6 +261,7 @@ impl KnowledgeError {
             Self::EmbedderMismatch { .. } => "EmbedderMismatch",
             Self::RetrieverUnusable { .. } => "RetrieverUnusable",
             Self::InvalidRetriever(_) => "InvalidRetriever",
+            Self::KnowledgeBaseUnfit(_) => "KnowledgeBaseUnfit",
             Self::ModeUnsupported { .. } => "ModeUnsupported",
             Self::RoleRequired { .. } => "RoleRequired",
             Self::InvalidPrincipal { .. } => "InvalidPrincipal",
@@ -621,6 +625,13 @@ mod tests {
                 detail: detail.clone(),
                 advice: "do this",
             },
+            E::KnowledgeBaseUnfit(Unfit {
+                knowledge_base: "ABCDEFGHIJ".into(),
+                data_source: "KLMNOPQRST".into(),
+                bucket: "bucket".into(),
+                prefix: "knowledge-base/legal/".into(),
+                problem: "it reads the prefix \"\"".into(),
+            }),
             E::InvalidRetriever(NoRetriever {
                 text: "opensearch".into(),
                 problem: detail.clone(),

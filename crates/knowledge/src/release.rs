@@ -79,6 +79,7 @@ mod tests {
                 uri: String::new(),
                 passages: 1,
                 vectors: None,
+                knowledge_base: None,
                 chunking: Default::default(),
                 readers: live.map(listed),
             });

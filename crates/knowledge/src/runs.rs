@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws::bedrock::IngestionCounters;
 use aws::dynamo::Range;
 use aws::dynamo::keys::{self, BATCH_PREFIX};
 use aws::{Aws, AwsError, chance, clock};
@@ -16,10 +17,13 @@ use crate::roles::Role;
 use crate::spaces::{self, Entered};
 use crate::sync::Estimate;
 use crate::sync::changes::{self, PlannedChange};
+use crate::sync::knowledge_base::progress::Sync;
 use crate::sync::rows::{
     BatchDocument, BatchRow, Billed, DocumentRow, DocumentStatus, RunRow, RunStatus,
 };
 use crate::{limits, models, under_way};
+
+pub use crate::sync::knowledge_base::progress::{Phase, Way};
 
 /// The error that the state machine gives a run whose plan the brake stopped.
 const BRAKE_PULLED: &str = "BrakePulled";
@@ -91,6 +95,9 @@ pub struct Run {
     /// What the run will embed, told before it does; of runs over the whole source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate: Option<EstimateView>,
+    /// What it has done for the knowledge base that the space fills.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub knowledge_base: Option<KnowledgeBaseView>,
     pub embedding_tokens: u64,
     /// Those of them that came of batch jobs, at the price of those.
     #[serde(skip_serializing_if = "is_none_of_them")]
@@ -129,6 +136,54 @@ impl EstimateView {
                 .map(|usd| usd * 1000.0 / estimate.documents as f64),
             prices: price.map(|_| format!("{}, {}, {}", list.source, list.region, list.as_of)),
             estimate,
+        }
+    }
+}
+
+/// How a run stands with the knowledge base that its space fills.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KnowledgeBaseView {
+    pub knowledge_base_id: String,
+    pub data_source_id: String,
+    pub phase: Phase,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way: Option<Way>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingestion_job_id: Option<String>,
+    /// Whose end it waits for, where that is another's: a run or a job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+    /// What the ingestion job has counted, over the whole data source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counters: Option<IngestionCounters>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failure_reasons: Vec<String>,
+    /// Documents of the space that were brought in, taken out, or failed.
+    pub brought_in: u64,
+    pub taken_out: u64,
+    pub failed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl KnowledgeBaseView {
+    fn of(sync: Sync) -> Self {
+        Self {
+            knowledge_base_id: sync.of.knowledge_base,
+            data_source_id: sync.of.data_source,
+            phase: sync.phase,
+            way: sync.way,
+            ingestion_job_id: sync.job_id,
+            waiting_for: sync.waiting_for,
+            counters: sync.counters,
+            failure_reasons: sync.failure_reasons,
+            brought_in: sync.brought_in,
+            taken_out: sync.taken_out,
+            failed: sync.failed,
+            error: sync.error,
+            reason: sync.reason,
         }
     }
 }
@@ -538,6 +593,7 @@ fn view(row: RunRow) -> Run {
         more_failures: false,
         hidden_failures: 0,
         estimate: None,
+        knowledge_base: row.knowledge_base.map(KnowledgeBaseView::of),
         embedding_tokens: 0,
         job_tokens: 0,
         embedding_usd: None,
@@ -631,11 +687,17 @@ pub(crate) async fn books(
             documents.insert(document.document_id.clone(), document);
         }
     }
+    // What did not reach a knowledge base stands among the failures; it is counted once.
+    let sync = row.knowledge_base.as_ref();
+    let of_sync = |count: fn(&Sync) -> u64| sync.map_or(0, count);
+    let deleted = if deletions_done(row) { row.deleted } else { 0 };
     let mut counts = Counts {
-        planned: row.planned,
-        unchanged: row.unchanged,
+        planned: row.planned + of_sync(|sync| sync.failed_outside),
+        unchanged: row
+            .unchanged
+            .saturating_sub(of_sync(|sync| sync.failed_unchanged)),
         // Until they are verified they are pending, and none of a run that broke off before counts as done.
-        deleted: if deletions_done(row) { row.deleted } else { 0 },
+        deleted: deleted.saturating_sub(of_sync(|sync| sync.failed_deleted)),
         ..Counts::default()
     };
     for document in documents.values() {

@@ -208,9 +208,16 @@ pub async fn search(
     })
 }
 
-/// Whether a query of this space is embedded here. A knowledge base embeds for itself.
+/// Whether a query of this space may be embedded here. A knowledge base embeds for itself; until one that the space fills
+/// holds everything, the embedded index answers.
 pub(crate) fn embeds(entered: &Entered) -> bool {
-    !matches!(entered.retriever, RetrieverSetting::KnowledgeBase { .. })
+    !matches!(
+        entered.retriever,
+        RetrieverSetting::KnowledgeBase {
+            data_source: None,
+            ..
+        }
+    )
 }
 
 pub(crate) struct Wanted<'a> {
@@ -249,10 +256,18 @@ pub(crate) async fn find(
     let mut times = SearchTimes::default();
     let space = entered.space.as_str();
     let choosing = choose_set(aws, snapshots, space, entered.retriever.clone());
-    // The retriever is brought up to date while the model embeds.
-    let (chosen, vector) = match embeds(entered) {
-        false => (choosing.await?, Ok(None)),
-        true => {
+    // The retriever is brought up to date while the model embeds; a knowledge base embeds for itself.
+    let (chosen, vector) = match entered.retriever {
+        RetrieverSetting::KnowledgeBase { .. } => {
+            let chosen = choosing.await?;
+            // Until it is filled, the embedded index answers.
+            let vector = match chosen.wants_vector() {
+                true => embed(aws, wanted, &mut times, account).await,
+                false => Ok(None),
+            };
+            (chosen, vector)
+        }
+        _ => {
             let (chosen, vector) = tokio::join!(choosing, embed(aws, wanted, &mut times, account));
             (chosen?, vector)
         }

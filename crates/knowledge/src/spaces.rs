@@ -11,7 +11,7 @@ use crate::batch_embedding::{self, BatchEmbedding};
 use crate::ledger::{self, Budget, BudgetChange, BudgetView};
 use crate::limits::{Limits, LimitsChange, OwnLimits};
 use crate::roles::{Role, Roles, RolesChange};
-use crate::{KnowledgeError, models, vectors};
+use crate::{KnowledgeError, knowledge_base, models, vectors};
 
 /// The space of requests that name none. It always exists.
 pub const DEFAULT: &str = "default";
@@ -307,7 +307,10 @@ pub async fn get(aws: &Aws, space: &str, caller: &Caller) -> Result<Space, Knowl
             let state = vectors::state(aws, space).await?;
             state.is_some_and(|state| state.complete && state.setting == *setting)
         }
-        _ => true,
+        setting @ RetrieverSetting::KnowledgeBase { .. } => {
+            knowledge_base::is_ready(aws, space, setting).await?
+        }
+        RetrieverSetting::Embedded => true,
     };
     Ok(Space {
         space: entered.space,

@@ -116,12 +116,21 @@ pub(crate) async fn is_to_be_followed(
 }
 
 async fn standing(aws: &Aws, held: &UnderWayRow) -> Result<Standing, AwsError> {
-    let run: Option<RunRow> = aws.table.get(&keys::run(&held.run_id)).await?;
+    standing_of(aws, &held.run_id, held.claimed_at_ms).await
+}
+
+/// What a run is doing that claimed something at `claimed_at_ms`.
+pub(crate) async fn standing_of(
+    aws: &Aws,
+    run_id: &str,
+    claimed_at_ms: u64,
+) -> Result<Standing, AwsError> {
+    let run: Option<RunRow> = aws.table.get(&keys::run(run_id)).await?;
     if run.is_some_and(|run| run.status.is_final()) {
         return Ok(Standing::Over);
     }
-    let execution = aws.states.execution(&held.run_id).await?;
-    let claimed_ago_ms = clock::now_ms().saturating_sub(held.claimed_at_ms);
+    let execution = aws.states.execution(run_id).await?;
+    let claimed_ago_ms = clock::now_ms().saturating_sub(claimed_at_ms);
     Ok(match execution.as_ref().map(|one| one.status.as_str()) {
         Some("RUNNING" | "PENDING_REDRIVE") => Standing::UnderWay,
         Some(_) => Standing::Over,

@@ -362,7 +362,8 @@ pub struct DocumentsArguments {
 
 #[derive(Debug, Args)]
 pub struct SpaceArguments {
-    /// embedded, dynamodb, dynamodb:KEY,KEY, bedrock:KNOWLEDGEBASEID, bedrock-managed:KNOWLEDGEBASEID, or default
+    /// embedded, dynamodb, dynamodb:KEY,KEY, bedrock:KNOWLEDGEBASEID, bedrock:KNOWLEDGEBASEID/DATASOURCEID (or
+    /// bedrock-managed: with the same), or default
     #[arg(long)]
     pub retriever: Option<String>,
     /// Model, profile or router that writes the answers, one that the deployment offers; or default

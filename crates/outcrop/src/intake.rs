@@ -288,6 +288,37 @@ fn embedded(run: &Value) -> Option<String> {
     Some(format!("embedded {tokens} tokens{by_jobs}{price}\n"))
 }
 
+/// What a run has done for the knowledge base that its space fills, in one line; nothing where it fills none.
+fn filled(run: &Value) -> Option<String> {
+    let told = run["knowledge_base"].as_object()?;
+    let told = &Value::Object(told.clone());
+    let count = |field: &str| told[field].as_u64().unwrap_or_default();
+    let way = match (text(told, "way"), told["ingestion_job_id"].as_str()) {
+        ("direct", _) => ", sent directly".to_owned(),
+        (_, Some(job)) => format!(", by the ingestion job {job}"),
+        _ => String::new(),
+    };
+    let state = match (text(told, "phase"), told["waiting_for"].as_str()) {
+        (_, Some(other)) => format!("; it waits for {other}"),
+        ("ended", _) => String::new(),
+        _ => "; it is under way".to_owned(),
+    };
+    let mut line = format!(
+        "knowledge base {}: {} brought in, {} taken out, {} failed{way}{state}\n",
+        text(told, "knowledge_base_id"),
+        count("brought_in"),
+        count("taken_out"),
+        count("failed"),
+    );
+    if let Some(reason) = told["reason"].as_str() {
+        line.push_str(&format!("{}: {reason}\n", text(told, "error")));
+    }
+    for reason in told["failure_reasons"].as_array().into_iter().flatten() {
+        line.push_str(&format!("  {}\n", reason.as_str().unwrap_or_default()));
+    }
+    Some(line)
+}
+
 /// A run's status, its counts, and each document that did not get through.
 pub fn run_report(run: &Value) -> String {
     let counts: BTreeMap<String, u64> =
@@ -317,6 +348,7 @@ pub fn run_report(run: &Value) -> String {
         told.join(", ")
     );
     report.extend(embedded(run));
+    report.extend(filled(run));
     if let Some(reason) = run["reason"].as_str() {
         report.push_str(&format!("{}: {reason}\n", text(run, "error")));
     }
@@ -389,6 +421,28 @@ mod tests {
         assert!(
             told.contains("embedded 5100 tokens, 5000 by batch jobs, $"),
             "{told}"
+        );
+    }
+
+    #[test]
+    fn a_knowledge_base_is_told_in_a_line() {
+        let check = |told: Value, expected: &str| {
+            let run = json!({ "knowledge_base": told });
+            assert_eq!(filled(&run).unwrap_or_default(), expected);
+        };
+        check(Value::Null, "");
+        check(
+            json!({"knowledge_base_id": "KB", "phase": "ended", "way": "direct", "brought_in": 2, "taken_out": 1, "failed": 0}),
+            "knowledge base KB: 2 brought in, 1 taken out, 0 failed, sent directly\n",
+        );
+        check(
+            json!({"knowledge_base_id": "KB", "phase": "written", "way": "job", "waiting_for": "ingestion job J"}),
+            "knowledge base KB: 0 brought in, 0 taken out, 0 failed; it waits for ingestion job J\n",
+        );
+        check(
+            json!({"knowledge_base_id": "KB", "phase": "ended", "way": "job", "ingestion_job_id": "J", "failed": 1,
+                "failure_reasons": ["Ignored 1 files"], "error": "KnowledgeBaseJobFailed", "reason": "no access"}),
+            "knowledge base KB: 0 brought in, 0 taken out, 1 failed, by the ingestion job J\nKnowledgeBaseJobFailed: no access\n  Ignored 1 files\n",
         );
     }
 

@@ -8,10 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws::RetrieverSetting;
+use aws::bedrock::IngestionCounters;
 use knowledge::answers::{
     CitedPlace, PassageRow, PassageState, ReplayedAnswer, ReplayedCitation, ReplayedPassage,
 };
 use knowledge::ask::{Answer, AnswerSource, Timings, Usage};
+use knowledge::batch_embedding::BatchEmbedding;
 use knowledge::cite::Citation;
 use knowledge::documents::{Document, DocumentPage, DocumentText, Stages};
 use knowledge::grounding::Support;
@@ -23,7 +25,7 @@ use knowledge::ledger::{
 };
 use knowledge::limits::Limits;
 use knowledge::roles::{Role, Roles};
-use knowledge::runs::{Counts, EstimateView, Failure, Run, RunPage};
+use knowledge::runs::{Counts, EstimateView, Failure, KnowledgeBaseView, Phase, Run, RunPage, Way};
 use knowledge::search::{SearchReply, SearchResult};
 use knowledge::sources::{S3Setting, SourcePage, SourceRun, SourceSetting, SourceView};
 use knowledge::spaces::Space;
@@ -307,6 +309,7 @@ fn answers_and_searches_have_the_fields_described() {
         inherited: true,
         ready: true,
         strict: false,
+        batch_embedding: BatchEmbedding::default(),
         run_id,
     };
     check(&api, "Space", &space(Some(text())), &space(None));
@@ -587,19 +590,53 @@ fn runs_have_the_fields_described() {
         more_failures: false,
         hidden_failures: 0,
         estimate: None,
+        knowledge_base: None,
         embedding_tokens: 0,
+        job_tokens: 0,
         embedding_usd: None,
         started_at: text(),
         finished_at: None,
     };
     let estimate = |usd: Option<f64>| EstimateView {
-        estimate: Estimate::default(),
+        estimate: Estimate {
+            job_tokens: u64::from(usd.is_some()),
+            ..Estimate::default()
+        },
         usd,
         usd_per_1000_documents: usd,
         prices: usd.map(|_| text()),
     };
     check(&api, "Estimate", &estimate(Some(1.0)), &estimate(None));
+    let counters = IngestionCounters::default();
+    let filled = |optional: Option<String>| KnowledgeBaseView {
+        knowledge_base_id: text(),
+        data_source_id: text(),
+        phase: Phase::UnderWay,
+        way: optional.is_some().then_some(Way::Direct),
+        ingestion_job_id: optional.clone(),
+        waiting_for: optional.clone(),
+        counters: optional.is_some().then_some(counters),
+        failure_reasons: optional.clone().into_iter().collect(),
+        brought_in: 0,
+        taken_out: 0,
+        failed: 0,
+        error: optional.clone(),
+        reason: optional,
+    };
+    check(
+        &api,
+        "KnowledgeBaseSync",
+        &filled(Some(text())),
+        &filled(None),
+    );
+    check(&api, "IngestionCounters", &counters, &counters);
+    let described = &api["components"]["schemas"]["KnowledgeBaseSync"]["properties"];
+    let phases = [Phase::Begun, Phase::Written, Phase::UnderWay, Phase::Ended];
+    assert_eq!(described["phase"]["enum"], json!(phases));
+    assert_eq!(described["way"]["enum"], json!([Way::Direct, Way::Job]));
     let full = Run {
+        knowledge_base: Some(filled(None)),
+        job_tokens: 1,
         estimate: Some(estimate(None)),
         embedding_usd: Some(1.0),
         counts: Some(Counts::default()),

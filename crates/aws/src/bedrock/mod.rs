@@ -1,5 +1,6 @@
 //! Amazon Bedrock's runtime: answers as streams, embeddings in batches, guardrails. No SDK type leaves this module.
 
+mod data_source;
 mod embed;
 mod guardrail;
 mod jobs;
@@ -17,6 +18,10 @@ use aws_smithy_types::timeout::TimeoutConfig;
 
 use crate::config::{self, ModelTimeouts, Settings};
 
+pub use data_source::{
+    DOCUMENTS_PER_CALL, DataSource, DataSources, DocumentState, IngestionCounters,
+    IngestionProgress, IngestionState, Reads, Start, takes_directly,
+};
 pub use embed::{EmbedPurpose, EmbedReply, Embeddings};
 pub use guardrail::{
     FindingAction, GuardFinding, GuardReply, GuardRole, GuardSource, GuardText, GuardUnits,

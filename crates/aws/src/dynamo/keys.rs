@@ -13,6 +13,7 @@
 //! | a run's batch | `RUN#<run id>` | `BATCH#<batch id>` |
 //! | a run's embedding job | `RUN#<run id>` | `JOB#<number, five digits>` |
 //! | state of a space's vectors | `SPACE#<space>` | `VECTORS` |
+//! | state of the knowledge base that a space fills | `SPACE#<space>` | `KNOWLEDGEBASE` |
 //! | a passage's vector for one reader | `VECTOR#<document id>` | `<version>#<ordinal>#<reader's number>` |
 //! | order | `ORDER#<space>#<order number>` | `ORDER` |
 //! | ticket | `TICKET#<ticket id>` (index: `SPACE#<space>#TICKETS`, `<ticket id>`) | `TICKET` |
@@ -120,6 +121,9 @@ pub enum Named {
         turn_id: String,
     },
     VectorState {
+        space: String,
+    },
+    KnowledgeBaseState {
         space: String,
     },
     UnderWay {
@@ -245,6 +249,10 @@ pub fn job(run_id: &str, number: u32) -> Key {
 
 pub fn vector_state(space: &str) -> Key {
     plain(space_partition(space), "VECTORS".into())
+}
+
+pub fn knowledge_base_state(space: &str) -> Key {
+    plain(space_partition(space), "KNOWLEDGEBASE".into())
 }
 
 pub fn under_way(space: &str) -> Key {
@@ -570,6 +578,9 @@ pub fn parse(partition: &str, sort: &str) -> Option<Named> {
         "VECTORS" => Some(Named::VectorState {
             space: space.to_owned(),
         }),
+        "KNOWLEDGEBASE" => Some(Named::KnowledgeBaseState {
+            space: space.to_owned(),
+        }),
         "MANIFEST" => Some(Named::Manifest {
             space: space.to_owned(),
         }),
@@ -620,6 +631,7 @@ mod tests {
             check(source(&space, &space), Named::Source { space: space.clone(), name: space.clone() });
             check(idempotency(&plain), Named::Idempotency { digest: plain.clone() });
             check(vector_state(&space), Named::VectorState { space: space.clone() });
+            check(knowledge_base_state(&space), Named::KnowledgeBaseState { space: space.clone() });
             check(answer(&id), Named::Answer { answer_id: id.clone() });
             check(conversation(&id), Named::Conversation { conversation_id: id.clone() });
             check(turn(&id, &plain), Named::Turn { conversation_id: id.clone(), turn_id: plain.clone() });

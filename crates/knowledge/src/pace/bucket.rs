@@ -64,6 +64,19 @@ impl Quota {
         self.tokens_per_minute > 0 || self.requests_per_minute > 0
     }
 
+    /// What is saved up of it. Where one request takes longer than that, the next would follow it too early.
+    fn burst_us(self) -> u64 {
+        let one = Ask {
+            requests: 1,
+            tokens: 0,
+        };
+        if self.time_us(one) > BURST_US {
+            0
+        } else {
+            BURST_US
+        }
+    }
+
     /// The time in which the whole quota grants `ask`, in microseconds: the longer of the two quotas' times.
     fn time_us(self, ask: Ask) -> u64 {
         let time = |amount: u64, per_minute: u64| match per_minute {
@@ -101,7 +114,9 @@ impl Bucket {
         let mut next = self.regained(now_ms);
         let now_us = now_ms.saturating_mul(1000);
         let time = quota.time_us(ask).saturating_mul(WHOLE) / next.share();
-        let begin = next.spoken_for_us.max(now_us.saturating_sub(BURST_US));
+        let begin = next
+            .spoken_for_us
+            .max(now_us.saturating_sub(quota.burst_us()));
         let wait = begin.saturating_sub(now_us);
         if wait > HORIZON_US {
             return None;
@@ -267,6 +282,28 @@ mod tests {
         assert_eq!(bucket.clone().take(ask(1, 0), QUOTA, START_MS), None);
         let (_, wait) = bucket.take(ask(1, 0), QUOTA, START_MS + 100_000).unwrap();
         assert_eq!(wait, 95_000_000);
+    }
+
+    #[test]
+    fn what_is_granted_every_ten_seconds_is_granted_no_sooner() {
+        let jobs = Quota {
+            tokens_per_minute: 0,
+            requests_per_minute: 6,
+        };
+        let mut bucket = Bucket::default();
+        let mut check = |at_ms: u64, wait_us: u64| {
+            let (next, wait) = bucket
+                .clone()
+                .take(ask(1, 0), jobs, START_MS + at_ms)
+                .unwrap();
+            assert_eq!(wait, wait_us, "{at_ms}");
+            bucket = next;
+        };
+        check(0, 0);
+        check(0, 10_000_000);
+        check(1_000, 19_000_000);
+        check(60_000, 0);
+        check(65_000, 5_000_000);
     }
 
     proptest! {

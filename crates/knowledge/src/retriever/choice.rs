@@ -7,7 +7,7 @@ use aws::{Aws, RetrieverSetting};
 use super::tidying::tidied;
 use super::{Embedded, KnowledgeBase, Retrieved, Retriever, VectorTable, Wanted};
 use crate::snapshot::{Snapshot, Snapshots};
-use crate::{KnowledgeError, spaces, vectors};
+use crate::{KnowledgeError, knowledge_base, spaces, vectors};
 
 /// The retriever of a space, ready to be asked.
 pub enum Chosen {
@@ -51,8 +51,8 @@ impl Retriever for Chosen {
     }
 }
 
-/// The retriever that the space's setting names. A vector index that does not hold all documents yet is not asked: until
-/// it does, the embedded index answers, which always does.
+/// The retriever that the space's setting names. A vector index or a knowledge base that does not hold all documents yet is
+/// not asked: until it does, the embedded index answers, which always does.
 ///
 /// # Errors
 /// [`KnowledgeError::UnknownSpace`], or what stands in the way of a snapshot.
@@ -72,13 +72,25 @@ pub(crate) async fn choose_set(
     space: &str,
     setting: RetrieverSetting,
 ) -> Result<Chosen, KnowledgeError> {
-    if let RetrieverSetting::KnowledgeBase { id, managed } = setting {
-        return Ok(Chosen::KnowledgeBase(KnowledgeBase {
-            aws: aws.clone(),
-            space: space.to_owned(),
-            id,
-            managed,
-        }));
+    if let RetrieverSetting::KnowledgeBase {
+        id,
+        managed,
+        data_source,
+    } = &setting
+    {
+        if knowledge_base::is_ready(aws, space, &setting).await? {
+            return Ok(Chosen::KnowledgeBase(KnowledgeBase {
+                aws: aws.clone(),
+                space: space.to_owned(),
+                id: id.clone(),
+                managed: *managed,
+                data_source: data_source.clone(),
+            }));
+        }
+        tracing::info!(
+            space,
+            "the knowledge base is not filled yet; the embedded index answers"
+        );
     }
     let snapshot = snapshots.current(aws, space).await?;
     if let RetrieverSetting::Dynamodb { filter_keys } = &setting {

@@ -1,4 +1,5 @@
-//! A Bedrock knowledge base over the sources of a space: its chunks, found again in our own texts.
+//! A Bedrock knowledge base over the published texts of a space, or over its sources: its chunks, found again in our own
+//! texts.
 //!
 //! The knowledge base is told the filter and, as a filter on the metadata list `readers`, the mask. What it gives back
 //! is believed in nothing but its order and its words: the document must be one of ours and alive, its readers and
@@ -31,6 +32,8 @@ pub struct KnowledgeBase {
     pub space: String,
     pub id: String,
     pub managed: bool,
+    /// The data source that the space's runs fill, if they do.
+    pub data_source: Option<String>,
 }
 
 /// A document of ours that may be shown, with its stored text.
@@ -105,6 +108,7 @@ impl KnowledgeBase {
         RetrieverSetting::KnowledgeBase {
             id: self.id.clone(),
             managed: self.managed,
+            data_source: self.data_source.clone(),
         }
     }
 
@@ -122,14 +126,15 @@ impl KnowledgeBase {
         }
     }
 
-    /// The document of a chunk, by where it comes from; `None` for what is no source of this space.
+    /// The document of a chunk, by where it comes from; `None` for what is no document of this space.
     fn document_id(&self, chunk: &Chunk) -> Option<String> {
-        let prefix = format!(
-            "s3://{}/{}",
-            self.aws.bucket.name(),
-            names::source_prefix(&self.space)
-        );
-        let name = chunk.uri.as_deref()?.strip_prefix(&prefix)?;
+        let bucket = format!("s3://{}/", self.aws.bucket.name());
+        let key = chunk.uri.as_deref()?.strip_prefix(&bucket)?;
+        if self.data_source.is_some() {
+            let name = key.strip_prefix(&names::knowledge_base_prefix(&self.space))?;
+            return names::knowledge_base_document(&self.space, name);
+        }
+        let name = key.strip_prefix(&names::source_prefix(&self.space))?;
         Some(names::document_id(&self.space, name))
     }
 

@@ -159,6 +159,7 @@ fn accepted(item: &PlannedDocument, document: &SegmentDocument) -> BatchDocument
             passages: document.passages.len() as u32,
             readers: Some(document.readers.clone()),
             vectors: None,
+            knowledge_base: None,
             chunking: item.chunking.clone(),
         }),
     }

@@ -7,6 +7,7 @@ use aws::bedrock::BedrockError;
 use serde_json::Value;
 
 use super::{Step, StepError};
+use crate::knowledge_base::Unfit;
 
 const MACHINE: &str = include_str!("../../../../infra/ingest.asl.json");
 
@@ -74,6 +75,13 @@ fn errors() -> Vec<(StepError, bool)> {
         StepError::GuardUnavailable,
         StepError::InvalidStepInput { detail: detail() },
         StepError::SegmentUnusable { detail: detail() },
+        StepError::KnowledgeBaseUnfit(Unfit {
+            knowledge_base: detail(),
+            data_source: detail(),
+            bucket: detail(),
+            prefix: detail(),
+            problem: detail(),
+        }),
     ]);
     let errors = errors.into_iter();
     let with_retry = errors.map(|error| {
@@ -87,6 +95,7 @@ fn errors() -> Vec<(StepError, bool)> {
             | StepError::ReEmbedIncomplete { .. }
             | StepError::ManifestContended { .. }
             | StepError::InvalidStepInput { .. }
+            | StepError::KnowledgeBaseUnfit(_)
             | StepError::SegmentUnusable { .. } => false,
         };
         (error, retry)
@@ -127,6 +136,12 @@ fn steps() -> Vec<Step> {
         },
         Step::Publish { run_id: run_id() },
         Step::Verify { run_id: run_id() },
+        Step::SyncKnowledgeBase { run_id: run_id() },
+        Step::FailKnowledgeBase {
+            run_id: run_id(),
+            error: String::new(),
+            cause: String::new(),
+        },
         Step::Compact { run_id: run_id() },
         Step::Report {
             run_id: run_id(),
@@ -169,10 +184,12 @@ fn raises(step: &Step) -> BTreeSet<&'static str> {
         | Step::CollectJobs { .. }
         | Step::Verify { .. }
         | Step::Compact { .. } => &["SegmentUnusable"],
+        Step::SyncKnowledgeBase { .. } => &["KnowledgeBaseUnfit"],
         // A job that cannot be asked just now is asked at the next look.
         Step::GatherJobs { .. }
         | Step::CheckJobs { .. }
         | Step::FailBatch { .. }
+        | Step::FailKnowledgeBase { .. }
         | Step::Report { .. } => &[],
     };
     let stores = STORES.iter().chain(&["InvalidStepInput"]);

@@ -1,7 +1,7 @@
 //! Ingestion: one step per invocation, named by the state machine in `infra/ingest.asl.json`.
 //!
 //! ```text
-//! plan → brake? → move? → (extract → screen → embed)* → publish → verify → compact → report
+//! plan → brake? → move? → (extract → screen → embed)* → publish → verify → sync knowledge base? → compact → report
 //! ```
 //! A large run may leave embedding to batch jobs; see `jobs`.
 //! Every step may run twice and changes nothing the second time: ids are content hashes, rows are replaced whole,
@@ -15,6 +15,7 @@ mod embedding;
 mod estimate;
 mod extraction;
 mod jobs;
+pub(crate) mod knowledge_base;
 #[cfg(test)]
 mod machine_tests;
 mod moving;
@@ -40,6 +41,7 @@ pub use estimate::Estimate;
 use rows::PlannedDocument;
 pub use vectors::write as write_vectors;
 
+use crate::knowledge_base::Unfit;
 use crate::ledger::Account;
 use crate::manifest::Manifest;
 
@@ -83,6 +85,14 @@ pub enum Step {
     Publish { run_id: String },
     /// Read back everything that the run claims.
     Verify { run_id: String },
+    /// Bring the Bedrock knowledge base that the space fills up to what is published.
+    SyncKnowledgeBase { run_id: String },
+    /// Record that it could not be.
+    FailKnowledgeBase {
+        run_id: String,
+        error: String,
+        cause: String,
+    },
     /// Merge small segments, rewrite those with many deletions, remove what was replaced long ago.
     Compact { run_id: String },
     /// Close the books.
@@ -110,6 +120,8 @@ impl Step {
             | Self::FailBatch { run_id, .. }
             | Self::Publish { run_id }
             | Self::Verify { run_id }
+            | Self::SyncKnowledgeBase { run_id }
+            | Self::FailKnowledgeBase { run_id, .. }
             | Self::Compact { run_id }
             | Self::Report { run_id, .. } => run_id,
         }
@@ -161,6 +173,9 @@ pub enum StepError {
     /// The state machine sent something that this version does not know.
     #[error("the step's input does not fit: {detail}")]
     InvalidStepInput { detail: String },
+    /// The data source of the space's knowledge base does not read what is written for it.
+    #[error(transparent)]
+    KnowledgeBaseUnfit(#[from] Unfit),
     /// A part or segment that was just written cannot be read.
     #[error("a segment could not be made or read: {detail}")]
     SegmentUnusable { detail: String },
@@ -178,6 +193,7 @@ impl StepError {
             Self::QuotaSpokenFor { .. } => "QuotaSpokenFor",
             Self::GuardUnavailable => "GuardUnavailable",
             Self::InvalidStepInput { .. } => "InvalidStepInput",
+            Self::KnowledgeBaseUnfit(_) => "KnowledgeBaseUnfit",
             Self::SegmentUnusable { .. } => "SegmentUnusable",
         }
     }
@@ -242,6 +258,12 @@ async fn take(aws: &Aws, step: Step, account: &Account<'_>) -> Result<Value, Ste
         }
         Step::Publish { run_id } => publish::publish(aws, &run_id).await,
         Step::Verify { run_id } => verify::verify(aws, &run_id).await,
+        Step::SyncKnowledgeBase { run_id } => knowledge_base::sync(aws, &run_id).await,
+        Step::FailKnowledgeBase {
+            run_id,
+            error,
+            cause,
+        } => knowledge_base::fail(aws, &run_id, &error, &report::plain_cause(&cause)).await,
         Step::Compact { run_id } => compact::compact(aws, &run_id).await,
         Step::Report {
             run_id,
@@ -332,6 +354,10 @@ mod tests {
         check(
             json!({"step": "compact", "run_id": "default.01"}),
             Ok(Step::Compact { run_id: run_id() }),
+        );
+        check(
+            json!({"step": "sync_knowledge_base", "run_id": "default.01"}),
+            Ok(Step::SyncKnowledgeBase { run_id: run_id() }),
         );
         check(json!({"step": "plan"}), Err("run_id"));
         check(

@@ -238,6 +238,7 @@ fn accepted(one: &Renamed, document: &SegmentDocument) -> BatchDocument {
             passages: document.passages.len() as u32,
             readers: Some(document.readers.clone()),
             vectors: None,
+            knowledge_base: None,
             chunking: one.to.chunking.clone(),
         }),
     }

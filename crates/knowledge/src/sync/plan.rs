@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::asking::{fetched, set_aside, still_asking};
 use super::changes::{self, Change, PlannedChange, Stop};
+use super::knowledge_base::books::is_sync_failure;
 use super::moving::{self, Renamed};
 use super::rows::{
     BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, PublishedVersion,
@@ -514,9 +515,10 @@ fn is_unchanged(
     vectors: Option<&RetrieverSetting>,
     chunking: &Chunking,
 ) -> bool {
-    let unfetched = row.status == DocumentStatus::Failed
-        && row.error.as_deref().is_some_and(sources::is_fetch_error);
-    (row.status == DocumentStatus::Published || unfetched)
+    // Nothing of the document itself failed: it was not fetched, or did not reach a knowledge base.
+    let beside = |error: &str| sources::is_fetch_error(error) || is_sync_failure(error);
+    let unfailed = row.status == DocumentStatus::Failed && row.error.as_deref().is_some_and(beside);
+    (row.status == DocumentStatus::Published || unfailed)
         && row.published.as_ref().is_some_and(|published| {
             let has_vectors = vectors.is_none() || published.vectors.as_ref() == vectors;
             let same = published.source_version == version && published.chunking == *chunking;
@@ -539,6 +541,7 @@ mod tests {
             passages: 1,
             readers: None,
             vectors: None,
+            knowledge_base: None,
             chunking: Chunking::default(),
         });
         row

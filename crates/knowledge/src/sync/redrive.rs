@@ -234,6 +234,7 @@ mod tests {
                 passages: 1,
                 readers: None,
                 vectors: None,
+                knowledge_base: None,
                 chunking: Default::default(),
             }),
         }

@@ -89,7 +89,7 @@ fn failed(item: &PlannedDocument, error: &str, cause: &str) -> BatchDocument {
 }
 
 /// Step Functions hands over a Lambda's error as JSON; the message inside is what people can read.
-fn plain_cause(cause: &str) -> String {
+pub(super) fn plain_cause(cause: &str) -> String {
     serde_json::from_str::<Value>(cause)
         .ok()
         .and_then(|value| value.get("errorMessage")?.as_str().map(str::to_owned))
@@ -209,6 +209,13 @@ pub(super) async fn report(
         None if run.dry_run => RunStatus::Succeeded,
         Some((error, _)) if runs::stopped_by_plan(error) => RunStatus::Stopped,
         _ => final_status(&counts, failure.is_some()),
+    };
+    // Every document of the run is where it should be, and still something is not.
+    let behind = run.knowledge_base.as_ref();
+    let behind = behind.is_some_and(|sync| sync.error.is_some());
+    let status = match status {
+        RunStatus::Succeeded if behind => RunStatus::Partial,
+        status => status,
     };
     let (error, cause) = failure.unzip();
     let closed = RunRow {

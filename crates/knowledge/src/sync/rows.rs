@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::estimate::Estimate;
+use super::knowledge_base::progress::Sync;
 use crate::batch_embedding::BatchEmbedding;
 use crate::ledger::Hold;
 
@@ -199,6 +200,9 @@ pub struct PublishedVersion {
     /// The retriever's setting that its vectors stand in the table for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vectors: Option<RetrieverSetting>,
+    /// What the knowledge base that the space fills holds of it: a digest of all that it was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knowledge_base: Option<String>,
     /// How it was cut.
     #[serde(default)]
     pub chunking: Chunking,
@@ -269,6 +273,9 @@ pub struct RunRow {
     /// Whether Verify has seen them gone.
     #[serde(default)]
     pub deletions_verified: bool,
+    /// What it has done for the knowledge base that the space fills.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knowledge_base: Option<Sync>,
     /// The run whose failures this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redrive_of: Option<String>,
@@ -305,6 +312,7 @@ impl RunRow {
             estimate: None,
             budget_hold: None,
             deletions_verified: false,
+            knowledge_base: None,
             redrive_of: None,
             redriven_by: None,
             owner: None,
@@ -453,6 +461,10 @@ pub mod objects {
 
     pub fn part(run_id: &str, batch_id: &str) -> String {
         format!("runs/{run_id}/parts/{batch_id}.part")
+    }
+
+    pub fn knowledge_base(run_id: &str) -> String {
+        format!("runs/{run_id}/knowledge-base.json")
     }
 
     pub fn published(run_id: &str) -> String {

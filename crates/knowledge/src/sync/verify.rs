@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aws::dynamo::keys::{self, BATCH_PREFIX};
 use aws::{Aws, AwsError, clock};
 use retrieval::Segment;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::publish::Published;
 use super::redrive::VERIFICATION_FAILED;
@@ -13,7 +13,7 @@ use super::rows::{
     BatchDocument, BatchRow, DocumentRow, DocumentStatus, PublishedVersion, RunRow, objects,
 };
 use super::vectors::{self, Kept, Standing};
-use super::{StepError, done, progress};
+use super::{StepError, knowledge_base, progress};
 use crate::digest::sha256_hex;
 use crate::{manifest, names, runs};
 
@@ -41,7 +41,8 @@ pub(super) async fn verify(aws: &Aws, run_id: &str) -> Result<Value, StepError> 
     if let Some(setting) = &found.vectors.setting {
         vectors::settle(aws, &run.space, setting).await?;
     }
-    Ok(done(run_id))
+    let follows = knowledge_base::follows(aws, &run.space).await?;
+    Ok(json!({ "run_id": run_id, "knowledge_base": follows }))
 }
 
 async fn read_back(aws: &Aws, run_id: &str, space: &str) -> Result<Found, StepError> {

@@ -1,0 +1,267 @@
+//! What a knowledge base lacks of its space, and what it holds too much.
+
+use std::collections::BTreeSet;
+
+use aws::dynamo::keys::{self, BATCH_PREFIX, DOCUMENT_PREFIX};
+use aws::{Aws, AwsError};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::super::StepError;
+use super::super::rows::{BatchRow, DocumentRow, DocumentStatus, RunRow, objects};
+use crate::digest::short_id;
+use crate::knowledge_base::{Filled, State};
+use crate::names::{self, READERS_KEY};
+
+/// The metadata that tells whoever asks the knowledge base which document of ours a chunk is of.
+const DOCUMENT_KEY: &str = "outcrop_document_id";
+/// Hex digits of a mark.
+const MARK_DIGITS: usize = 16;
+/// Rows that are read together.
+const ROWS: usize = 100;
+
+/// What is to be done, decided once for a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Difference {
+    pub bring_in: Vec<Coming>,
+    /// Ids of documents.
+    pub take_out: Vec<String>,
+    /// Whether something of before may not have reached it.
+    pub behind: bool,
+    /// Documents that the data source is to hold in the end; `None` where only some were looked at.
+    pub expected: Option<u64>,
+}
+
+/// A document that the knowledge base does not hold as it is published.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Coming {
+    pub document_id: String,
+    pub content_hash: String,
+    /// The sidecar's `metadataAttributes`.
+    pub attributes: Value,
+    /// What its row says once the knowledge base holds it; [`mark`].
+    pub mark: String,
+}
+
+impl Difference {
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bring_in.len() + self.take_out.len()
+    }
+}
+
+/// The run's difference: as it was decided before, else as the rows and objects say now.
+pub(super) async fn of(aws: &Aws, run: &RunRow, state: &State) -> Result<Difference, StepError> {
+    if let Some(found) = read(aws, &run.run_id).await? {
+        return Ok(found);
+    }
+    let named = run.documents.as_ref().filter(|_| state.settled);
+    let difference = match named {
+        Some(ids) => of_named(aws, run, ids, &state.of).await?,
+        None => of_all(aws, &run.space, &state.of).await?,
+    };
+    let difference = Difference {
+        behind: !state.settled,
+        ..difference
+    };
+    let key = objects::knowledge_base(&run.run_id);
+    aws.bucket
+        .put(&key, serde_json::to_vec(&difference)?)
+        .await?;
+    Ok(difference)
+}
+
+/// The difference that a run has decided on.
+pub(super) async fn read(aws: &Aws, run_id: &str) -> Result<Option<Difference>, StepError> {
+    match aws.bucket.get(&objects::knowledge_base(run_id)).await {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+        Err(AwsError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn of_all(aws: &Aws, space: &str, of: &Filled) -> Result<Difference, StepError> {
+    let rows: Vec<DocumentRow> = aws
+        .table
+        .query_all(&keys::space_partition(space), DOCUMENT_PREFIX)
+        .await?;
+    let live: BTreeSet<&str> = rows
+        .iter()
+        .filter(|row| is_live(row))
+        .map(|row| row.document_id.as_str())
+        .collect();
+    let prefix = names::knowledge_base_prefix(space);
+    let objects = aws.bucket.list_keys(&prefix).await?;
+    let take_out = objects
+        .iter()
+        .filter_map(|key| names::knowledge_base_document(space, &key[prefix.len()..]))
+        .filter(|id| !live.contains(id.as_str()))
+        .collect();
+    Ok(Difference {
+        bring_in: rows.iter().filter_map(|row| coming(row, of)).collect(),
+        take_out,
+        expected: Some(live.len() as u64),
+        ..Difference::default()
+    })
+}
+
+/// What a run has published, where it never came to compare.
+pub(super) async fn of_published(
+    aws: &Aws,
+    run: &RunRow,
+    of: &Filled,
+) -> Result<Difference, StepError> {
+    let partition = keys::run_partition(&run.run_id);
+    let batches: Vec<BatchRow> = aws.table.query_all(&partition, BATCH_PREFIX).await?;
+    let ids: Vec<String> = batches
+        .into_iter()
+        .flat_map(|batch| batch.documents)
+        .filter(|document| document.status == DocumentStatus::Published)
+        .map(|document| document.document_id)
+        .collect();
+    let bring_in = coming_of(aws, &ids, of).await?;
+    Ok(Difference {
+        bring_in,
+        ..Difference::default()
+    })
+}
+
+async fn coming_of(aws: &Aws, ids: &[String], of: &Filled) -> Result<Vec<Coming>, AwsError> {
+    let mut found = Vec::new();
+    for ids in ids.chunks(ROWS) {
+        let wanted: Vec<_> = ids.iter().map(|id| keys::document(id)).collect();
+        let rows: Vec<DocumentRow> = aws.table.get_many(&wanted).await?;
+        found.extend(rows.iter().filter_map(|row| coming(row, of)));
+    }
+    Ok(found)
+}
+
+async fn of_named(
+    aws: &Aws,
+    run: &RunRow,
+    ids: &[String],
+    of: &Filled,
+) -> Result<Difference, StepError> {
+    let deletions = aws.bucket.get(&objects::deletions(&run.run_id)).await?;
+    Ok(Difference {
+        bring_in: coming_of(aws, ids, of).await?,
+        take_out: serde_json::from_slice(&deletions)?,
+        ..Difference::default()
+    })
+}
+
+fn is_live(row: &DocumentRow) -> bool {
+    row.status != DocumentStatus::Deleted && row.published.is_some()
+}
+
+fn coming(row: &DocumentRow, of: &Filled) -> Option<Coming> {
+    let live = row.published.as_ref().filter(|_| is_live(row))?;
+    let mark = mark(row, of)?;
+    (live.knowledge_base.as_ref() != Some(&mark)).then(|| Coming {
+        document_id: row.document_id.clone(),
+        content_hash: live.content_hash.clone(),
+        attributes: attributes(row),
+        mark,
+    })
+}
+
+/// The digest of all that a knowledge base holds of a document: which one, its text, its metadata and readers. `None` for a
+/// document that is not published.
+pub(super) fn mark(row: &DocumentRow, of: &Filled) -> Option<String> {
+    let live = row.published.as_ref()?;
+    let attributes = attributes(row).to_string();
+    let parts = [
+        of.knowledge_base.as_str(),
+        &of.data_source,
+        &live.content_hash,
+        &attributes,
+    ];
+    Some(short_id(&parts, MARK_DIGITS))
+}
+
+/// The metadata and readers of a document, where Bedrock reads them, and its id for agents that ask the knowledge base
+/// themselves. A document without readers has no such list, which no filter for a reader finds.
+fn attributes(row: &DocumentRow) -> Value {
+    let mut attributes = json!(row.metadata);
+    attributes[DOCUMENT_KEY] = json!(row.document_id);
+    if !row.readers.is_empty() {
+        attributes[READERS_KEY] = json!(row.readers);
+    }
+    attributes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::rows::PublishedVersion;
+
+    fn filled() -> Filled {
+        Filled {
+            knowledge_base: "ABCDEFGHIJ".into(),
+            data_source: "KLMNOPQRST".into(),
+            managed: false,
+        }
+    }
+
+    fn row() -> DocumentRow {
+        let mut row = DocumentRow::new("s.1".into(), "a.txt".into(), 0);
+        row.status = DocumentStatus::Published;
+        row.readers = vec!["user:ada".into()];
+        row.published = Some(PublishedVersion {
+            content_hash: "h".into(),
+            source_version: "v".into(),
+            title: String::new(),
+            uri: String::new(),
+            passages: 1,
+            readers: None,
+            vectors: None,
+            knowledge_base: None,
+            chunking: Default::default(),
+        });
+        row
+    }
+
+    #[test]
+    fn what_a_knowledge_base_does_not_hold_as_it_is_comes() {
+        let held = |change: fn(&mut DocumentRow)| {
+            let mut row = row();
+            let mark = mark(&row, &filled());
+            row.published.as_mut().unwrap().knowledge_base = mark;
+            change(&mut row);
+            coming(&row, &filled()).is_none()
+        };
+        assert!(held(|_| {}));
+        assert!(!held(|row| row.readers = vec!["user:bob".into()]));
+        assert!(!held(|row| {
+            row.metadata.insert("team".into(), json!("x"));
+        }));
+        assert!(!held(
+            |row| row.published.as_mut().unwrap().content_hash = "other".into()
+        ));
+        // What is not live never comes.
+        assert!(held(|row| row.status = DocumentStatus::Deleted));
+        let mut unpublished = row();
+        unpublished.published = None;
+        assert_eq!(coming(&unpublished, &filled()), None);
+        let found = coming(&row(), &filled()).unwrap();
+        let expected = json!({"outcrop_document_id": "s.1", "readers": ["user:ada"]});
+        assert_eq!(found.attributes, expected);
+        let other = Filled {
+            data_source: "0123456789".into(),
+            ..filled()
+        };
+        assert_ne!(mark(&row(), &other), Some(found.mark));
+    }
+
+    #[test]
+    fn a_document_without_readers_has_no_list() {
+        let mut row = row();
+        row.readers.clear();
+        row.metadata.insert("year".into(), json!(1890));
+        let expected = json!({"year": 1890, "outcrop_document_id": "s.1"});
+        assert_eq!(attributes(&row), expected);
+    }
+}
