@@ -129,7 +129,7 @@ pub(crate) async fn check_filled(
     aws: &Aws,
     space: &str,
     wanted: &Filled,
-) -> Result<Result<(), Unfit>, AwsError> {
+) -> Result<Result<(), Box<Unfit>>, AwsError> {
     let prefix = names::knowledge_base_prefix(space);
     let problem = match aws.data_sources.reads(wanted.place()).await {
         Ok(reads) => problem(&reads, wanted.managed, aws.bucket.name(), &prefix),
@@ -138,13 +138,13 @@ pub(crate) async fn check_filled(
     };
     Ok(match problem {
         None => Ok(()),
-        Some(problem) => Err(Unfit {
+        Some(problem) => Err(Box::new(Unfit {
             knowledge_base: wanted.knowledge_base.clone(),
             data_source: wanted.data_source.clone(),
             bucket: aws.bucket.name().to_owned(),
             prefix,
             problem,
-        }),
+        })),
     })
 }
 

@@ -1,6 +1,7 @@
 //! Everything that a caller may be told went wrong: a name, a status, what to do. RFC 9457 is its form on the wire.
 
 use crate::knowledge_base::Unfit;
+use crate::ledger::in_usd;
 use aws::bedrock::BedrockError;
 use aws::{AwsError, NoRetriever};
 use serde::de::{DeserializeOwned, Error as _};
@@ -159,7 +160,7 @@ pub enum KnowledgeError {
     #[error("{0}")]
     InvalidRetriever(#[from] NoRetriever),
     #[error("{0}")]
-    KnowledgeBaseUnfit(#[from] Unfit),
+    KnowledgeBaseUnfit(#[from] Box<Unfit>),
     #[error(
         "the retriever {retriever:?} of space {space:?} has no {mode} search; use hybrid or vector, or set another \
          retriever with PUT /v1/spaces/{space}"
@@ -189,15 +190,17 @@ pub enum KnowledgeError {
         seconds: u64,
     },
     #[error(
-        "the space's budget of this {span} is {limit}: {spent} are spent, {held} are held for what is under way, and this may \
-         cost {needed}; it begins anew at {resets_at}. Ask again later, or have an admin of the space raise it"
+        "the space's budget of this {span} is {}: {} are spent, {} are held for what is under way, and this may \
+         cost {}; it begins anew at {resets_at}. Ask again later, or have an admin of the space raise it",
+        in_usd(*limit), in_usd(*spent), in_usd(*held), in_usd(*needed)
     )]
+    /// Amounts are billionths of a dollar.
     BudgetSpent {
         span: &'static str,
-        limit: String,
-        spent: String,
-        held: String,
-        needed: String,
+        limit: u64,
+        spent: u64,
+        held: u64,
+        needed: u64,
         resets_at: String,
         seconds: u64,
     },
@@ -625,13 +628,13 @@ mod tests {
                 detail: detail.clone(),
                 advice: "do this",
             },
-            E::KnowledgeBaseUnfit(Unfit {
+            E::KnowledgeBaseUnfit(Box::new(Unfit {
                 knowledge_base: "ABCDEFGHIJ".into(),
                 data_source: "KLMNOPQRST".into(),
                 bucket: "bucket".into(),
                 prefix: "knowledge-base/legal/".into(),
                 problem: "it reads the prefix \"\"".into(),
-            }),
+            })),
             E::InvalidRetriever(NoRetriever {
                 text: "opensearch".into(),
                 problem: detail.clone(),
@@ -656,10 +659,10 @@ mod tests {
             },
             E::BudgetSpent {
                 span: "day",
-                limit: "5 USD".into(),
-                spent: "4.99 USD".into(),
-                held: "0 USD".into(),
-                needed: "0.03 USD".into(),
+                limit: 5_000_000_000,
+                spent: 4_990_000_000,
+                held: 0,
+                needed: 30_000_000,
                 resets_at: "2026-12-01T00:00:00.000Z".into(),
                 seconds: 42,
             },

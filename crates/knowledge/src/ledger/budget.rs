@@ -206,10 +206,10 @@ impl Standing {
         let until_reset = self.resets_ms.saturating_sub(now_ms).div_ceil(1_000);
         KnowledgeError::BudgetSpent {
             span: self.span.word(),
-            limit: in_usd(self.limit),
-            spent: in_usd(self.spent()),
-            held: in_usd(self.held),
-            needed: in_usd(needed),
+            limit: self.limit,
+            spent: self.spent(),
+            held: self.held,
+            needed,
             resets_at: aws::clock::rfc3339(self.resets_ms),
             seconds: if soon { SOON } else { until_reset },
         }

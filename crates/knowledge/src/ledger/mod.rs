@@ -31,6 +31,7 @@ use crate::KnowledgeError;
 use crate::spaces::Entered;
 use purse::Purse;
 
+pub(crate) use budget::in_usd;
 pub use budget::{Budget, BudgetChange, BudgetView, Span, SteppedDown};
 pub use calendar::{Day, NoDay};
 pub(crate) use call::ModelCall;

@@ -75,13 +75,13 @@ fn errors() -> Vec<(StepError, bool)> {
         StepError::GuardUnavailable,
         StepError::InvalidStepInput { detail: detail() },
         StepError::SegmentUnusable { detail: detail() },
-        StepError::KnowledgeBaseUnfit(Unfit {
+        StepError::KnowledgeBaseUnfit(Box::new(Unfit {
             knowledge_base: detail(),
             data_source: detail(),
             bucket: detail(),
             prefix: detail(),
             problem: detail(),
-        }),
+        })),
     ]);
     let errors = errors.into_iter();
     let with_retry = errors.map(|error| {

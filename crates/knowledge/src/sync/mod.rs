@@ -175,7 +175,7 @@ pub enum StepError {
     InvalidStepInput { detail: String },
     /// The data source of the space's knowledge base does not read what is written for it.
     #[error(transparent)]
-    KnowledgeBaseUnfit(#[from] Unfit),
+    KnowledgeBaseUnfit(#[from] Box<Unfit>),
     /// A part or segment that was just written cannot be read.
     #[error("a segment could not be made or read: {detail}")]
     SegmentUnusable { detail: String },

@@ -43,7 +43,7 @@ fn document(number: usize) -> SegmentDocument {
                 heading_path: Vec::new(),
                 pages: Vec::new(),
                 // Of every other document the last three are parts of one.
-                parent: (ordinal > 0 && number % 2 == 0)
+                parent: (ordinal > 0 && number.is_multiple_of(2))
                     .then_some(crate::Siblings { first: 1, count: 3 }),
                 text,
             },
