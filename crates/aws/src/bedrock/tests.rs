@@ -34,6 +34,16 @@ fn codes_are_sorted_by_what_to_do() {
     check("AccessDeniedException", false, "ModelRefused", false);
 }
 
+#[test]
+fn what_a_profile_stands_for_is_not_sent() {
+    let check = |model: &str, sent: &str| assert_eq!(wire_id(model), sent);
+    check("us.amazon.nova-lite-v1:0", "us.amazon.nova-lite-v1:0");
+    check(
+        "arn:x:profile/a=us.amazon.nova-lite-v1:0",
+        "arn:x:profile/a",
+    );
+}
+
 /// Takes requests, answers each with `reply` and goes silent; counts them.
 async fn stub(reply: &'static str) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
