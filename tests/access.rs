@@ -163,6 +163,7 @@ async fn roles_decide_what_a_caller_may_do() {
             json!({}),
             [SPACE, "-", "-", "-"],
         ),
+        ("GET", "/v1/usage?space=legal", null.clone(), admin),
         ("GET", "/v1/spaces/legal/sources", null.clone(), admin),
         ("PUT", "/v1/spaces/legal/sources/site", site, admin),
         (
@@ -309,7 +310,7 @@ async fn a_space_without_a_role_for_the_caller_looks_like_none() {
     let outsider = Caller::user(&instance, "olaf", &[]);
     let both = ["legal", "never"];
     let null = || Value::Null;
-    for path in ["/v1/documents", "/v1/runs", "/v1/health"] {
+    for path in ["/v1/documents", "/v1/runs", "/v1/health", "/v1/usage"] {
         same(&outsider, both, |space| {
             ("GET", format!("{path}?space={space}"), null())
         })
