@@ -125,7 +125,7 @@ async fn roles_decide_what_a_caller_may_do() {
     let edit = [SPACE, ROLE, "", ""];
     let admin = [SPACE, ROLE, ROLE, ""];
     let none = [DOCUMENT, ROLE, DOCUMENT, DOCUMENT];
-    let rows: [(&str, &str, Value, [&str; 4]); 23] = [
+    let rows: [(&str, &str, Value, [&str; 4]); 24] = [
         (
             "POST",
             "/v1/search",
