@@ -4,7 +4,7 @@
     cargo build --release && python3 benches/ingest.py
 
 For each count: how long the run took, the largest resident memory of the laptop cloud itself and of any function's process,
-what the run was estimated to embed before it began, and what it embedded. Documents are of 200 to 900 words of made English,
+what the run was estimated to embed before it began and what that costs a thousand documents, and the same of what it embedded. Documents are of 200 to 900 words of made English,
 the same for the same seed. Only the standard library is used; memory is read from /proc, so this runs on Linux.
 """
 
@@ -127,7 +127,7 @@ def main():
     parser.add_argument("--json", help="also write the figures to this file")
     arguments = parser.parse_args()
     rows = []
-    print("documents     MB       s  documents/s  laptop MB  ingest MB  guard MB  estimated tokens  embedded tokens  $ of 1,000")
+    print("documents     MB       s  documents/s  laptop MB  ingest MB  guard MB  estimated tokens  embedded tokens  estimated $ of 1,000  $ of 1,000")
     for count in arguments.counts:
         row = measure(arguments.outcrop, count, arguments.seed)
         rows.append(row)
@@ -137,7 +137,8 @@ def main():
         print(
             f"{count:9,} {row['bytes'] / 1e6:6.1f} {row['seconds']:7.1f} {count / row['seconds']:12.1f} {row['own_mb']:10.0f}"
             f" {functions.get('ingest', 0):10.0f} {functions.get('guardrail-check', 0):9.0f} {estimate['tokens']:17,}"
-            f" {run['embedding_tokens']:16,} {estimate.get('usd_per_1000_documents', 0):11.4f}",
+            f" {run['embedding_tokens']:16,} {estimate.get('usd_per_1000_documents', 0):21.4f}"
+            f" {run.get('embedding_usd', 0) * 1000 / count:11.4f}",
             flush=True,
         )
     if arguments.json:

@@ -1,6 +1,7 @@
 //! What may go wrong in a run, and what must hold after it: every planned document is accounted for, none is live twice,
 //! none is half visible, and a redrive brings in what is missing.
 
+mod books;
 mod embedding;
 mod kills;
 pub mod steps;

@@ -213,6 +213,11 @@ impl Settings {
         self
     }
 
+    /// Whether other programs stand in for AWS, so that nothing is billed.
+    pub fn is_local(&self) -> bool {
+        self.local
+    }
+
     /// The same settings with other slices of steps.
     pub fn with_step_slice(mut self, step_slice: Duration) -> Self {
         self.step_slice = step_slice;

@@ -1,4 +1,4 @@
-//! The `guardrail-check` Lambda: a verdict on a text over HTTP, and the step `screen` of the ingestion state machine.
+//! The `guardrail-check` Lambda: a verdict on a text over HTTP, and the steps `screen` and `screen_names` of the ingestion state machine.
 
 use std::sync::Arc;
 
@@ -58,9 +58,9 @@ async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeErro
 
 async fn step(aws: &Aws, payload: Value) -> Result<Value, StepFailure> {
     let step = match sync::parse_step(payload).map_err(failure)? {
-        step @ Step::Screen { .. } => step,
+        step @ (Step::Screen { .. } | Step::ScreenNames { .. }) => step,
         _ => {
-            let detail = "this function runs the step `screen` only".to_owned();
+            let detail = "this function runs the steps `screen` and `screen_names` only".to_owned();
             return Err(failure(StepError::InvalidStepInput { detail }));
         }
     };

@@ -15,12 +15,12 @@ use crate::ledger::runs::BUDGET_SPENT;
 use crate::paging::{self, Visible};
 use crate::roles::Role;
 use crate::spaces::{self, Entered};
-use crate::sync::Estimate;
 use crate::sync::changes::{self, PlannedChange};
 use crate::sync::knowledge_base::progress::Sync;
 use crate::sync::rows::{
     BatchDocument, BatchRow, Billed, DocumentRow, DocumentStatus, RunRow, RunStatus,
 };
+use crate::sync::{Estimate, StepError, redrive};
 use crate::{limits, models, under_way};
 
 pub use crate::sync::knowledge_base::progress::{Phase, Way};
@@ -102,7 +102,7 @@ pub struct Run {
     /// Those of them that came of batch jobs, at the price of those.
     #[serde(skip_serializing_if = "is_none_of_them")]
     pub job_tokens: u64,
-    /// What they cost, by the price list; none for a model without a price.
+    /// What they cost by the price list, on the laptop what AWS would bill for them; none for a model without a price.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embedding_usd: Option<f64>,
     pub started_at: String,
@@ -125,8 +125,9 @@ pub struct EstimateView {
 }
 
 impl EstimateView {
-    fn of(aws: &Aws, estimate: Estimate) -> Self {
-        let price = models::embedder(&aws.settings.embed_model);
+    /// At the prices of `model`.
+    fn of(aws: &Aws, model: &str, estimate: Estimate) -> Self {
+        let price = models::embedder(model);
         let usd = price.map(|price| price.usd(estimate.tokens, estimate.job_tokens));
         let list = models::price_list();
         Self {
@@ -134,7 +135,13 @@ impl EstimateView {
             usd_per_1000_documents: usd
                 .filter(|_| estimate.documents > 0)
                 .map(|usd| usd * 1000.0 / estimate.documents as f64),
-            prices: price.map(|_| format!("{}, {}, {}", list.source, list.region, list.as_of)),
+            prices: price.map(|_| {
+                let billed = match aws.settings.is_local() {
+                    true => "; what AWS would bill, for nothing is billed here",
+                    false => "",
+                };
+                format!("{}, {}, {}{billed}", list.source, list.region, list.as_of)
+            }),
             estimate,
         }
     }
@@ -278,9 +285,7 @@ pub async fn start(
         check_number(ids)?;
     }
     let now_ms = clock::now_ms();
-    let repeated = task.drawn.is_some();
-    let drawn = task.drawn.unwrap_or_else(draw);
-    let run_id = in_space(space, &drawn);
+    let run_id = in_space(space, &task.drawn.unwrap_or_else(draw));
     if task.documents.is_none() {
         let sees_all = !task.dry_run;
         under_way::claim(aws, space, &run_id, sees_all).await?;
@@ -293,16 +298,21 @@ pub async fn start(
         owner: caller.owner().map(str::to_owned),
         ..RunRow::queued(run_id.clone(), space.to_owned(), now_ms)
     };
-    // The row comes first: a run that starts without one could not say what it does.
-    // A repeated request made the row and started the execution the first time.
-    let unless_repeated = |outcome| match outcome {
-        Err(AwsError::Conflict { .. }) if repeated => Ok(()),
+    launch(aws, &row).await?;
+    Ok(run_id)
+}
+
+/// Makes the row of a run and starts its execution, each unless that was done before. The row comes first: a run that starts
+/// without one could not say what it does. What is there already is this run's own, for its id is: made by the same request
+/// when it came before, or by this write, whose reply was lost.
+async fn launch(aws: &Aws, row: &RunRow) -> Result<(), AwsError> {
+    let unless_done = |outcome| match outcome {
+        Err(AwsError::Conflict { .. }) => Ok(()),
         outcome => outcome,
     };
-    unless_repeated(aws.table.create(&keys::run(&run_id), &row).await)?;
-    let input = json!({ "run_id": run_id });
-    unless_repeated(aws.states.start(&run_id, &input).await)?;
-    Ok(run_id)
+    unless_done(aws.table.create(&keys::run(&row.run_id), row).await)?;
+    let input = json!({ "run_id": row.run_id });
+    unless_done(aws.states.start(&row.run_id, &input).await)
 }
 
 /// One page of what a run would change, or has set out to change.
@@ -360,6 +370,9 @@ pub async fn get(aws: &Aws, run_id: &str, caller: &Caller) -> Result<Run, Knowle
     let hidden_failures = all - failures.len();
     let more_failures = failures.len() > SHOWN_FAILURES;
     failures.truncate(SHOWN_FAILURES);
+    // Rows of an earlier release do not say with which model they embedded.
+    let model = row.embed_model.clone();
+    let model = model.unwrap_or_else(|| aws.settings.embed_model.clone());
     Ok(Run {
         counts: Some(counts),
         failures,
@@ -367,9 +380,11 @@ pub async fn get(aws: &Aws, run_id: &str, caller: &Caller) -> Result<Run, Knowle
         hidden_failures,
         embedding_tokens: billed.tokens,
         job_tokens: billed.by_jobs,
-        embedding_usd: models::embedder(&aws.settings.embed_model)
+        embedding_usd: models::embedder(&model)
             .map(|price| price.usd(billed.tokens, billed.by_jobs)),
-        estimate: row.estimate.map(|estimate| EstimateView::of(aws, estimate)),
+        estimate: row
+            .estimate
+            .map(|estimate| EstimateView::of(aws, &model, estimate)),
         ..view(row)
     })
 }
@@ -418,23 +433,21 @@ pub async fn redrive(aws: &Aws, run_id: &str, caller: &Caller) -> Result<String,
         return Ok(by.clone());
     }
     check_redrivable(aws, &row).await?;
-    let by = in_space(&row.space, &draw());
+    let drawn = in_space(&row.space, &draw());
     let claimed = RunRow {
-        redriven_by: Some(by.clone()),
+        redriven_by: Some(drawn.clone()),
         ..row.clone()
     };
-    match replace(aws, claimed).await {
-        Ok(()) => {}
-        // Somebody else asked at the same time: theirs is the redrive.
+    let by = match replace(aws, claimed).await {
+        Ok(()) => drawn,
+        // Somebody else asked at the same time, and theirs is the redrive; or this was written, and its reply was lost.
         Err(AwsError::Conflict { .. }) => {
-            let row = self::row(aws, run_id).await?;
             let detail = format!("run {run_id}");
-            return row
-                .redriven_by
-                .ok_or_else(|| AwsError::Conflict { detail }.into());
+            let by = self::row(aws, run_id).await?.redriven_by;
+            by.ok_or(AwsError::Conflict { detail })?
         }
         Err(error) => return Err(error.into()),
-    }
+    };
     launch_redrive(aws, &row, &by, caller).await?;
     Ok(by)
 }
@@ -484,21 +497,29 @@ async fn launch_redrive(
     if known.is_none() && of.documents.is_none() {
         under_way::claim(aws, &of.space, by, false).await?;
     }
+    let documents = match known {
+        Some(_) => None,
+        None => redrive::named(aws, of).await.map_err(unreadable)?,
+    };
     let row = RunRow {
+        documents,
         re_embed: of.re_embed,
         allow_deletions: of.allow_deletions,
         redrive_of: Some(of.run_id.clone()),
         owner: caller.owner().map(str::to_owned),
         ..RunRow::queued(by.to_owned(), of.space.clone(), clock::now_ms())
     };
-    match aws.table.create(&keys::run(by), &row).await {
-        Ok(()) | Err(AwsError::Conflict { .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
-    match aws.states.start(by, &json!({ "run_id": by })).await {
-        // It has run, and ended.
-        Ok(()) | Err(AwsError::Conflict { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
+    Ok(launch(aws, &row).await?)
+}
+
+/// What cannot be read of a run's books.
+fn unreadable(error: StepError) -> KnowledgeError {
+    match error {
+        StepError::Aws(error) => error.into(),
+        error => AwsError::Damaged {
+            detail: error.to_string(),
+        }
+        .into(),
     }
 }
 
@@ -658,6 +679,12 @@ pub(crate) async fn replace(aws: &Aws, row: RunRow) -> Result<(), AwsError> {
         .await
 }
 
+/// The batches of a run.
+pub(crate) async fn batches(aws: &Aws, run_id: &str) -> Result<Vec<BatchRow>, AwsError> {
+    let partition = keys::run_partition(run_id);
+    aws.table.query_all(&partition, BATCH_PREFIX).await
+}
+
 /// Whether a run's deletions were seen done. Rows of an earlier release say so by their status alone.
 fn deletions_done(row: &RunRow) -> bool {
     row.deletions_verified || matches!(row.status, RunStatus::Succeeded | RunStatus::Partial)
@@ -668,10 +695,7 @@ pub(crate) async fn books(
     aws: &Aws,
     row: &RunRow,
 ) -> Result<(Counts, (Vec<BatchDocument>, Billed)), AwsError> {
-    let batches: Vec<BatchRow> = aws
-        .table
-        .query_all(&keys::run_partition(&row.run_id), BATCH_PREFIX)
-        .await?;
+    let batches = batches(aws, &row.run_id).await?;
     let billed = Billed {
         tokens: batches.iter().map(|batch| batch.embedding_tokens).sum(),
         by_jobs: batches.iter().map(|batch| batch.job_tokens).sum(),

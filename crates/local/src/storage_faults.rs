@@ -1,21 +1,20 @@
 //! Faults of S3 and DynamoDB on demand, in AWS's own shapes, so that a test can see what the functions make of them:
 //! `POST /_local/storage-faults` arms one, `GET` lists them with what they struck, `DELETE` clears them.
 //!
-//! A fault strikes a share of the calls, in an order that its seed decides, or the next `times` of them; before the store
-//! has done what was asked, or after. `disk_bytes` is another kind: S3 takes so many bytes more, then its disk is full.
+//! A fault strikes a share of the calls, in an order that its seed decides, or the next `times` of them; all calls, or those of
+//! one `operation` of DynamoDB; before the store has done what was asked, or after. `disk_bytes` is another kind: S3 takes so many bytes more, then its disk is full.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, Response, StatusCode};
+use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 /// A request that arms a fault is far below this.
 const FAULT_BYTES: usize = 64 << 10;
-/// A body that is read only to be refused; S3's largest single PUT of ours is a segment.
-const BODY_BYTES: usize = 1 << 30;
 /// The code of a full disk. S3 has none, for it never fills; the functions take it for a refusal, which it is.
 pub(crate) const DISK_FULL: &str = "InsufficientStorage";
 pub(crate) const DISK_FULL_WORDS: &str =
@@ -49,6 +48,9 @@ struct Fault {
     /// 0 to 1: the share of the calls that are struck.
     #[serde(default)]
     share: Option<f64>,
+    /// DynamoDB only: the operation whose calls count.
+    #[serde(default)]
+    operation: Option<String>,
     /// How many calls are struck; without it there is no end.
     #[serde(default)]
     times: Option<u64>,
@@ -144,6 +146,9 @@ impl StorageFaults {
         {
             return Err("share must be between 0 and 1".to_owned());
         }
+        if fault.operation.is_some() && fault.service != Store::Dynamodb {
+            return Err("only calls to dynamodb name an operation".to_owned());
+        }
         self.lock().push(fault);
         Ok(())
     }
@@ -167,6 +172,9 @@ impl StorageFaults {
 
 impl Fault {
     fn turn(&mut self, method: &Method, headers: &HeaderMap) -> Option<Strike> {
+        if self.operation.is_some() && self.operation.as_deref() != operation(headers) {
+            return None;
+        }
         self.calls += 1;
         if let Some(left) = &mut self.disk_bytes {
             if method != Method::PUT {
@@ -193,12 +201,8 @@ impl Fault {
         }
         self.struck += 1;
         let wanted = self.error.as_deref().unwrap_or_default();
-        let known = codes(self.service).iter();
-        let code = *known
-            .copied()
-            .collect::<Vec<_>>()
-            .iter()
-            .find(|(code, _)| *code == wanted)?;
+        let mut known = codes(self.service).iter().copied();
+        let code = known.find(|(code, _)| *code == wanted)?;
         let words = "asked for by /_local/storage-faults";
         let reply = match self.service {
             Store::S3 => s3_error(method, code, words),
@@ -211,10 +215,17 @@ impl Fault {
     }
 }
 
-/// Reads a body that nobody wants, so that its connection can be kept.
+/// Reads a body that nobody wants, piece by piece, so that its connection can be kept. What cannot be read ends with the
+/// connection.
 pub(crate) async fn drain(request: Request<Body>) {
-    // What cannot be read ends with the connection.
-    let _ = axum::body::to_bytes(request.into_body(), BODY_BYTES).await;
+    let mut pieces = request.into_body().into_data_stream();
+    while let Some(Ok(_)) = pieces.next().await {}
+}
+
+/// The operation that a call to DynamoDB names.
+fn operation(headers: &HeaderMap) -> Option<&str> {
+    let target = headers.get("x-amz-target")?.to_str().ok()?;
+    target.rsplit('.').next()
 }
 
 /// A number from 0 to 1 that looks like chance and is the same each time: SplitMix64 of the seed and the call.
@@ -314,6 +325,22 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_of_an_operation_strikes_no_other() {
+        let faults = armed(
+            json!({"service": "dynamodb", "error": "InternalServerError", "operation": "PutItem", "times": 1}),
+        );
+        let check = |target: &'static str, strikes: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-amz-target", target.parse().unwrap());
+            let strike = faults.strike(Store::Dynamodb, &Method::POST, &headers);
+            assert_eq!(strike.is_some(), strikes, "{target}");
+        };
+        check("DynamoDB_20120810.GetItem", false);
+        check("DynamoDB_20120810.PutItem", true);
+        check("DynamoDB_20120810.PutItem", false);
+    }
+
+    #[test]
     fn a_fault_that_no_store_has_is_refused() {
         let check = |fault: Value, words: &str| {
             let refused = StorageFaults::default().arm(serde_json::from_value(fault).unwrap());
@@ -328,6 +355,10 @@ mod tests {
         check(
             json!({"service": "s3", "error": "SlowDown", "share": 2.0}),
             "between",
+        );
+        check(
+            json!({"service": "s3", "error": "SlowDown", "operation": "PutItem"}),
+            "dynamodb",
         );
     }
 }

@@ -160,7 +160,7 @@ fn refuse_unknown_tags(text: &str) -> Result<(), TemplateError> {
     Ok(())
 }
 
-/// Whether a resource exists must not be guessed.
+/// The object that stands at `field`.
 fn object<'a>(value: &'a Value, field: &str) -> Result<&'a Map<String, Value>, TemplateError> {
     value[field]
         .as_object()

@@ -216,6 +216,11 @@ async fn newest<T>(
 }
 
 impl Edition {
+    /// Whether the ledger remembers the publication of a run.
+    pub fn holds(&self, run_id: &str) -> bool {
+        self.ledger.recent_runs.iter().any(|run| run == run_id)
+    }
+
     /// Version 0: a space before its first publication.
     pub fn empty(embedder: &str, dimension: u32) -> Self {
         Self {

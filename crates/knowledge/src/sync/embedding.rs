@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
+use aws::Aws;
 use aws::dynamo::keys;
-use aws::{Aws, AwsError};
 use retrieval::SegmentDocument;
 use serde_json::{Value, json};
 
@@ -20,11 +20,7 @@ pub(super) async fn embed_batch(
     account: &Account<'_>,
 ) -> Result<Value, StepError> {
     let begun = Instant::now();
-    let batch_key = keys::batch(run_id, batch_id);
-    let batch: Option<BatchRow> = aws.table.get(&batch_key).await?;
-    let batch = batch.ok_or_else(|| AwsError::Missing {
-        what: format!("batch {batch_id}"),
-    })?;
+    let batch = BatchRow::read(aws, run_id, batch_id).await?;
     if batch.part_key.is_some() {
         // The same batch of the same run has the same vectors; they were paid for once.
         return Ok(done(run_id, &batch));

@@ -47,7 +47,7 @@ struct Yield {
 pub(super) async fn note(
     aws: &Aws,
     run: &mut RunRow,
-    documents: &[PlannedDocument],
+    documents: &[&PlannedDocument],
     rows: &[DocumentRow],
     wanted: bool,
 ) -> Result<Option<Estimate>, StepError> {
@@ -67,14 +67,14 @@ pub(super) async fn note(
 }
 
 /// Estimates what embedding `documents` takes, as if batch jobs did it; `rows` are theirs, with their sizes.
-async fn estimate(aws: &Aws, documents: &[PlannedDocument], rows: &[DocumentRow]) -> Estimate {
+async fn estimate(aws: &Aws, documents: &[&PlannedDocument], rows: &[DocumentRow]) -> Estimate {
     let sizes: BTreeMap<&str, u64> = rows
         .iter()
         .map(|row| (row.document_id.as_str(), row.bytes))
         .collect();
     let bytes_of = |one: &PlannedDocument| sizes.get(one.document_id.as_str()).copied();
     let mut kinds: BTreeMap<String, (u64, Vec<&PlannedDocument>)> = BTreeMap::new();
-    for one in documents {
+    for one in documents.iter().copied() {
         let (bytes, of_kind) = kinds.entry(kind(&one.name)).or_default();
         *bytes += bytes_of(one).unwrap_or_default();
         of_kind.push(one);

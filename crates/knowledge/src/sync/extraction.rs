@@ -9,11 +9,8 @@ use extract::Extracted;
 use retrieval::{EmbeddedPassage, Passage, SegmentDocument};
 use serde_json::{Value, json};
 
-use super::rows::{
-    BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, PublishedVersion,
-    objects,
-};
-use super::{StepError, batch_id, chunking};
+use super::rows::{BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, objects};
+use super::{StepError, batch_id, chunking, progress};
 use crate::digest::sha256_hex;
 use crate::ledger::Account;
 use crate::names::{self, Sidecar};
@@ -39,54 +36,39 @@ pub(super) async fn extract_batch(
     if let Some(batch) = stored.as_ref().filter(|one| one.passages_key.is_some()) {
         return Ok(done(run_id, batch));
     }
-    let mut rows = begin(aws, items, resumed).await?;
-    let mut documents = Vec::new();
-    let mut extracted = Vec::new();
-    let mut updated = Vec::new();
+    let ids = || items.iter().map(|item| item.document_id.as_str());
+    if !resumed {
+        progress::mark(aws, run_id, ids(), DocumentStatus::Extracting, None).await?;
+    }
+    let (mut documents, mut extracted, mut sidecars) = (Vec::new(), Vec::new(), BTreeMap::new());
     let mut tokens = 0;
     for item in items {
         let (read, sidecar) = read_one(aws, item).await?;
-        let outcome = match read {
-            Err(refusal) => Err(refusal),
-            Ok(extracted) => match chunking::cut(aws, run_id, item, &extracted, begun, account)
-                .await?
-            {
+        let cut = match read {
+            Err((error, reason)) => Err(refused(item, error, reason)),
+            Ok(text) => match chunking::cut(aws, run_id, item, &text, begun, account).await? {
                 None => return Ok(json!({ "run_id": run_id, "batch_id": batch_id, "more": true })),
-                Some(cut) => {
-                    tokens += cut.tokens;
-                    Ok(document(aws, item, &sidecar, extracted, cut.passages))
-                }
+                Some(cut) => Ok((text, cut)),
             },
         };
-        let problem = outcome
-            .as_ref()
-            .err()
-            .map(|(name, words)| (name.to_string(), words.clone()));
-        if let Some(row) = rows.remove(&item.document_id) {
-            updated.push(updated_row(row, &sidecar, problem));
-        }
-        match outcome {
-            Ok((document, text)) => {
-                aws.bucket
-                    .put(
-                        &names::text_key(&item.document_id, &document.content_hash),
-                        text,
-                    )
-                    .await?;
-                documents.push(accepted(item, &document));
+        documents.push(match cut {
+            Err(refused) => refused,
+            Ok((text, cut)) => {
+                tokens += cut.tokens;
+                let (document, text) = document(aws, item, &sidecar, text, cut.passages);
+                let text_key = names::text_key(&item.document_id, &document.content_hash);
+                aws.bucket.put(&text_key, text).await?;
+                let accepted = BatchDocument::accepted(item, &document, DocumentStatus::Screening);
                 extracted.push(document);
+                accepted
             }
-            Err((error, reason)) => documents.push(refused(item, error, reason)),
-        }
+        });
+        sidecars.insert(item.document_id.as_str(), sidecar);
     }
     let passages_key = objects::passages(run_id, &batch_id);
     let body = serde_json::to_vec(&extracted)?;
     aws.bucket.put(&passages_key, body).await?;
-    let updated: Vec<_> = updated
-        .into_iter()
-        .map(|row| (keys::document(&row.document_id), row))
-        .collect();
-    aws.table.put_many(&updated).await?;
+    tell(aws, run_id, &documents, &sidecars).await?;
     let batch = BatchRow {
         passages_key: Some(passages_key),
         embedding_tokens: tokens,
@@ -103,66 +85,36 @@ pub(super) async fn extract_batch(
     }
 }
 
+/// The documents' rows with what became of them, and with their readers and metadata as the sidecars say now.
+async fn tell(
+    aws: &Aws,
+    run_id: &str,
+    documents: &[BatchDocument],
+    sidecars: &BTreeMap<&str, Sidecar>,
+) -> Result<(), AwsError> {
+    let told: BTreeMap<&str, &BatchDocument> = documents
+        .iter()
+        .map(|one| (one.document_id.as_str(), one))
+        .collect();
+    let now_ms = clock::now_ms();
+    let changed = |row: DocumentRow| {
+        let id = row.document_id.as_str();
+        let (Some(one), Some(sidecar)) = (told.get(id), sidecars.get(id)) else {
+            return row;
+        };
+        DocumentRow {
+            readers: sidecar.effective_readers(),
+            metadata: sidecar.metadata(),
+            screening: None,
+            ..row.with_status(one.status, one.problem(), now_ms)
+        }
+    };
+    progress::update(aws, run_id, told.keys().copied(), changed).await
+}
+
 fn done(run_id: &str, batch: &BatchRow) -> Value {
     let (batch_id, passages) = (&batch.batch_id, batch.passages());
     json!({ "run_id": run_id, "batch_id": batch_id, "passages": passages, "more": false })
-}
-
-/// The rows of the documents, each noting that an attempt has begun, unless one is `resumed`.
-async fn begin(
-    aws: &Aws,
-    items: &[PlannedDocument],
-    resumed: bool,
-) -> Result<BTreeMap<String, DocumentRow>, AwsError> {
-    let wanted: Vec<_> = items
-        .iter()
-        .map(|item| keys::document(&item.document_id))
-        .collect();
-    let stored: Vec<DocumentRow> = aws.table.get_many(&wanted).await?;
-    let mut stored: BTreeMap<String, DocumentRow> = stored
-        .into_iter()
-        .map(|row| (row.document_id.clone(), row))
-        .collect();
-    let now_ms = clock::now_ms();
-    let rows: Vec<DocumentRow> = items
-        .iter()
-        .map(|item| {
-            let new = || DocumentRow::new(item.document_id.clone(), item.name.clone(), now_ms);
-            let row = stored.remove(&item.document_id).unwrap_or_else(new);
-            match resumed {
-                true => row,
-                false => row.with_status(DocumentStatus::Extracting, None, now_ms),
-            }
-        })
-        .collect();
-    let noted: Vec<_> = rows
-        .iter()
-        .map(|row| (keys::document(&row.document_id), row))
-        .collect();
-    aws.table.put_many(&noted).await?;
-    let named = rows.into_iter().map(|row| (row.document_id.clone(), row));
-    Ok(named.collect())
-}
-
-fn accepted(item: &PlannedDocument, document: &SegmentDocument) -> BatchDocument {
-    BatchDocument {
-        document_id: item.document_id.clone(),
-        name: item.name.clone(),
-        status: DocumentStatus::Screening,
-        error: None,
-        reason: None,
-        version: Some(PublishedVersion {
-            content_hash: document.content_hash.clone(),
-            source_version: item.source_version.clone(),
-            title: document.title.clone(),
-            uri: document.uri.clone(),
-            passages: document.passages.len() as u32,
-            readers: Some(document.readers.clone()),
-            vectors: None,
-            knowledge_base: None,
-            chunking: item.chunking.clone(),
-        }),
-    }
 }
 
 fn refused(item: &PlannedDocument, error: &str, reason: String) -> BatchDocument {
@@ -173,24 +125,6 @@ fn refused(item: &PlannedDocument, error: &str, reason: String) -> BatchDocument
         error: Some(error.to_owned()),
         reason: Some(reason),
         version: None,
-    }
-}
-
-/// The document's row with its readers and metadata as the sidecar says now.
-fn updated_row(
-    row: DocumentRow,
-    sidecar: &Sidecar,
-    problem: Option<(String, String)>,
-) -> DocumentRow {
-    let status = match problem {
-        Some(_) => DocumentStatus::Refused,
-        None => DocumentStatus::Screening,
-    };
-    DocumentRow {
-        readers: sidecar.effective_readers(),
-        metadata: sidecar.metadata(),
-        screening: None,
-        ..row.with_status(status, problem, clock::now_ms())
     }
 }
 

@@ -110,6 +110,7 @@ fn steps() -> Vec<Step> {
     let batch_id = || "b".to_owned();
     vec![
         Step::Plan { run_id: run_id() },
+        Step::ScreenNames { run_id: run_id() },
         Step::Move { run_id: run_id() },
         Step::Extract {
             run_id: run_id(),
@@ -173,7 +174,7 @@ fn raises(step: &Step) -> BTreeSet<&'static str> {
         // Semantic chunking embeds.
         Step::Extract { .. } => &MODELS,
         Step::Embed { .. } => &[MODELS.as_slice(), &["SegmentUnusable"]].concat(),
-        Step::Screen { .. } => &["GuardUnavailable"],
+        Step::Screen { .. } | Step::ScreenNames { .. } => &["GuardUnavailable"],
         Step::Publish { .. } => &[
             "EmbedderMismatch",
             "ReEmbedIncomplete",

@@ -1,7 +1,8 @@
 //! Ingestion: one step per invocation, named by the state machine in `infra/ingest.asl.json`.
 //!
 //! ```text
-//! plan → brake? → move? → (extract → screen → embed)* → publish → verify → sync knowledge base? → compact → report
+//! plan → brake? → (screen names → move)? → (extract → screen → embed)* → publish → verify → sync knowledge base? →
+//! compact → report
 //! ```
 //! A large run may leave embedding to batch jobs; see `jobs`.
 //! Every step may run twice and changes nothing the second time: ids are content hashes, rows are replaced whole,
@@ -22,7 +23,7 @@ mod moving;
 mod plan;
 mod progress;
 mod publish;
-mod redrive;
+pub(crate) mod redrive;
 mod report;
 pub mod rows;
 mod screening;
@@ -51,6 +52,8 @@ use crate::manifest::Manifest;
 pub enum Step {
     /// Compare the source with what is published; write the work list.
     Plan { run_id: String },
+    /// The titles that new names give to documents through the guardrail.
+    ScreenNames { run_id: String },
     /// Documents under a new name keep their passages and vectors.
     Move { run_id: String },
     /// Bytes to passages, for one batch of the work list.
@@ -110,6 +113,7 @@ impl Step {
     pub fn run_id(&self) -> &str {
         match self {
             Self::Plan { run_id }
+            | Self::ScreenNames { run_id }
             | Self::Move { run_id }
             | Self::Extract { run_id, .. }
             | Self::Screen { run_id, .. }
@@ -231,6 +235,7 @@ pub async fn run_step(aws: &Aws, step: Step) -> Result<Value, StepError> {
 async fn take(aws: &Aws, step: Step, account: &Account<'_>) -> Result<Value, StepError> {
     match step {
         Step::Plan { run_id } => plan::plan(aws, &run_id).await,
+        Step::ScreenNames { run_id } => screening::screen_names(aws, &run_id, account).await,
         Step::Move { run_id } => moving::move_renamed(aws, &run_id).await,
         Step::Extract {
             run_id,

@@ -11,12 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::compact::documents_of;
-use super::rows::{
-    BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, PublishedVersion,
-    objects,
-};
+use super::rows::{BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, objects};
 use super::segments::Lists;
-use super::{StepError, configured_embedder, done};
+use super::{StepError, configured_embedder, done, progress};
 use crate::digest::short_id;
 use crate::manifest::{self, ManifestSegment};
 use crate::names;
@@ -29,7 +26,27 @@ const BATCH_DOCUMENTS: usize = 200;
 pub(super) struct Renamed {
     pub from: String,
     pub from_name: String,
+    /// The title under the new name, where the one before was its file's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     pub to: PlannedDocument,
+}
+
+impl Renamed {
+    /// Whether a file is read alike under both names: the ending is a hint to what it is.
+    fn is_read_alike(&self) -> bool {
+        let ending = |name: &str| {
+            let ending = names::file_name(name).rsplit_once('.');
+            ending.map(|(_, ending)| ending.to_ascii_lowercase())
+        };
+        ending(&self.from_name) == ending(&self.to.name)
+    }
+}
+
+/// The title of a document under its new name, where it is another: one that is its file's name goes with it.
+pub(super) fn new_title(title: &str, from_name: &str, to_name: &str) -> Option<String> {
+    let new = names::file_name(to_name);
+    (title == names::file_name(from_name) && title != new).then(|| new.to_owned())
 }
 
 /// What is moved out of one segment.
@@ -40,27 +57,59 @@ struct Moves {
     documents: Vec<(u32, Renamed)>,
 }
 
-/// Whether a file is read alike under both names: the ending is a hint to what it is.
-fn is_read_alike(renamed: &Renamed) -> bool {
-    let ending = |name: &str| {
-        let file = name.rsplit('/').next().unwrap_or_default();
-        let ending = file.rsplit_once('.').map(|(_, ending)| ending);
-        ending.map(str::to_ascii_lowercase)
-    };
-    ending(&renamed.from_name) == ending(&renamed.to.name)
+/// What a run is to move.
+#[derive(Debug, Default)]
+pub(super) struct Chosen(Vec<Moves>);
+
+impl Chosen {
+    /// The ids of the new names.
+    pub(super) fn ids(&self) -> BTreeSet<String> {
+        let documents = self.0.iter().flat_map(|one| &one.documents);
+        documents
+            .map(|(_, one)| one.to.document_id.clone())
+            .collect()
+    }
+
+    /// Leaves out what is not wanted.
+    pub(super) fn retain(&mut self, wanted: impl Fn(&Renamed) -> bool) {
+        for one in &mut self.0 {
+            one.documents.retain(|(_, one)| wanted(one));
+        }
+        self.0.retain(|one| !one.documents.is_empty());
+    }
+
+    /// The documents, to be changed.
+    pub(super) fn documents_mut(&mut self) -> impl Iterator<Item = &mut Renamed> {
+        let documents = self.0.iter_mut().flat_map(|one| &mut one.documents);
+        documents.map(|(_, one)| one)
+    }
+
+    /// What the plan of a run has written; nothing where nothing moves.
+    pub(super) async fn read(aws: &Aws, run_id: &str) -> Result<Self, StepError> {
+        let body = match aws.bucket.get(&objects::moves(run_id)).await {
+            Err(AwsError::Missing { .. }) => return Ok(Self::default()),
+            body => body?,
+        };
+        Ok(Self(serde_json::from_slice(&body)?))
+    }
+
+    /// Writes what the step is to do.
+    pub(super) async fn write(&self, aws: &Aws, run_id: &str) -> Result<(), StepError> {
+        let body = serde_json::to_vec(&self.0)?;
+        aws.bucket.put(&objects::moves(run_id), body).await?;
+        Ok(())
+    }
 }
 
-/// Finds those of the renamed documents that a live segment answers for, and writes what is to be moved. Answers the ids
-/// of the new names; the rest is brought in as if it were new.
+/// Finds those of the renamed documents that a live segment answers for; the rest is brought in as if it were new.
 pub(super) async fn choose(
     aws: &Aws,
-    run_id: &str,
     space: &str,
     renamed: Vec<Renamed>,
-) -> Result<BTreeSet<String>, StepError> {
+) -> Result<Chosen, StepError> {
     let mut wanted: BTreeMap<String, Renamed> = renamed
         .into_iter()
-        .filter(is_read_alike)
+        .filter(Renamed::is_read_alike)
         .map(|one| (one.from.clone(), one))
         .collect();
     let edition = match wanted.is_empty() {
@@ -68,9 +117,9 @@ pub(super) async fn choose(
         false => manifest::edition(aws, space).await?,
     };
     let Some(edition) = edition else {
-        return Ok(BTreeSet::new());
+        return Ok(Chosen::default());
     };
-    let (mut lists, mut moves, mut moved) = (Lists::default(), Vec::new(), BTreeSet::new());
+    let (mut lists, mut moves) = (Lists::default(), Vec::new());
     for segment in &edition.manifest.segments {
         let members = edition.ledger.members.get(&segment.key);
         let may_hold = |id: &String| members.is_none_or(|members| members.may_hold(id));
@@ -83,7 +132,6 @@ pub(super) async fn choose(
             if segment.dead_documents.binary_search(&ordinal).is_err()
                 && let Some(one) = wanted.remove(&listed.document_id)
             {
-                moved.insert(one.to.document_id.clone());
                 documents.push((ordinal, one));
             }
         }
@@ -94,93 +142,78 @@ pub(super) async fn choose(
             });
         }
     }
-    if !moves.is_empty() {
-        let body = serde_json::to_vec(&moves)?;
-        aws.bucket.put(&objects::moves(run_id), body).await?;
-    }
-    Ok(moved)
+    Ok(Chosen(moves))
 }
 
 /// The step: segment by segment, so that memory holds one of them.
 pub(super) async fn move_renamed(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
-    let body = aws.bucket.get(&objects::moves(run_id)).await?;
-    let moves: Vec<Moves> = serde_json::from_slice(&body)?;
-    for one in moves {
-        for part in one.documents.chunks(BATCH_DOCUMENTS) {
-            move_part(aws, run_id, &one.segment, part).await?;
-        }
+    for one in Chosen::read(aws, run_id).await?.0 {
+        move_segment(aws, run_id, one).await?;
     }
     Ok(done(run_id))
 }
 
+/// Moves what one segment holds. The segment is read once, and not at all where everything was moved before.
+async fn move_segment(aws: &Aws, run_id: &str, moves: Moves) -> Result<(), StepError> {
+    let mut open = Vec::new();
+    for part in moves.documents.chunks(BATCH_DOCUMENTS) {
+        let ids: Vec<&str> = part
+            .iter()
+            .map(|(_, one)| one.to.document_id.as_str())
+            .collect();
+        let batch_id = short_id(&ids, 16);
+        let stored: Option<BatchRow> = aws.table.get(&keys::batch(run_id, &batch_id)).await?;
+        if stored.is_none_or(|batch| batch.part_key.is_none()) {
+            open.push((batch_id, part));
+        }
+    }
+    if open.is_empty() {
+        return Ok(());
+    }
+    let parts = open.iter().flat_map(|(_, part)| part.iter());
+    let ordinals: BTreeSet<u32> = parts.map(|(ordinal, _)| *ordinal).collect();
+    let wanted = move |ordinal| ordinals.contains(&ordinal);
+    let found = documents_of(aws, &moves.segment, wanted).await?;
+    let mut found: BTreeMap<String, SegmentDocument> = found
+        .into_iter()
+        .map(|document| (document.document_id.clone(), document))
+        .collect();
+    for (batch_id, part) in open {
+        move_part(aws, run_id, batch_id, part, &mut found).await?;
+    }
+    Ok(())
+}
+
 /// The documents under their new names that a run has set out to move.
 pub(super) async fn planned(aws: &Aws, run_id: &str) -> Result<Vec<PlannedDocument>, StepError> {
-    let body = match aws.bucket.get(&objects::moves(run_id)).await {
-        Err(AwsError::Missing { .. }) => return Ok(Vec::new()),
-        body => body?,
-    };
-    let moves: Vec<Moves> = serde_json::from_slice(&body)?;
-    let documents = moves.into_iter().flat_map(|one| one.documents);
+    let moves = Chosen::read(aws, run_id).await?;
+    let documents = moves.0.into_iter().flat_map(|one| one.documents);
     Ok(documents.map(|(_, one)| one.to).collect())
 }
 
 async fn move_part(
     aws: &Aws,
     run_id: &str,
-    segment: &ManifestSegment,
+    batch_id: String,
     part: &[(u32, Renamed)],
+    found: &mut BTreeMap<String, SegmentDocument>,
 ) -> Result<(), StepError> {
-    let ids: Vec<&str> = part
-        .iter()
-        .map(|(_, one)| one.to.document_id.as_str())
-        .collect();
-    let batch_id = short_id(&ids, 16);
-    let batch_key = keys::batch(run_id, &batch_id);
-    let stored: Option<BatchRow> = aws.table.get(&batch_key).await?;
-    if stored.is_some_and(|batch| batch.part_key.is_some()) {
-        return Ok(());
-    }
-    let ordinals: BTreeSet<u32> = part.iter().map(|(ordinal, _)| *ordinal).collect();
-    let found = documents_of(aws, segment, move |ordinal| ordinals.contains(&ordinal)).await?;
-    let mut found: BTreeMap<String, SegmentDocument> = found
-        .into_iter()
-        .map(|document| (document.document_id.clone(), document))
-        .collect();
-    let keys_of: Vec<_> = part
-        .iter()
-        .flat_map(|(_, one)| [&one.from, &one.to.document_id])
-        .map(|id| keys::document(id))
-        .collect();
-    let rows: Vec<DocumentRow> = aws.table.get_many(&keys_of).await?;
-    let rows: BTreeMap<String, DocumentRow> = rows
-        .into_iter()
-        .map(|row| (row.document_id.clone(), row))
-        .collect();
-    let (mut documents, mut listed, mut updated) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut documents, mut listed) = (Vec::new(), Vec::new());
     for (_, one) in part {
         let document = found.remove(&one.from).ok_or_else(|| AwsError::Missing {
             what: format!("document {} in its segment", one.from),
         })?;
         let document = renamed(aws, one, document);
         copy_text(aws, one, &document.content_hash).await?;
-        listed.push(accepted(one, &document));
-        if let (Some(from), Some(to)) = (rows.get(&one.from), rows.get(&one.to.document_id)) {
-            let row = DocumentRow {
-                readers: from.readers.clone(),
-                metadata: from.metadata.clone(),
-                screening: from.screening.clone(),
-                ..to.clone()
-                    .with_status(DocumentStatus::Embedding, None, clock::now_ms())
-            };
-            updated.push((keys::document(&row.document_id), row));
-        }
+        let status = DocumentStatus::Embedding;
+        listed.push(BatchDocument::accepted(&one.to, &document, status));
         documents.push(document);
     }
     let part_key = objects::part(run_id, &batch_id);
-    aws.bucket
-        .put(&part_key, retrieval::part::encode(&documents)?)
-        .await?;
-    aws.table.put_many(&updated).await?;
+    let encoded = retrieval::part::encode(&documents)?;
+    aws.bucket.put(&part_key, encoded).await?;
+    take_over(aws, run_id, part).await?;
+    let batch_key = keys::batch(run_id, &batch_id);
     let batch = BatchRow {
         part_key: Some(part_key),
         embedder: Some(configured_embedder(aws)),
@@ -190,20 +223,43 @@ async fn move_part(
     Ok(())
 }
 
+/// The rows of the new names take over what the rows of the old ones know.
+async fn take_over(aws: &Aws, run_id: &str, part: &[(u32, Renamed)]) -> Result<(), StepError> {
+    let of_old: Vec<_> = part
+        .iter()
+        .map(|(_, one)| keys::document(&one.from))
+        .collect();
+    let rows: Vec<DocumentRow> = aws.table.get_many(&of_old).await?;
+    let mut rows: BTreeMap<String, DocumentRow> = rows
+        .into_iter()
+        .map(|row| (row.document_id.clone(), row))
+        .collect();
+    let known: BTreeMap<&str, DocumentRow> = part
+        .iter()
+        .filter_map(|(_, one)| Some((one.to.document_id.as_str(), rows.remove(&one.from)?)))
+        .collect();
+    let now_ms = clock::now_ms();
+    let changed = |row: DocumentRow| {
+        let Some(from) = known.get(row.document_id.as_str()) else {
+            return row;
+        };
+        DocumentRow {
+            readers: from.readers.clone(),
+            metadata: from.metadata.clone(),
+            screening: from.screening.clone(),
+            ..row.with_status(DocumentStatus::Embedding, None, now_ms)
+        }
+    };
+    progress::update(aws, run_id, known.keys().copied(), changed).await?;
+    Ok(())
+}
+
 /// The document under its new name. A title or an address that came from the old one goes with it.
 fn renamed(aws: &Aws, one: &Renamed, document: SegmentDocument) -> SegmentDocument {
     let space = keys::space_of(&one.from).unwrap_or_default();
-    let file = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
     let address = |name: &str| {
-        format!(
-            "s3://{}/{}",
-            aws.bucket.name(),
-            names::source_key(space, name)
-        )
-    };
-    let title = match document.title == file(&one.from_name) {
-        true => file(&one.to.name),
-        false => document.title,
+        let key = names::source_key(space, name);
+        format!("s3://{}/{key}", aws.bucket.name())
     };
     let uri = match document.uri == address(&one.from_name) {
         true => address(&one.to.name),
@@ -211,7 +267,7 @@ fn renamed(aws: &Aws, one: &Renamed, document: SegmentDocument) -> SegmentDocume
     };
     SegmentDocument {
         document_id: one.to.document_id.clone(),
-        title,
+        title: one.title.clone().unwrap_or(document.title),
         uri,
         ..document
     }
@@ -221,27 +277,6 @@ async fn copy_text(aws: &Aws, one: &Renamed, content_hash: &str) -> Result<(), A
     let from = names::text_key(&one.from, content_hash);
     let to = names::text_key(&one.to.document_id, content_hash);
     aws.bucket.copy(&from, &to).await
-}
-
-fn accepted(one: &Renamed, document: &SegmentDocument) -> BatchDocument {
-    BatchDocument {
-        document_id: one.to.document_id.clone(),
-        name: one.to.name.clone(),
-        status: DocumentStatus::Embedding,
-        error: None,
-        reason: None,
-        version: Some(PublishedVersion {
-            content_hash: document.content_hash.clone(),
-            source_version: one.to.source_version.clone(),
-            title: document.title.clone(),
-            uri: document.uri.clone(),
-            passages: document.passages.len() as u32,
-            readers: Some(document.readers.clone()),
-            vectors: None,
-            knowledge_base: None,
-            chunking: one.to.chunking.clone(),
-        }),
-    }
 }
 
 #[cfg(test)]
@@ -254,6 +289,7 @@ mod tests {
             let renamed = Renamed {
                 from: "s.1".into(),
                 from_name: from.into(),
+                title: None,
                 to: PlannedDocument {
                     document_id: "s.2".into(),
                     name: to.into(),
@@ -261,12 +297,23 @@ mod tests {
                     chunking: Default::default(),
                 },
             };
-            assert_eq!(is_read_alike(&renamed), alike, "{from} {to}");
+            assert_eq!(renamed.is_read_alike(), alike, "{from} {to}");
         };
         check("a.txt", "b/c.TXT", true);
         check("a.txt", "a.md", false);
         check("a", "b", true);
         check("a", "a.txt", false);
         check("v1.0/a", "v2.1/a", true);
+    }
+
+    #[test]
+    fn a_title_that_is_the_files_name_goes_with_it() {
+        let check = |from: &str, to: &str, title: &str, new: Option<&str>| {
+            let found = new_title(title, from, to);
+            assert_eq!(found.as_deref(), new, "{from} {to}");
+        };
+        check("old/a.txt", "new/b.txt", "a.txt", Some("b.txt"));
+        check("old/a.txt", "new/a.txt", "a.txt", None);
+        check("old/a.txt", "new/b.txt", "Marmots", None);
     }
 }

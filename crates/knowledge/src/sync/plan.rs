@@ -13,11 +13,12 @@ use super::asking::{fetched, set_aside, still_asking};
 use super::changes::{self, Change, PlannedChange, Stop};
 use super::knowledge_base::books::is_sync_failure;
 use super::moving::{self, Renamed};
+use super::redrive::{self, LeftOver};
 use super::rows::{
     BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, PublishedVersion,
     RunRow, RunStatus, objects,
 };
-use super::{StepError, estimate, redrive, refuse_other_embedder};
+use super::{StepError, estimate, refuse_other_embedder};
 use crate::batch_embedding::BatchEmbedding;
 use crate::ledger;
 use crate::names;
@@ -94,13 +95,87 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         Some(of) => Some(redrive::left_over(aws, of).await?),
         None => None,
     };
-    let left_ids = left.as_ref().and_then(|left| left.documents.clone());
-    let named = run.documents.clone().or(left_ids);
+    let named = match &left {
+        Some(left) => left.documents.clone(),
+        None => run.documents.clone(),
+    };
     let whole = named.is_none();
-    let mut fetched = match fetched(aws, &run, whole).await? {
+    let fetched = match fetched(aws, &run, whole).await? {
         Fetched::Done(outcome) => outcome,
         Fetched::More { wait_seconds } => return still_asking(aws, run, wait_seconds).await,
     };
+    let Looked {
+        mut difference,
+        unfetched,
+        outside,
+    } = look(aws, &run, named, left.as_ref(), fetched).await?;
+    changes::write(aws, run_id, std::mem::take(&mut difference.changes)).await?;
+    let mut renamed = std::mem::take(&mut difference.renamed);
+    // The vectors of another model are of no use.
+    renamed.retain(|_| !run.re_embed);
+    let mut moves = moving::choose(aws, &run.space, renamed).await?;
+    let budget = spaces::budget(aws, &run.space).await?;
+    let embedded = embedded(&difference, &moves);
+    let (rows, held) = (&difference.rows, budget.is_set());
+    let estimate = estimate::note(aws, &mut run, &embedded, rows, held).await?;
+    run.embed_model = Some(aws.settings.embed_model.clone());
+    let mut stop = stop(aws, &run, &difference);
+    if let (None, Some(estimate)) = (&stop, estimate) {
+        let held = ledger::runs::hold(aws, &mut run, &budget, &estimate).await?;
+        stop = held.err().map(Stop::Budget);
+    }
+    if let Some(stop) = stop {
+        return stopped(aws, run, &difference, outside, stop).await;
+    }
+    difference.rows.extend(unfetched);
+    if whole {
+        sources::settle(aws, &run.space).await?;
+    }
+    let carried = match &left {
+        Some(left) => redrive::carry_over(aws, run_id, left, &mut difference).await?,
+        None => 0,
+    };
+    // What was carried over needs no move.
+    let ids = difference.process.iter();
+    let ids: BTreeSet<&str> = ids.map(|one| one.document_id.as_str()).collect();
+    moves.retain(|one| ids.contains(one.to.document_id.as_str()));
+    let moved = moves.ids();
+    if !moved.is_empty() {
+        moves.write(aws, run_id).await?;
+    }
+    difference
+        .process
+        .retain(|one| !moved.contains(&one.document_id));
+    begin(aws, run, difference, (moved.len(), carried, outside)).await
+}
+
+/// What a run would embed: what is only moved is not.
+fn embedded<'a>(difference: &'a Difference, moves: &moving::Chosen) -> Vec<&'a PlannedDocument> {
+    let moved = moves.ids();
+    let planned = difference.process.iter();
+    planned
+        .filter(|one| !moved.contains(&one.document_id))
+        .collect()
+}
+
+/// What a run finds before it touches anything.
+struct Looked {
+    difference: Difference,
+    /// Rows that say what a source could not give.
+    unfetched: Vec<DocumentRow>,
+    /// Documents that did not come as far as the comparison, and stand in the run's books.
+    outside: u64,
+}
+
+/// Takes uploads over, lists what the run is to look at, and compares it with what is published.
+async fn look(
+    aws: &Aws,
+    run: &RunRow,
+    named: Option<Vec<String>>,
+    left: Option<&LeftOver>,
+    mut fetched: sources::Outcome,
+) -> Result<Looked, StepError> {
+    let run_id = run.run_id.as_str();
     let refused = if run.dry_run {
         Vec::new()
     } else {
@@ -119,57 +194,31 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     for (number, failed) in fetched.failed.chunks(ROW_DOCUMENTS).enumerate() {
         record(aws, run_id, &format!("{SOURCES_BATCH}{number}"), failed).await?;
     }
-    let outside = (refused.len() + fetched.failed.len()) as u64;
     let vectors = super::vectors::wanted(aws, &run.space).await?;
     let wanted = Wanted {
         run_id,
         all: run.re_embed,
         vectors: vectors.as_ref(),
-        settled_deletions: left.as_ref().map(|left| &left.deletions),
+        settled_deletions: left.map(|left| &left.deletions),
         chunking: spaces::chunking(aws, &run.space).await?,
         now_ms: clock::now_ms(),
     };
-    let mut difference = compare(&wanted, rows, &mut sources);
-    changes::write(aws, run_id, std::mem::take(&mut difference.changes)).await?;
-    let budget = spaces::budget(aws, &run.space).await?;
-    let estimate = estimate::note(
-        aws,
-        &mut run,
-        &difference.process,
-        &difference.rows,
-        budget.is_set(),
-    )
-    .await?;
-    let mut stop = stop(aws, &run, &difference);
-    if let (None, Some(estimate)) = (&stop, estimate) {
-        let held = ledger::runs::hold(aws, &mut run, &budget, &estimate).await?;
-        stop = held.err().map(Stop::Budget);
-    }
-    if let Some(stop) = stop {
-        return stopped(aws, run, &difference, outside, stop).await;
-    }
-    difference.rows.extend(unfetched);
-    if whole {
-        sources::settle(aws, &run.space).await?;
-    }
-    let carried = match &left {
-        Some(left) => redrive::carry_over(aws, run_id, left, &mut difference).await?,
-        None => 0,
-    };
+    Ok(Looked {
+        difference: compare(&wanted, rows, &mut sources),
+        unfetched,
+        outside: (refused.len() + fetched.failed.len()) as u64,
+    })
+}
 
-    let mut renamed = std::mem::take(&mut difference.renamed);
-    // The vectors of another model are of no use.
-    renamed.retain(|_| !run.re_embed);
-    let to_process: BTreeSet<&str> = difference
-        .process
-        .iter()
-        .map(|one| one.document_id.as_str())
-        .collect();
-    renamed.retain(|one| to_process.contains(one.to.document_id.as_str()));
-    let moved = moving::choose(aws, run_id, &run.space, renamed).await?;
-    difference
-        .process
-        .retain(|one| !moved.contains(&one.document_id));
+/// Writes what the run is to do, and its documents' rows; the run's row comes last. The numbers are of documents that move, that
+/// were carried over, and that stand in the books already.
+async fn begin(
+    aws: &Aws,
+    run: RunRow,
+    difference: Difference,
+    (moved, carried, outside): (usize, u64, u64),
+) -> Result<Value, StepError> {
+    let run_id = run.run_id.as_str();
     let mut lines = String::new();
     for document in &difference.process {
         lines.push_str(&serde_json::to_string(document)?);
@@ -184,7 +233,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         "run_id": run_id,
         "bucket": aws.bucket.name(),
         "plan_key": objects::plan(run_id),
-        "to_move": moved.len(),
+        "to_move": moved,
         "concurrency": aws.settings.ingest_concurrency,
         "to_process": difference.process.len(),
         "to_delete": difference.delete.len(),
@@ -194,21 +243,18 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         "wait_seconds": 0,
         "by_jobs": run.batch_embedding != BatchEmbedding::Off,
     });
-    let rows: Vec<_> = difference
-        .rows
-        .into_iter()
+    let (deleted, unchanged) = (difference.delete.len() as u64, difference.unchanged);
+    let planned = difference.process.len() as u64 + deleted + unchanged;
+    let rows = difference.rows.into_iter();
+    let rows: Vec<_> = rows
         .map(|row| (keys::document(&row.document_id), row))
         .collect();
     aws.table.put_many(&rows).await?;
-
     let counts = RunRow {
         status: RunStatus::Running,
-        planned: (difference.process.len() + difference.delete.len()) as u64
-            + difference.unchanged
-            + (moved.len() as u64 + carried)
-            + outside,
-        unchanged: difference.unchanged,
-        deleted: difference.delete.len() as u64,
+        planned: planned + moved as u64 + carried + outside,
+        unchanged,
+        deleted,
         plan: Some(outcome.clone()),
         ..run
     };
@@ -449,6 +495,11 @@ fn compare(wanted: &Wanted<'_>, mut rows: Vec<DocumentRow>, sources: &mut Source
                 let loss =
                     row.published.is_some() && !wanted.settled_deletions.is_some_and(decided);
                 difference.lost += usize::from(loss);
+                // The row is this run's from now on, and as it was: until it is deleted, it answers.
+                difference.rows.push(DocumentRow {
+                    run_id: Some(run_id.to_owned()),
+                    ..row.clone()
+                });
                 gone.push(row);
             }
         }
@@ -486,8 +537,10 @@ fn tell_deletions(difference: &mut Difference, gone: Vec<DocumentRow>) {
             // Its passages are of no use where they are to be cut otherwise.
             if live.is_some_and(|live| live.chunking == to.chunking) {
                 renamed.push(Renamed {
-                    from: row.document_id,
-                    from_name: row.name,
+                    from: row.document_id.clone(),
+                    title: live
+                        .and_then(|live| moving::new_title(&live.title, &row.name, &to.name)),
+                    from_name: row.name.clone(),
                     to: to.clone(),
                 });
             }

@@ -1,5 +1,7 @@
 //! Where the documents of a run are, told in their rows.
 
+use std::collections::BTreeSet;
+
 use aws::dynamo::keys;
 use aws::{Aws, AwsError, clock};
 
@@ -8,23 +10,20 @@ use super::rows::{DocumentRow, DocumentStatus};
 /// Rows that are read and written together.
 const ROWS: usize = 100;
 
-/// Notes what documents have come to. A document that another run has taken over is that run's to tell about.
-pub(super) async fn mark(
+/// Changes the rows of documents as `change` says. A document that another run has taken over is that run's to tell about.
+pub(super) async fn update(
     aws: &Aws,
     run_id: &str,
     document_ids: impl Iterator<Item = &str>,
-    status: DocumentStatus,
-    problem: Option<(&str, &str)>,
+    change: impl Fn(DocumentRow) -> DocumentRow,
 ) -> Result<(), AwsError> {
     let keys: Vec<_> = document_ids.map(keys::document).collect();
-    let problem = problem.map(|(error, reason)| (error.to_owned(), reason.to_owned()));
     for keys in keys.chunks(ROWS) {
         let rows: Vec<DocumentRow> = aws.table.get_many(keys).await?;
-        let now_ms = clock::now_ms();
         let updated: Vec<_> = rows
             .into_iter()
             .filter(|row| belongs_to(row, run_id))
-            .map(|row| row.with_status(status, problem.clone(), now_ms))
+            .map(&change)
             .map(|row| (keys::document(&row.document_id), row))
             .collect();
         aws.table.put_many(&updated).await?;
@@ -32,7 +31,48 @@ pub(super) async fn mark(
     Ok(())
 }
 
+/// Notes what documents have come to.
+pub(super) async fn mark(
+    aws: &Aws,
+    run_id: &str,
+    document_ids: impl Iterator<Item = &str>,
+    status: DocumentStatus,
+    problem: Option<(&str, &str)>,
+) -> Result<(), AwsError> {
+    let problem = problem.map(|(error, reason)| (error.to_owned(), reason.to_owned()));
+    let now_ms = clock::now_ms();
+    let marked = |row: DocumentRow| row.with_status(status, problem.clone(), now_ms);
+    update(aws, run_id, document_ids, marked).await
+}
+
+/// Those of the documents that no other run has taken over.
+pub(super) async fn own(
+    aws: &Aws,
+    run_id: &str,
+    document_ids: impl Iterator<Item = &str>,
+) -> Result<BTreeSet<String>, AwsError> {
+    let keys: Vec<_> = document_ids.map(keys::document).collect();
+    let rows: Vec<DocumentRow> = aws.table.get_many(&keys).await?;
+    let own = rows.into_iter().filter(|row| belongs_to(row, run_id));
+    Ok(own.map(|row| row.document_id).collect())
+}
+
+/// Those of the documents that another run has published or deleted since.
+pub(super) async fn overtaken(
+    aws: &Aws,
+    run_id: &str,
+    document_ids: impl Iterator<Item = &str>,
+) -> Result<BTreeSet<String>, AwsError> {
+    let keys: Vec<_> = document_ids.map(keys::document).collect();
+    let rows: Vec<DocumentRow> = aws.table.get_many(&keys).await?;
+    let overtaken = rows.into_iter().filter(|row| match row.status {
+        DocumentStatus::Published => !belongs_to(row, run_id),
+        status => status == DocumentStatus::Deleted,
+    });
+    Ok(overtaken.map(|row| row.document_id).collect())
+}
+
 /// Whether no other run has taken the document over.
-pub(super) fn belongs_to(row: &DocumentRow, run_id: &str) -> bool {
+fn belongs_to(row: &DocumentRow, run_id: &str) -> bool {
     row.run_id.as_deref().is_none_or(|owner| owner == run_id)
 }

@@ -1,16 +1,15 @@
 //! Publish: the run's parts become segments, and one conditional write of the manifest makes them live.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws::dynamo::keys;
-use aws::dynamo::keys::BATCH_PREFIX;
 use aws::{Aws, AwsError, RetrieverSetting, chance, clock};
 use retrieval::SegmentDocument;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::rows::{BatchRow, DocumentRow, DocumentStatus, RunRow, objects};
+use super::rows::{BatchRow, DocumentStatus, RunRow, objects};
 use super::segments::{Lists, SEGMENT_PASSAGES, WrittenSegment, write_segment};
 use super::{StepError, progress, refuse_other_embedder, vectors};
 use crate::manifest::{self, Edition, ManifestSegment};
@@ -42,12 +41,15 @@ pub(super) async fn publish(aws: &Aws, run_id: &str) -> Result<Value, StepError>
     let run = runs::row(aws, run_id).await?;
     let edition = manifest::edition(aws, &run.space).await?;
     if let Some(edition) = &edition
-        && edition.ledger.recent_runs.iter().any(|run| run == run_id)
+        && edition.holds(run_id)
     {
         return Ok(done(run_id, edition.manifest.version));
     }
-    let deletions: Vec<String> =
+    let mut deletions: Vec<String> =
         serde_json::from_slice(&aws.bucket.get(&objects::deletions(run_id)).await?)?;
+    let ids = deletions.iter().map(String::as_str);
+    let overtaken = progress::overtaken(aws, run_id, ids).await?;
+    deletions.retain(|id| !overtaken.contains(id));
     let vectors = vectors::prepare(aws, &run.space).await?;
     let batches = own_batches(aws, run_id).await?;
     let coming = write_segments(aws, &run, &batches, vectors.as_ref()).await?;
@@ -74,25 +76,17 @@ const SUPERSEDED: &str = "Superseded";
 /// The run's batches, without the documents that another run has published or deleted since they were planned: a run may
 /// wait for hours, and what it holds of them is older than what is live.
 async fn own_batches(aws: &Aws, run_id: &str) -> Result<Vec<BatchRow>, StepError> {
-    let mut batches: Vec<BatchRow> = aws
-        .table
-        .query_all(&keys::run_partition(run_id), BATCH_PREFIX)
-        .await?;
+    let mut batches = runs::batches(aws, run_id).await?;
     for batch in &mut batches {
         let open = batch.documents.iter();
         let open = open.filter(|one| one.status == DocumentStatus::Embedding);
-        let open: Vec<_> = open.map(|one| keys::document(&one.document_id)).collect();
-        let rows: Vec<DocumentRow> = aws.table.get_many(&open).await?;
-        let lost = rows.iter().filter(|row| match row.status {
-            DocumentStatus::Published => !progress::belongs_to(row, run_id),
-            status => status == DocumentStatus::Deleted,
-        });
-        let lost: BTreeSet<&str> = lost.map(|row| row.document_id.as_str()).collect();
+        let open = open.map(|one| one.document_id.as_str());
+        let lost = progress::overtaken(aws, run_id, open).await?;
         if lost.is_empty() {
             continue;
         }
         let documents = batch.documents.iter_mut();
-        for one in documents.filter(|one| lost.contains(one.document_id.as_str())) {
+        for one in documents.filter(|one| lost.contains(&one.document_id)) {
             one.status = DocumentStatus::Failed;
             one.error = Some(SUPERSEDED.to_owned());
             one.reason = Some(
@@ -178,7 +172,7 @@ async fn swap(
         let current = manifest::edition(aws, space).await?.unwrap_or_else(|| {
             Edition::empty(&aws.settings.embed_model, aws.settings.embed_dimensions)
         });
-        if holds(&current, run_id, coming) {
+        if is_published(&current, run_id, coming) {
             return Ok(current.manifest.version);
         }
         let now_ms = clock::now_ms();
@@ -240,9 +234,9 @@ async fn refuse_to_lose(
 }
 
 /// Whether the run was published: the ledger remembers it, or what it wrote was live and is not any more.
-fn holds(edition: &Edition, run_id: &str, coming: &[WrittenSegment]) -> bool {
+fn is_published(edition: &Edition, run_id: &str, coming: &[WrittenSegment]) -> bool {
     let known = |written: &WrittenSegment| {
         edition.names(&written.segment.key) || edition.has_retired(&written.segment.key)
     };
-    edition.ledger.recent_runs.iter().any(|run| run == run_id) || coming.iter().any(known)
+    edition.holds(run_id) || coming.iter().any(known)
 }

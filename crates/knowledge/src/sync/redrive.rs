@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::dynamo::keys::{self, BATCH_PREFIX};
+use aws::dynamo::keys;
 use aws::{Aws, AwsError, clock};
 
 use super::plan::{Difference, SOURCES_BATCH};
@@ -26,13 +26,21 @@ pub(super) struct LeftOver {
     batches: Vec<BatchRow>,
 }
 
+/// The documents that a run over named ones left undone; those of its plan where it came so far.
+///
+/// # Errors
+/// The stores'.
+pub(crate) async fn named(aws: &Aws, of: &RunRow) -> Result<Option<Vec<String>>, StepError> {
+    match of.documents {
+        Some(_) => Ok(left_over(aws, &of.run_id).await?.documents),
+        None => Ok(None),
+    }
+}
+
 /// What the run `of` left undone.
 pub(super) async fn left_over(aws: &Aws, of: &str) -> Result<LeftOver, StepError> {
     let run = runs::row(aws, of).await?;
-    let batches: Vec<BatchRow> = aws
-        .table
-        .query_all(&keys::run_partition(of), BATCH_PREFIX)
-        .await?;
+    let batches = runs::batches(aws, of).await?;
     let undone = undone(aws, &run, &batches).await?;
     // What sources could not give is asked of them again, and that takes a run over all of them.
     let ungiven = batches
@@ -95,12 +103,7 @@ pub(super) async fn undone(
         let ids = aws.bucket.get(&objects::deletions(&run.run_id)).await?;
         let ids: Vec<String> = serde_json::from_slice(&ids)?;
         deletions.extend(ids.iter().cloned());
-        let deleted = ids.into_iter().map(|document_id| PlannedDocument {
-            document_id,
-            name: String::new(),
-            source_version: String::new(),
-            chunking: Default::default(),
-        });
+        let deleted = ids.into_iter().map(PlannedDocument::of_id);
         documents.extend(deleted.map(|one| (one.document_id.clone(), one)));
     }
     documents.retain(|id, _| !through.contains(id.as_str()));

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::dynamo::keys::{self, BATCH_PREFIX};
+use aws::dynamo::keys;
 use aws::{Aws, clock};
 use serde_json::{Value, json};
 
 use super::rows::{
-    BatchDocument, BatchRow, Billed, DocumentStatus, PlannedDocument, RunRow, RunStatus, objects,
+    BatchDocument, BatchRow, Billed, DocumentRow, DocumentStatus, PlannedDocument, RunRow,
+    RunStatus, objects,
 };
 use super::{StepError, chunking, done, jobs, progress, redrive, waves};
 use crate::runs::{self, Counts};
@@ -27,24 +28,30 @@ pub(super) async fn fail_batch(
     let in_row: Vec<PlannedDocument> = in_row.map(redrive::planned).collect();
     let items: &[PlannedDocument] = if items.is_empty() { &in_row } else { items };
     let billed = billed(aws, run_id, items, &batch_id, stored.as_ref()).await?;
+    let stored = stored.unwrap_or_else(|| BatchRow::new(batch_id, Vec::new()));
     let mut known: BTreeMap<String, BatchDocument> = stored
-        .map(|batch| batch.documents)
-        .unwrap_or_default()
+        .documents
         .into_iter()
         .map(|document| (document.document_id.clone(), document))
         .collect();
     let documents: Vec<BatchDocument> = items
         .iter()
         .map(|item| match known.remove(&item.document_id) {
-            // What was refused for a reason of its own stays refused for that reason.
-            Some(document) if document.status == DocumentStatus::Refused => document,
-            _ => failed(item, error, cause),
+            // What came to its end for a reason of its own keeps it.
+            Some(document) if document.status.is_settled() => document,
+            Some(mut document) => {
+                fail(&mut document, error, &plain_cause(cause));
+                document
+            }
+            None => failed(item, error, &plain_cause(cause)),
         })
         .collect();
+    // What was embedded stays named, for the run's redrive.
     let batch = BatchRow {
+        documents,
         embedding_tokens: billed.tokens,
         job_tokens: billed.by_jobs,
-        ..BatchRow::new(batch_id, documents)
+        ..stored
     };
     aws.table.put(&key, &batch).await?;
     mark_rows(aws, run_id, &batch.documents).await?;
@@ -77,15 +84,21 @@ async fn billed(
     })
 }
 
-fn failed(item: &PlannedDocument, error: &str, cause: &str) -> BatchDocument {
+fn failed(item: &PlannedDocument, error: &str, reason: &str) -> BatchDocument {
     BatchDocument {
         document_id: item.document_id.clone(),
         name: item.name.clone(),
         status: DocumentStatus::Failed,
         error: Some(error.to_owned()),
-        reason: Some(plain_cause(cause)),
+        reason: Some(reason.to_owned()),
         version: None,
     }
+}
+
+fn fail(document: &mut BatchDocument, error: &str, reason: &str) {
+    document.status = DocumentStatus::Failed;
+    document.error = Some(error.to_owned());
+    document.reason = Some(reason.to_owned());
 }
 
 /// Step Functions hands over a Lambda's error as JSON; the message inside is what people can read.
@@ -96,12 +109,18 @@ pub(super) fn plain_cause(cause: &str) -> String {
         .unwrap_or_else(|| cause.to_owned())
 }
 
+/// Tells each document's end in its row.
 async fn mark_rows(aws: &Aws, run_id: &str, documents: &[BatchDocument]) -> Result<(), StepError> {
-    for document in documents {
-        let problem = document.error.as_deref().zip(document.reason.as_deref());
-        let id = std::iter::once(document.document_id.as_str());
-        progress::mark(aws, run_id, id, document.status, problem).await?;
-    }
+    let told: BTreeMap<&str, &BatchDocument> = documents
+        .iter()
+        .map(|one| (one.document_id.as_str(), one))
+        .collect();
+    let now_ms = clock::now_ms();
+    let marked = |row: DocumentRow| match told.get(row.document_id.as_str()) {
+        Some(one) => row.with_status(one.status, one.problem(), now_ms),
+        None => row,
+    };
+    progress::update(aws, run_id, told.keys().copied(), marked).await?;
     Ok(())
 }
 
@@ -110,80 +129,64 @@ const UNREACHED: &str = "unreached-";
 const UNREACHED_DOCUMENTS: usize = 100;
 
 /// Marks whatever a run that broke off has left undone as failed, for the run's own reason: nothing of it is under way any
-/// more.
+/// more. What failed before, for a reason of its own, keeps it.
 async fn fail_the_rest(
     aws: &Aws,
     run: &RunRow,
     (error, reason): (&str, &str),
 ) -> Result<(), StepError> {
-    let partition = keys::run_partition(&run.run_id);
-    let batches: Vec<BatchRow> = aws.table.query_all(&partition, BATCH_PREFIX).await?;
-    let (unreached, mut batches): (Vec<BatchRow>, Vec<BatchRow>) = batches
-        .into_iter()
-        .partition(|batch| batch.batch_id.starts_with(UNREACHED));
-    let mut undone = redrive::undone(aws, run, &batches).await?.documents;
-    if run.plan.is_none() {
-        let named = run.documents.iter().flatten();
-        undone.extend(named.map(|id| PlannedDocument {
-            document_id: id.clone(),
-            name: String::new(),
-            source_version: String::new(),
-            chunking: Default::default(),
-        }));
-    }
+    // A repeated report finds the unreached where it left them.
+    let mut batches = runs::batches(aws, &run.run_id).await?;
+    batches.retain(|batch| !batch.batch_id.starts_with(UNREACHED));
     for batch in &mut batches {
-        let mut open = batch
-            .documents
-            .iter_mut()
-            .filter(|one| !one.status.is_settled());
-        let mut changed = false;
-        for document in open.by_ref() {
-            changed = true;
-            document.status = DocumentStatus::Failed;
-            document.error = Some(error.to_owned());
-            document.reason = Some(reason.to_owned());
-        }
-        if changed {
+        let documents = batch.documents.iter_mut();
+        let open: Vec<_> = documents.filter(|one| !one.status.is_settled()).collect();
+        if !open.is_empty() {
+            open.into_iter().for_each(|one| fail(one, error, reason));
             let key = keys::batch(&run.run_id, &batch.batch_id);
             aws.table.put(&key, &batch).await?;
         }
+        let of_run = |one: &&BatchDocument| one.error.as_deref() == Some(error);
+        let failed: Vec<_> = batch.documents.iter().filter(of_run).cloned().collect();
+        mark_rows(aws, &run.run_id, &failed).await?;
     }
-    // A repeated report finds these where it left them.
-    let in_batches: BTreeSet<&str> = batches
-        .iter()
-        .flat_map(|batch| &batch.documents)
-        .map(|document| document.document_id.as_str())
-        .collect();
-    let ids = undone.iter().map(|one| one.document_id.as_str());
-    progress::mark(
-        aws,
-        &run.run_id,
-        ids,
-        DocumentStatus::Failed,
-        Some((error, reason)),
-    )
-    .await?;
-    undone.retain(|one| !in_batches.contains(one.document_id.as_str()));
-    let left: Vec<BatchDocument> = undone
-        .iter()
-        .map(|one| failed(one, error, reason))
-        .collect();
-    let rows: Vec<_> = left
-        .chunks(UNREACHED_DOCUMENTS)
-        .enumerate()
+    let left = unreached(aws, run, &batches).await?;
+    let left: Vec<BatchDocument> = left.iter().map(|one| failed(one, error, reason)).collect();
+    mark_rows(aws, &run.run_id, &left).await?;
+    let rows = left.chunks(UNREACHED_DOCUMENTS).enumerate();
+    let rows: Vec<_> = rows
         .map(|(number, documents)| {
             let id = format!("{UNREACHED}{number:06}");
             let key = keys::batch(&run.run_id, &id);
             (key, BatchRow::new(id, documents.to_vec()))
         })
         .collect();
-    tracing::debug!(
-        before = unreached.len(),
-        now = rows.len(),
-        "unreached batches"
-    );
     aws.table.put_many(&rows).await?;
     Ok(())
+}
+
+/// The documents that a run was to look at and that stand in none of its batches, each once. A plan that broke off may have
+/// come as far as its work list.
+async fn unreached(
+    aws: &Aws,
+    run: &RunRow,
+    batches: &[BatchRow],
+) -> Result<Vec<PlannedDocument>, StepError> {
+    let mut left = redrive::undone(aws, run, batches).await?.documents;
+    if run.plan.is_none() {
+        let named = run.documents.iter().flatten().cloned();
+        left.extend(named.map(PlannedDocument::of_id));
+    }
+    let mut seen: BTreeSet<&str> = batches
+        .iter()
+        .flat_map(|batch| &batch.documents)
+        .map(|document| document.document_id.as_str())
+        .collect();
+    let new = left.iter().map(|one| seen.insert(&one.document_id));
+    let new: Vec<bool> = new.collect();
+    let mut new = new.into_iter();
+    left.retain(|_| new.next().unwrap_or_default());
+    Ok(left)
 }
 
 pub(super) async fn report(
@@ -199,8 +202,9 @@ pub(super) async fn report(
         jobs::stop_jobs(aws, run_id).await?;
         fail_the_rest(aws, &run, (error, &plain_cause(cause))).await?;
         if run.plan.is_none() {
-            // Without a plan the run has what it was started with.
-            run.planned = run.documents.as_ref().map_or(0, |ids| ids.len() as u64);
+            // Without a plan the run has what stands in its books: what it was started with, and what its plan came to.
+            let (_, (documents, _)) = runs::books(aws, &run).await?;
+            run.planned = documents.len() as u64;
         }
     }
     let (counts, _) = runs::books(aws, &run).await?;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use aws::RetrieverSetting;
+use aws::dynamo::keys;
+use aws::{Aws, AwsError, RetrieverSetting};
+use retrieval::SegmentDocument;
 use retrieval::chunk::Chunking;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -270,6 +272,9 @@ pub struct RunRow {
     /// What the run holds of the space's budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) budget_hold: Option<Hold>,
+    /// The model that the run embeds with, once it was planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embed_model: Option<String>,
     /// Whether Verify has seen them gone.
     #[serde(default)]
     pub deletions_verified: bool,
@@ -311,6 +316,7 @@ impl RunRow {
             plan: None,
             estimate: None,
             budget_hold: None,
+            embed_model: None,
             deletions_verified: false,
             knowledge_base: None,
             redrive_of: None,
@@ -335,6 +341,39 @@ pub struct BatchDocument {
     pub reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<PublishedVersion>,
+}
+
+impl BatchDocument {
+    /// A planned document that was brought in as `document`.
+    pub(super) fn accepted(
+        planned: &PlannedDocument,
+        document: &SegmentDocument,
+        status: DocumentStatus,
+    ) -> Self {
+        Self {
+            document_id: planned.document_id.clone(),
+            name: planned.name.clone(),
+            status,
+            error: None,
+            reason: None,
+            version: Some(PublishedVersion {
+                content_hash: document.content_hash.clone(),
+                source_version: planned.source_version.clone(),
+                title: document.title.clone(),
+                uri: document.uri.clone(),
+                passages: document.passages.len() as u32,
+                readers: Some(document.readers.clone()),
+                vectors: None,
+                knowledge_base: None,
+                chunking: planned.chunking.clone(),
+            }),
+        }
+    }
+
+    /// Why it was refused or failed: a name and words.
+    pub(super) fn problem(&self) -> Option<(String, String)> {
+        self.error.clone().zip(self.reason.clone())
+    }
 }
 
 /// A batch's row: replaced whole by each step, so that steps may repeat.
@@ -376,6 +415,17 @@ impl BatchRow {
         }
     }
 
+    /// The batch of a step that comes after extraction.
+    ///
+    /// # Errors
+    /// [`AwsError::Missing`] where there is none; else the table's.
+    pub(super) async fn read(aws: &Aws, run_id: &str, batch_id: &str) -> Result<Self, AwsError> {
+        let batch: Option<Self> = aws.table.get(&keys::batch(run_id, batch_id)).await?;
+        batch.ok_or_else(|| AwsError::Missing {
+            what: format!("batch {batch_id}"),
+        })
+    }
+
     /// Passages of its documents.
     pub fn passages(&self) -> u64 {
         let versions = self.documents.iter().filter_map(|one| one.version.as_ref());
@@ -404,6 +454,18 @@ pub struct PlannedDocument {
     /// How it is to be cut.
     #[serde(default)]
     pub chunking: Chunking,
+}
+
+impl PlannedDocument {
+    /// A document of which only the id is known.
+    pub(super) fn of_id(document_id: String) -> Self {
+        Self {
+            document_id,
+            name: String::new(),
+            source_version: String::new(),
+            chunking: Chunking::default(),
+        }
+    }
 }
 
 /// The objects of a run.

@@ -11,8 +11,12 @@ use aws::{Aws, AwsError, clock};
 use retrieval::SegmentDocument;
 use serde_json::{Value, json};
 
-use super::StepError;
-use super::rows::{BatchRow, DocumentRow, DocumentStatus, Screening, ScreeningFinding, objects};
+use super::moving::{Chosen, Renamed};
+use super::rows::{
+    BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, Screening,
+    ScreeningFinding, objects,
+};
+use super::{StepError, progress};
 use crate::digest::sha256_hex;
 use crate::guard::call::Guard;
 use crate::guard::rules::{DocumentRules, OnFinding};
@@ -41,10 +45,7 @@ pub(super) async fn screen_batch(
     let passages_key = objects::passages(run_id, batch_id);
     let screened_key = objects::screened(run_id, batch_id);
     let batch_key = keys::batch(run_id, batch_id);
-    let batch: Option<BatchRow> = aws.table.get(&batch_key).await?;
-    let mut batch = batch.ok_or_else(|| AwsError::Missing {
-        what: format!("batch {batch_id}"),
-    })?;
+    let mut batch = BatchRow::read(aws, run_id, batch_id).await?;
     // The batch's row is written last but for the removal of texts: where it names what was screened, only that is left.
     if batch.part_key.is_some() || batch.passages_key.as_ref() == Some(&screened_key) {
         remove_stale(aws, &batch).await?;
@@ -52,7 +53,7 @@ pub(super) async fn screen_batch(
     }
     let documents: Vec<SegmentDocument> =
         serde_json::from_slice(&aws.bucket.get(&passages_key).await?)?;
-    let (mut kept, mut rows, mut stale) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut kept, mut told, mut stale) = (Vec::new(), BTreeMap::new(), Vec::new());
     let (mut masked, mut quarantined) = (0, 0);
     for document in documents {
         let space = keys::space_of(&document.document_id).unwrap_or_default();
@@ -62,23 +63,13 @@ pub(super) async fn screen_batch(
         }
         let text_key = names::text_key(&document.document_id, &document.content_hash);
         let text = String::from_utf8_lossy(&aws.bucket.get(&text_key).await?).into_owned();
-        let slots = slots(&document, &text);
-        let found = guard
-            .check(
-                GuardSource::Input,
-                &slots,
-                &[],
-                guard.rules.documents.wait(),
-            )
-            .await;
-        let checked = found.map_err(|_| StepError::GuardUnavailable)?;
-        let decision = decide(&guard.rules.documents, &checked);
+        let (decision, checked) = screened(&guard, &slots(&document, &text)).await?;
         if decision == Decision::Allow {
             kept.push(document);
             continue;
         }
         let screening = screening(decision, &checked);
-        rows.push(told(aws, &document.document_id, decision, &screening).await?);
+        told.insert(document.document_id.clone(), (decision, screening.clone()));
         match decision {
             Decision::Quarantine => {
                 quarantined += 1;
@@ -102,13 +93,98 @@ pub(super) async fn screen_batch(
     aws.bucket
         .put(&screened_key, serde_json::to_vec(&kept)?)
         .await?;
-    let rows: Vec<_> = rows.into_iter().flatten().collect();
-    aws.table.put_many(&rows).await?;
+    tell(aws, run_id, &told).await?;
     batch.passages_key = Some(screened_key);
     batch.stale_texts = stale;
     aws.table.put(&batch_key, &batch).await?;
     remove_stale(aws, &batch).await?;
     Ok(done(masked, quarantined))
+}
+
+/// Titles that are checked together; one by one only where something is found in them.
+const TITLES: usize = 25;
+/// The batch of documents whose new names were refused; other batches are named by a hash.
+const NAMES_BATCH: &str = "names";
+
+/// Screens what is new of documents that move: the titles that their new names give them. A title that is masked is masked, and a
+/// document whose title is refused does not move.
+pub(super) async fn screen_names(
+    aws: &Aws,
+    run_id: &str,
+    account: &Account<'_>,
+) -> Result<Value, StepError> {
+    let space = keys::space_of(run_id).unwrap_or_default();
+    let guard = Guard::of(aws, space, account);
+    let mut moves = Chosen::read(aws, run_id).await?;
+    let mut titled: Vec<&mut Renamed> = moves
+        .documents_mut()
+        .filter(|one| guard.is_on() && one.title.is_some())
+        .collect();
+    let mut refused = BTreeMap::new();
+    for part in titled.chunks_mut(TITLES) {
+        let titles: Vec<&str> = part.iter().filter_map(|one| one.title.as_deref()).collect();
+        if screened(&guard, &titles).await?.0 == Decision::Allow {
+            continue;
+        }
+        for one in part {
+            let title = one.title.clone().unwrap_or_default();
+            let (decision, checked) = screened(&guard, &[&title]).await?;
+            match decision {
+                Decision::Quarantine => {
+                    let found = (decision, screening(decision, &checked));
+                    refused.insert(one.to.document_id.clone(), (one.to.clone(), found));
+                }
+                Decision::Mask => {
+                    one.title = checked
+                        .edits
+                        .first()
+                        .map(|edits| verdict::masked(&title, edits));
+                }
+                Decision::Allow | Decision::Flag => {}
+            }
+        }
+    }
+    if !refused.is_empty() {
+        refuse_names(aws, run_id, &refused).await?;
+        moves.retain(|one| !refused.contains_key(&one.to.document_id));
+    }
+    if guard.is_on() {
+        moves.write(aws, run_id).await?;
+    }
+    Ok(json!({ "run_id": run_id, "quarantined": refused.len() }))
+}
+
+async fn screened(guard: &Guard<'_>, slots: &[&str]) -> Result<(Decision, Checked), StepError> {
+    let rules = &guard.rules.documents;
+    let found = guard
+        .check(GuardSource::Input, slots, &[], rules.wait())
+        .await;
+    let checked = found.map_err(|_| StepError::GuardUnavailable)?;
+    Ok((decide(rules, &checked), checked))
+}
+
+/// Documents that do not move stand in the run's books with what was found in their names.
+async fn refuse_names(
+    aws: &Aws,
+    run_id: &str,
+    refused: &BTreeMap<String, (PlannedDocument, (Decision, Screening))>,
+) -> Result<(), StepError> {
+    let documents = refused.values().map(|(to, (_, screening))| BatchDocument {
+        document_id: to.document_id.clone(),
+        name: to.name.clone(),
+        status: DocumentStatus::Refused,
+        error: Some(QUARANTINED.to_owned()),
+        reason: Some(words(screening)),
+        version: None,
+    });
+    let batch = BatchRow::new(NAMES_BATCH.to_owned(), documents.collect());
+    let key = keys::batch(run_id, NAMES_BATCH);
+    aws.table.put(&key, &batch).await?;
+    let told = refused
+        .iter()
+        .map(|(id, (_, found))| (id.clone(), found.clone()));
+    tell(aws, run_id, &told.collect()).await?;
+    Ok(())
 }
 
 /// Removes the texts that the batch replaced: last, so that a repeated step finds what its batch names.
@@ -196,25 +272,28 @@ fn words(screening: &Screening) -> String {
     )
 }
 
-async fn told(
+/// The documents' rows with what was found in them.
+async fn tell(
     aws: &Aws,
-    document_id: &str,
-    decision: Decision,
-    screening: &Screening,
-) -> Result<Option<(aws::dynamo::keys::Key, DocumentRow)>, AwsError> {
-    let key = keys::document(document_id);
-    let Some(row) = aws.table.get::<DocumentRow>(&key).await? else {
-        return Ok(None);
+    run_id: &str,
+    told: &BTreeMap<String, (Decision, Screening)>,
+) -> Result<(), AwsError> {
+    let now_ms = clock::now_ms();
+    let changed = |row: DocumentRow| {
+        let Some((decision, screening)) = told.get(&row.document_id) else {
+            return row;
+        };
+        let row = match decision {
+            Decision::Quarantine => {
+                let problem = (QUARANTINED.to_owned(), words(screening));
+                row.with_status(DocumentStatus::Refused, Some(problem), now_ms)
+            }
+            _ => row,
+        };
+        let screening = Some(screening.clone());
+        DocumentRow { screening, ..row }
     };
-    let row = match decision {
-        Decision::Quarantine => {
-            let problem = (QUARANTINED.to_owned(), words(screening));
-            row.with_status(DocumentStatus::Refused, Some(problem), clock::now_ms())
-        }
-        _ => row,
-    };
-    let screening = Some(screening.clone());
-    Ok(Some((key, DocumentRow { screening, ..row })))
+    progress::update(aws, run_id, told.keys().map(String::as_str), changed).await
 }
 
 /// The name of the refusal.

@@ -7,7 +7,7 @@ use aws::{Aws, AwsError, RetrieverSetting};
 use retrieval::{DocumentRecord, SegmentDocument};
 
 use super::rows::DocumentRow;
-use super::{StepError, embedder_identity};
+use super::{StepError, configured_embedder};
 use crate::spaces;
 use crate::vectors::{self, VectorState};
 
@@ -46,7 +46,8 @@ pub async fn write<'a>(
     let Some(RetrieverSetting::Dynamodb { filter_keys }) = setting else {
         return Ok(());
     };
-    let embedder = embedder(aws);
+    // No run publishes another model's.
+    let embedder = configured_embedder(aws);
     let items = documents.flat_map(|document| {
         let version = version(&embedder, document, filter_keys);
         let filters = vectors::slots(filter_keys, &document.metadata);
@@ -74,11 +75,6 @@ pub async fn write<'a>(
             })
     });
     aws.table.put_vectors(items).await
-}
-
-/// Whose vectors a run writes: no run publishes another's.
-fn embedder(aws: &Aws) -> String {
-    embedder_identity(&aws.settings.embed_model, aws.settings.embed_dimensions)
 }
 
 fn version(embedder: &str, document: &SegmentDocument, filter_keys: &[String]) -> String {
@@ -115,7 +111,7 @@ pub(super) async fn settle_document(
         return Ok(Standing::Unwanted);
     };
     let version = vectors::version(
-        &embedder(aws),
+        &configured_embedder(aws),
         &record.content_hash,
         &record.readers,
         &record.metadata,

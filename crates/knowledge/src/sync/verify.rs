@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aws::dynamo::keys::{self, BATCH_PREFIX};
+use aws::dynamo::keys;
 use aws::{Aws, AwsError, clock};
 use retrieval::Segment;
 use serde_json::{Value, json};
@@ -27,11 +27,7 @@ struct Found {
 pub(super) async fn verify(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     let run = runs::row(aws, run_id).await?;
     let found = read_back(aws, run_id, &run.space).await?;
-    let batches: Vec<BatchRow> = aws
-        .table
-        .query_all(&keys::run_partition(run_id), BATCH_PREFIX)
-        .await?;
-    for batch in batches {
+    for batch in runs::batches(aws, run_id).await? {
         verify_batch(aws, run_id, batch, &found).await?;
     }
     remove_deleted(aws, run_id, &found.vectors).await?;
@@ -75,7 +71,7 @@ async fn read_back(aws: &Aws, run_id: &str, space: &str) -> Result<Found, StepEr
 /// Whether the space's ledger remembers the run's publication.
 async fn is_live(aws: &Aws, run_id: &str, space: &str) -> Result<bool, AwsError> {
     let edition = manifest::edition(aws, space).await?;
-    Ok(edition.is_some_and(|edition| edition.ledger.recent_runs.iter().any(|run| run == run_id)))
+    Ok(edition.is_some_and(|edition| edition.holds(run_id)))
 }
 
 fn with_deletions(run: RunRow) -> RunRow {
@@ -91,43 +87,40 @@ async fn verify_batch(
     mut batch: BatchRow,
     found: &Found,
 ) -> Result<(), StepError> {
-    let keys: Vec<_> = batch
+    for document in &mut batch.documents {
+        // What failed or was refused before the publication is no claim.
+        let claims = !matches!(
+            document.status,
+            DocumentStatus::Failed | DocumentStatus::Refused
+        );
+        if let Some(version) = document.version.clone().filter(|_| claims) {
+            let problem = claim_problem(aws, document, &version, found).await?;
+            settle(document, problem);
+        }
+    }
+    let claimed: BTreeMap<&str, &BatchDocument> = batch
         .documents
         .iter()
-        .map(|document| keys::document(&document.document_id))
+        .filter(|one| one.version.is_some())
+        .map(|one| (one.document_id.as_str(), one))
         .collect();
-    let rows: Vec<DocumentRow> = aws.table.get_many(&keys).await?;
-    let mut rows: BTreeMap<String, DocumentRow> = rows
-        .into_iter()
-        .map(|row| (row.document_id.clone(), row))
-        .collect();
-    let mut updated = Vec::new();
-    for document in &mut batch.documents {
-        let Some(version) = document.version.clone() else {
-            continue;
+    let now_ms = clock::now_ms();
+    let changed = |row: DocumentRow| {
+        let Some(document) = claimed.get(row.document_id.as_str()) else {
+            return row;
         };
-        let problem = claim_problem(aws, document, &version, found).await?;
-        settle(document, problem);
-        let Some(row) = rows.remove(&document.document_id) else {
-            continue;
-        };
-        if !progress::belongs_to(&row, run_id) {
-            continue;
-        }
-        let version = PublishedVersion {
+        let live = document.version.clone().map(|version| PublishedVersion {
             vectors: found.vectors.setting.clone(),
             ..version
-        };
-        let live = (document.status == DocumentStatus::Published).then_some(version);
-        let problem = document.error.clone().zip(document.reason.clone());
+        });
+        let live = live.filter(|_| document.status == DocumentStatus::Published);
         let published = live.or_else(|| row.published.clone());
-        let row = row.with_status(document.status, problem, clock::now_ms());
-        updated.push((
-            keys::document(&row.document_id),
-            DocumentRow { published, ..row },
-        ));
-    }
-    aws.table.put_many(&updated).await?;
+        DocumentRow {
+            published,
+            ..row.with_status(document.status, document.problem(), now_ms)
+        }
+    };
+    progress::update(aws, run_id, claimed.keys().copied(), changed).await?;
     aws.table
         .put(&keys::batch(run_id, &batch.batch_id), &batch)
         .await?;
@@ -155,9 +148,6 @@ async fn claim_problem(
     version: &PublishedVersion,
     found: &Found,
 ) -> Result<Option<String>, StepError> {
-    if document.status == DocumentStatus::Failed {
-        return Ok(document.reason.clone());
-    }
     match found.documents.get(&document.document_id) {
         None => {
             return Ok(Some(
@@ -200,30 +190,20 @@ const DELETED_ROW_SECONDS: u64 = 30 * 24 * 3600;
 async fn remove_deleted(aws: &Aws, run_id: &str, kept: &Kept) -> Result<(), StepError> {
     let deletions: Vec<String> =
         serde_json::from_slice(&aws.bucket.get(&objects::deletions(run_id)).await?)?;
-    let keys: Vec<_> = deletions.iter().map(|id| keys::document(id)).collect();
-    let rows: Vec<DocumentRow> = aws.table.get_many(&keys).await?;
-    let now_ms = clock::now_ms();
-    let mut updated = Vec::new();
-    for row in rows {
-        for text in aws
-            .bucket
-            .list(&names::texts_prefix(&row.document_id))
-            .await?
-        {
+    let removed = progress::own(aws, run_id, deletions.iter().map(String::as_str)).await?;
+    for id in &removed {
+        for text in aws.bucket.list(&names::texts_prefix(id)).await? {
             aws.bucket.delete(&text.key).await?;
         }
-        vectors::remove(aws, kept, &row.document_id).await?;
-        let row = row.with_status(DocumentStatus::Deleted, None, now_ms);
-        let expires_at = Some(now_ms / 1000 + DELETED_ROW_SECONDS);
-        updated.push((
-            keys::document(&row.document_id),
-            DocumentRow {
-                published: None,
-                expires_at,
-                ..row
-            },
-        ));
+        vectors::remove(aws, kept, id).await?;
     }
-    aws.table.put_many(&updated).await?;
+    let now_ms = clock::now_ms();
+    let deleted = |row: DocumentRow| DocumentRow {
+        published: None,
+        expires_at: Some(now_ms / 1000 + DELETED_ROW_SECONDS),
+        ..row.with_status(DocumentStatus::Deleted, None, now_ms)
+    };
+    let removed = removed.iter().map(String::as_str);
+    progress::update(aws, run_id, removed, deleted).await?;
     Ok(())
 }

@@ -1,0 +1,329 @@
+//! The books of runs: what a plan that breaks off leaves, whose a document is, and whose a reason; and runs that are started
+//! through replies that are lost.
+
+use std::collections::BTreeSet;
+
+use aws::dynamo::keys;
+use aws::{chance, clock};
+use knowledge::names;
+use knowledge::sync::rows::{DocumentRow, DocumentStatus, RunRow};
+use serde_json::{Value, json};
+
+use super::steps::{deliver, payloads, rows, run};
+use crate::index::Space;
+use crate::index::unreliable::{self, Moment};
+use crate::instance::Instance;
+use crate::redrive::balanced;
+
+/// A run over named documents, of which no step was made yet.
+async fn new_named_run(space: &Space, documents: &[&str]) -> String {
+    let now_ms = clock::now_ms();
+    let run_id = format!("{}.{}", space.name, chance::ulid(now_ms));
+    let ids = documents
+        .iter()
+        .map(|name| names::document_id(space.name, name));
+    let row = RunRow {
+        documents: Some(ids.collect()),
+        ..RunRow::queued(run_id.clone(), space.name.to_owned(), now_ms)
+    };
+    space
+        .aws
+        .table
+        .create(&keys::run(&run_id), &row)
+        .await
+        .unwrap();
+    run_id
+}
+
+async fn row_of(space: &Space, name: &str) -> DocumentRow {
+    let id = names::document_id(space.name, name);
+    let rows = rows(space).await;
+    rows.into_iter().find(|row| row.document_id == id).unwrap()
+}
+
+fn plan(run_id: &str) -> Value {
+    json!({"step": "plan", "run_id": run_id})
+}
+
+/// A plan broke off after its work list: the books held documents twice, or more of them than were planned.
+#[tokio::test]
+async fn a_plan_that_breaks_off_at_any_write_leaves_books_that_balance() {
+    let instance = Instance::start().await;
+    for named in [false, true] {
+        let space = Space::on(&instance, if named { "named" } else { "whole" });
+        let documents = [
+            ("a.txt", "Marmots."),
+            ("b.txt", "Ibexes."),
+            ("gone.txt", "Choughs."),
+        ];
+        space.ingest(&documents).await;
+        for writes in 0.. {
+            let words = format!("Words number {writes}.");
+            space
+                .put(&[("a.txt", &words), ("b.txt", &words), ("gone.txt", "")])
+                .await;
+            let run_id = match named {
+                true => new_named_run(&space, &["a.txt", "b.txt", "gone.txt"]).await,
+                false => space.new_run().await,
+            };
+            let door = unreliable::open(&instance.aws, writes, Moment::Before).await;
+            let through_door = Space::of(&door, space.name, &[]);
+            if deliver(&through_door, &plan(&run_id)).await.is_ok() {
+                assert!(writes > 4, "{writes}");
+                break;
+            }
+            let report = json!({"step": "report", "run_id": run_id, "error": "ServiceBusy", "cause": "cut off"});
+            deliver(&space, &report).await.unwrap();
+            let ended = run(&instance, &run_id).await;
+            assert!(
+                balanced(&ended) && ended["status"] == "FAILED",
+                "{writes}: {ended}"
+            );
+            let failures: Vec<&Value> =
+                ended["failures"].as_array().into_iter().flatten().collect();
+            let ids: BTreeSet<&str> = failures
+                .iter()
+                .map(|one| one["document_id"].as_str().unwrap())
+                .collect();
+            assert_eq!(ids.len(), failures.len(), "{ended}");
+            assert_eq!(ended["counts"]["planned"], ids.len(), "{ended}");
+            if named {
+                assert_eq!(ids.len(), 3, "{ended}");
+            }
+            for row in rows(&space).await {
+                assert_ne!(row.status, DocumentStatus::Pending, "{writes}: {row:?}");
+            }
+        }
+    }
+}
+
+/// Its redrive took the whole source: what nobody had asked for was brought in.
+#[tokio::test]
+async fn the_redrive_of_a_run_over_named_documents_is_over_named_documents() {
+    let instance = Instance::start().await;
+    let space = Space::on(&instance, "default");
+    space
+        .put(&[
+            ("a.txt", "Marmots."),
+            ("b.txt", "Ibexes."),
+            ("other.txt", "Choughs."),
+        ])
+        .await;
+    let id = |name: &str| names::document_id("default", name);
+    for name in ["a.txt", "b.txt"] {
+        let row = DocumentRow::new(id(name), name.to_owned(), clock::now_ms());
+        space
+            .aws
+            .table
+            .put(&keys::document(&id(name)), &row)
+            .await
+            .unwrap();
+    }
+    let run_id = new_named_run(&space, &["a.txt", "b.txt"]).await;
+    let report = json!({"step": "report", "run_id": run_id, "error": "ServiceBusy", "cause": "before its plan"});
+    deliver(&space, &report).await.unwrap();
+    // It breaks off too, and is redriven in its turn.
+    let refused = json!({"operation": "InvokeModel", "error": "ValidationException", "times": 1});
+    instance.fault(&refused).await;
+    let first = super::redrive(&instance, &run(&instance, &run_id).await).await;
+    assert_eq!(
+        (&first["counts"]["planned"], balanced(&first)),
+        (&json!(2), true),
+        "{first}"
+    );
+    let row: Option<RunRow> = {
+        let key = keys::run(first["run_id"].as_str().unwrap());
+        space.aws.table.get(&key).await.unwrap()
+    };
+    assert_eq!(row.unwrap().documents.map(|ids| ids.len()), Some(2));
+    let second = super::redrive(&instance, &first).await;
+    assert_eq!(second["status"], "SUCCEEDED", "{second}");
+    assert_eq!(space.live_documents().await, space.ids(&["a.txt", "b.txt"]));
+}
+
+#[tokio::test]
+async fn a_document_keeps_the_reason_that_it_failed_for() {
+    let instance = Instance::start().await;
+    let space = Space::on(&instance, "default");
+    space
+        .put(&[("a.txt", "Marmots."), ("b.txt", "Ibexes.")])
+        .await;
+    let run_id = space.new_run().await;
+    deliver(&space, &plan(&run_id)).await.unwrap();
+    let all = payloads(&space, &run_id).await;
+    let items = all[0]["items"].as_array().unwrap();
+    let failed = json!({
+        "step": "fail_batch", "run_id": run_id, "items": [items[0]], "error": "ModelRefused", "cause": "no access",
+    });
+    deliver(&space, &failed).await.unwrap();
+    let report = json!({"step": "report", "run_id": run_id, "error": "ManifestContended", "cause": "others were first"});
+    deliver(&space, &report).await.unwrap();
+    let mut reasons: Vec<_> = rows(&space)
+        .await
+        .into_iter()
+        .map(|row| row.error.unwrap())
+        .collect();
+    reasons.sort();
+    assert_eq!(reasons, ["ManifestContended", "ModelRefused"]);
+    let ended = run(&instance, &run_id).await;
+    let told = ended["failures"].as_array().unwrap().iter();
+    let mut told: Vec<&str> = told.map(|one| one["error"].as_str().unwrap()).collect();
+    told.sort_unstable();
+    assert_eq!(told, reasons, "{ended}");
+}
+
+/// What was embedded before its batch failed stays named, and the run's redrive pays for nothing.
+#[tokio::test]
+async fn a_batch_that_fails_after_it_was_embedded_is_taken_over() {
+    let instance = Instance::start().await;
+    let space = Space::on(&instance, "default");
+    space.put(&[("a.txt", "Marmots.")]).await;
+    let run_id = space.new_run().await;
+    deliver(&space, &plan(&run_id)).await.unwrap();
+    let all = payloads(&space, &run_id).await;
+    deliver(&space, &all[0]).await.unwrap();
+    deliver(&space, &all[2]).await.unwrap();
+    let failed = json!({
+        "step": "fail_batch", "run_id": run_id, "items": all[0]["items"], "error": "States.Timeout", "cause": "",
+    });
+    deliver(&space, &failed).await.unwrap();
+    for payload in &all[3..] {
+        deliver(&space, payload).await.unwrap();
+    }
+    let ended = run(&instance, &run_id).await;
+    assert_eq!(
+        (&ended["status"], &ended["failures"][0]["error"]),
+        (&json!("FAILED"), &json!("States.Timeout")),
+        "{ended}"
+    );
+    assert!(ended["embedding_tokens"].as_u64().unwrap() > 0, "{ended}");
+    let redriven = super::redrive(&instance, &ended).await;
+    assert_eq!(
+        (&redriven["status"], &redriven["embedding_tokens"]),
+        (&json!("SUCCEEDED"), &json!(0)),
+        "{redriven}"
+    );
+}
+
+/// A run that another has overtaken wrote its rows over the other's, deleted what had come again, and published what was older.
+#[tokio::test]
+async fn a_document_that_another_run_has_taken_over_is_that_runs() {
+    let instance = Instance::start().await;
+    let space = Space::on(&instance, "default");
+    space
+        .ingest(&[("a.txt", "Marmots."), ("gone.txt", "Choughs.")])
+        .await;
+    space
+        .put(&[("a.txt", "Marmots sleep."), ("gone.txt", "")])
+        .await;
+    let slow = space.new_run().await;
+    deliver(&space, &plan(&slow)).await.unwrap();
+    let late = payloads(&space, &slow).await;
+    space
+        .put(&[("a.txt", "Marmots whistle."), ("gone.txt", "Choughs fly.")])
+        .await;
+    let fast = space.new_run().await;
+    deliver(&space, &plan(&fast)).await.unwrap();
+    let (extract_to_embed, publish_to_report) = late.split_at(3);
+    for payload in extract_to_embed {
+        deliver(&space, payload).await.unwrap();
+        for name in ["a.txt", "gone.txt"] {
+            let row = row_of(&space, name).await;
+            let found = (row.run_id.as_ref(), row.status);
+            assert_eq!(found, (Some(&fast), DocumentStatus::Pending), "{payload}");
+        }
+    }
+    for payload in payloads(&space, &fast).await {
+        deliver(&space, &payload).await.unwrap();
+    }
+    for payload in publish_to_report {
+        deliver(&space, payload).await.unwrap();
+    }
+    let ended = run(&instance, &fast).await;
+    let found = (&ended["status"], &ended["counts"]["published"]);
+    assert_eq!(found, (&json!("SUCCEEDED"), &json!(2)), "{ended}");
+    let overtaken = run(&instance, &slow).await;
+    assert!(balanced(&overtaken), "{overtaken}");
+    assert_eq!(overtaken["failures"][0]["name"], "a.txt", "{overtaken}");
+    assert_eq!(
+        space.live_documents().await,
+        space.ids(&["a.txt", "gone.txt"])
+    );
+    for (name, text) in [("a.txt", "Marmots whistle."), ("gone.txt", "Choughs fly.")] {
+        let row = row_of(&space, name).await;
+        let found = (row.status, row.expires_at);
+        assert_eq!(found, (DocumentStatus::Published, None));
+        let path = format!("/v1/documents/{}/text", row.document_id);
+        assert_eq!(instance.get(&path).await.body["text"], text);
+    }
+}
+
+/// The reply to a conditional write is lost, and the SDK's next attempt meets what the first has written.
+#[tokio::test]
+async fn runs_are_started_through_lost_replies() {
+    let instance = Instance::start().await;
+    let space = Space::on(&instance, "default");
+    space.put(&[("a.txt", "Marmots.")]).await;
+    let id = names::document_id("default", "a.txt");
+    let row = DocumentRow {
+        readers: vec!["everyone".to_owned()],
+        ..DocumentRow::new(id.clone(), "a.txt".to_owned(), clock::now_ms())
+    };
+    space
+        .aws
+        .table
+        .put(&keys::document(&id), &row)
+        .await
+        .unwrap();
+    let lost = json!({
+        "service": "dynamodb", "error": "InternalServerError", "moment": "after", "operation": "PutItem", "times": 1,
+    });
+    let refused = json!({"operation": "InvokeModel", "error": "ValidationException", "times": 1});
+    instance.fault(&refused).await;
+    instance.storage_fault(&lost).await;
+    let reply = instance.post("/v1/runs", &json!({"documents": [id]})).await;
+    assert_eq!(reply.status, 202, "{}", reply.body);
+    let first = instance
+        .finished(reply.body["run_id"].as_str().unwrap())
+        .await;
+    assert_eq!(first["counts"]["failed"], 1, "{first}");
+
+    instance.storage_fault(&lost).await;
+    let redriven = super::redrive(&instance, &first).await;
+    assert_eq!(redriven["status"], "SUCCEEDED", "{redriven}");
+    for fault in instance.storage_faults().await.as_array().unwrap() {
+        assert_eq!(fault["struck"], 1, "{fault}");
+    }
+}
+
+/// A run says what it cost at the prices of the model that it embedded with, whatever the settings say since.
+#[tokio::test]
+async fn a_run_keeps_the_prices_of_its_model() {
+    let instance = Instance::start().await;
+    let space = Space::on(&instance, "default");
+    let run_id = space
+        .ingest(&[("a.txt", "Marmots sleep below the stones.")])
+        .await;
+    let before = run(&instance, &run_id).await;
+    assert!(
+        before["estimate"]["prices"]
+            .as_str()
+            .unwrap()
+            .ends_with("nothing is billed here"),
+        "{before}"
+    );
+    let key = keys::run(&run_id);
+    let mut row: RunRow = space.aws.table.get(&key).await.unwrap().unwrap();
+    assert_eq!(
+        row.embed_model.as_deref(),
+        Some("amazon.titan-embed-text-v2:0")
+    );
+    row.embed_model = Some("cohere.embed-v4:0".to_owned());
+    space.aws.table.put(&key, &row).await.unwrap();
+    let after = run(&instance, &run_id).await;
+    // 0.12 and 0.02 dollars for a million tokens.
+    let usd = |run: &Value| run["embedding_usd"].as_f64().unwrap();
+    assert!((usd(&after) / usd(&before) - 6.0).abs() < 1e-9, "{after}");
+    let usd = |run: &Value| run["estimate"]["usd"].as_f64().unwrap();
+    assert!((usd(&after) / usd(&before) - 6.0).abs() < 1e-9, "{after}");
+}
