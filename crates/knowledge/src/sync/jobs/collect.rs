@@ -11,11 +11,8 @@ use serde_json::{Value, json};
 use super::super::rows::{BatchRow, Billed, objects};
 use super::super::{StepError, embedding, waves};
 use super::check::ABANDONED;
-use super::{JobBatch, JobRow, jobs_of, keep, output, waiting};
+use super::{BATCHES_IN_FLIGHT, JobBatch, JobRow, jobs_of, keep, output, waiting};
 use crate::ledger::Account;
-
-/// Batches that are collected side by side.
-const BATCHES_IN_FLIGHT: usize = 8;
 
 /// The step: takes what came of one job; with the last, writes the list of the batches that are left over.
 pub(in crate::sync) async fn collect_jobs(

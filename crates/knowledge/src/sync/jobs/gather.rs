@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use aws::bedrock::EmbedPurpose;
 use aws::{Aws, clock};
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::super::rows::{BatchRow, DocumentStatus, objects};
 use super::super::{StepError, embedding, progress};
-use super::{JobBatch, JobRow, jobs_of, keep, limits, waiting};
+use super::{BATCHES_IN_FLIGHT, JobBatch, JobRow, jobs_of, keep, limits, waiting};
 use crate::batch_embedding::LEAST_RECORDS;
 use crate::runs;
 
@@ -44,7 +45,8 @@ pub(in crate::sync) async fn gather_jobs(aws: &Aws, run_id: &str) -> Result<Valu
         let rest = gather_job(aws, run_id, coming, batches).await?;
         let Some(rest) = rest else { break };
         (batches, number) = (rest, number + 1);
-        if !batches.is_empty() && begun.elapsed() >= aws.settings.step_slice {
+        // Another job may take as long as those before.
+        if !batches.is_empty() && begun.elapsed() >= aws.settings.step_slice / 2 {
             return Ok(done(run_id, number, true));
         }
     }
@@ -72,8 +74,11 @@ async fn gather_job<'a>(
         collected: false,
     };
     let (mut lines, mut records) = (String::new(), 0);
-    for batch in batches {
-        let (_, texts) = embedding::read(aws, run_id, batch).await?;
+    let mut read = stream::iter(batches)
+        .map(async |batch| Ok::<_, StepError>((batch, embedding::read(aws, run_id, batch).await?)))
+        .buffered(BATCHES_IN_FLIGHT);
+    while let Some(batch) = read.next().await {
+        let (batch, (_, texts)) = batch?;
         let of_batch = records_of(aws, &texts, records);
         let full = records + of_batch.len() > JOB_RECORDS
             || lines.len() + of_batch.iter().map(String::len).sum::<usize>() > JOB_BYTES
@@ -88,6 +93,7 @@ async fn gather_job<'a>(
             records: u32::try_from(of_batch.len()).unwrap_or(u32::MAX),
         });
     }
+    drop(read);
     if (records as u64) < LEAST_RECORDS {
         return Ok(None);
     }
@@ -95,14 +101,10 @@ async fn gather_job<'a>(
     aws.bucket
         .put(&objects::job_input(run_id, number), lines)
         .await?;
-    for batch in held {
-        let open = batch
-            .documents
-            .iter()
-            .filter(|one| !one.status.is_settled());
-        let ids = open.map(|one| one.document_id.as_str());
-        progress::mark(aws, run_id, ids, DocumentStatus::Embedding, None).await?;
-    }
+    let open = held.iter().flat_map(|batch| &batch.documents);
+    let open = open.filter(|one| !one.status.is_settled());
+    let ids = open.map(|one| one.document_id.as_str());
+    progress::mark(aws, run_id, ids, DocumentStatus::Embedding, None).await?;
     // The job's row is written last: a repeated step writes the same records again.
     keep(aws, run_id, &job).await?;
     Ok(Some(rest))

@@ -24,6 +24,9 @@ pub(super) use check::{check_jobs, stop_jobs};
 pub(super) use collect::collect_jobs;
 pub(super) use gather::gather_jobs;
 
+/// Batches that are read or written side by side.
+const BATCHES_IN_FLIGHT: usize = 8;
+
 /// A job over passages of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct JobRow {
