@@ -415,3 +415,49 @@ async fn what_a_run_will_embed_is_told_before_it_begins() {
             .contains("aws.amazon.com")
     );
 }
+
+/// Attempts that ended while the second of three documents was read, as the notes of those attempts have it.
+#[tokio::test]
+async fn a_document_that_ends_the_process_does_not_take_its_batch_along() {
+    let instance = Instance::start().await;
+    let check = async |name: &'static str, ended: Value, expected: &[&str]| {
+        let space = Space::of(&instance.aws, name, &[]);
+        let documents = [
+            ("a.txt", "The marmot whistles."),
+            ("b.txt", "The ibex climbs."),
+            ("c.txt", "The chamois leaps."),
+        ];
+        space.put(&documents).await;
+        let run_id = space.new_run().await;
+        let plan = json!({"step": "plan", "run_id": run_id});
+        deliver(&space, &plan).await.unwrap();
+        let payloads = payloads(&space, &run_id).await;
+        let items = payloads[0]["items"].as_array().unwrap();
+        for item in items {
+            let id = item["document_id"].as_str().unwrap().to_owned();
+            let row = DocumentRow::new(id.clone(), item["name"].as_str().unwrap().to_owned(), 0);
+            let begun = row.with_status(DocumentStatus::Extracting, None, 0);
+            let key = keys::document(&id);
+            space.aws.table.put(&key, &begun).await.unwrap();
+        }
+        let b = &items[1]["document_id"];
+        let note = json!({"reading": b, "ended": {b.as_str().unwrap(): ended}});
+        let key = format!("runs/{run_id}/batches/{}.reading.json", batch_id(items));
+        let note = note.to_string().into_bytes();
+        space.aws.bucket.put(&key, note).await.unwrap();
+        for payload in &payloads {
+            deliver(&space, payload).await.unwrap();
+        }
+        let run = run(&instance, &run_id).await;
+        assert!(balanced(&run), "{run}");
+        assert_eq!(space.live_documents().await, space.ids(expected), "{run}");
+        let rows = rows(&space).await;
+        let refused = rows
+            .iter()
+            .filter(|row| row.status == DocumentStatus::Refused);
+        assert_eq!(refused.count(), 3 - expected.len(), "{rows:?}");
+    };
+    // One may have been ended by something else.
+    check("once", json!(0), &["a.txt", "b.txt", "c.txt"]).await;
+    check("twice", json!(1), &["a.txt", "c.txt"]).await;
+}

@@ -9,6 +9,7 @@ use extract::Extracted;
 use retrieval::{EmbeddedPassage, Passage, SegmentDocument};
 use serde_json::{Value, json};
 
+use super::attempts::Attempts;
 use super::rows::{BatchDocument, BatchRow, DocumentRow, DocumentStatus, PlannedDocument, objects};
 use super::{StepError, batch_id, chunking, progress};
 use crate::digest::sha256_hex;
@@ -37,19 +38,22 @@ pub(super) async fn extract_batch(
         return Ok(done(run_id, batch));
     }
     let ids = || items.iter().map(|item| item.document_id.as_str());
+    let again = resumed || had_begun(aws, ids()).await?;
     if !resumed {
         progress::mark(aws, run_id, ids(), DocumentStatus::Extracting, None).await?;
     }
+    let mut attempts = Attempts::begin(aws, run_id, &batch_id, again).await?;
     let (mut documents, mut extracted, mut sidecars) = (Vec::new(), Vec::new(), BTreeMap::new());
     let mut tokens = 0;
     for item in items {
-        let (read, sidecar) = read_one(aws, item).await?;
-        let cut = match read {
-            Err((error, reason)) => Err(refused(item, error, reason)),
-            Ok(text) => match chunking::cut(aws, run_id, item, &text, begun, account).await? {
-                None => return Ok(json!({ "run_id": run_id, "batch_id": batch_id, "more": true })),
-                Some(cut) => Ok((text, cut)),
-            },
+        let cut = cut_one(aws, run_id, item, begun, account, &mut attempts).await;
+        attempts.leave(aws).await?;
+        let (cut, sidecar) = match cut? {
+            (Ok((_, None)), _) => {
+                return Ok(json!({ "run_id": run_id, "batch_id": batch_id, "more": true }));
+            }
+            (Ok((text, Some(cut))), sidecar) => (Ok((text, cut)), sidecar),
+            (Err((error, reason)), sidecar) => (Err(refused(item, error, reason)), sidecar),
         };
         documents.push(match cut {
             Err(refused) => refused,
@@ -117,6 +121,43 @@ fn done(run_id: &str, batch: &BatchRow) -> Value {
     json!({ "run_id": run_id, "batch_id": batch_id, "passages": passages, "more": false })
 }
 
+/// A document's text and its passages; no passages where the time of the step is over.
+type Cut = (Extracted, Option<chunking::Cut>);
+
+async fn cut_one(
+    aws: &Aws,
+    run_id: &str,
+    item: &PlannedDocument,
+    begun: Instant,
+    account: &Account<'_>,
+    attempts: &mut Attempts,
+) -> Result<(Result<Cut, Refusal>, Sidecar), StepError> {
+    if !attempts.enter(aws, &item.document_id).await? {
+        let words = "reading it ended the process, twice: it takes more memory or time than there is; split it, or save it \
+                     anew with the program that made it, and sync again";
+        let sidecar = match sidecar(aws, &source_key(item)).await? {
+            Ok(sidecar) => sidecar,
+            Err(refusal) => return Ok((Err(refusal), Sidecar::default())),
+        };
+        return Ok((Err(("ExtractionCrashed", words.to_owned())), sidecar));
+    }
+    let (read, sidecar) = read_one(aws, item).await?;
+    let extracted = match read {
+        Ok(extracted) => extracted,
+        Err(refusal) => return Ok((Err(refusal), sidecar)),
+    };
+    let cut = chunking::cut(aws, run_id, item, &extracted, begun, account).await?;
+    Ok((Ok((extracted, cut)), sidecar))
+}
+
+/// Whether an attempt at any of the documents had begun before.
+async fn had_begun(aws: &Aws, ids: impl Iterator<Item = &str>) -> Result<bool, AwsError> {
+    let wanted: Vec<_> = ids.map(keys::document).collect();
+    let stored: Vec<DocumentRow> = aws.table.get_many(&wanted).await?;
+    let mut stored = stored.iter().map(|row| row.status);
+    Ok(stored.any(|status| status == DocumentStatus::Extracting))
+}
+
 fn refused(item: &PlannedDocument, error: &str, reason: String) -> BatchDocument {
     BatchDocument {
         document_id: item.document_id.clone(),
@@ -134,17 +175,9 @@ pub(super) async fn read_one(
     item: &PlannedDocument,
 ) -> Result<(Result<Extracted, Refusal>, Sidecar), StepError> {
     let key = source_key(item);
-    let sidecar = match aws.bucket.get(&names::sidecar_key(&key)).await {
-        Ok(body) => match serde_json::from_slice::<Sidecar>(&body) {
-            Ok(sidecar) => sidecar,
-            Err(error) => {
-                let words =
-                    format!("its .metadata.json cannot be read ({error}); mend it and sync again");
-                return Ok((Err(("MalformedMetadata", words)), Sidecar::default()));
-            }
-        },
-        Err(AwsError::Missing { .. }) => Sidecar::default(),
-        Err(error) => return Err(error.into()),
+    let sidecar = match sidecar(aws, &key).await? {
+        Ok(sidecar) => sidecar,
+        Err(refusal) => return Ok((Err(refusal), Sidecar::default())),
     };
     let limits = extract::Limits::default();
     match aws.bucket.head(&key).await? {
@@ -173,6 +206,18 @@ pub(super) async fn read_one(
         Err(("ExtractionCrashed", words))
     });
     Ok((read, sidecar))
+}
+
+async fn sidecar(aws: &Aws, key: &str) -> Result<Result<Sidecar, Refusal>, StepError> {
+    match aws.bucket.get(&names::sidecar_key(key)).await {
+        Ok(body) => Ok(serde_json::from_slice(&body).map_err(|error| {
+            let words =
+                format!("its .metadata.json cannot be read ({error}); mend it and sync again");
+            ("MalformedMetadata", words)
+        })),
+        Err(AwsError::Missing { .. }) => Ok(Ok(Sidecar::default())),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn source_key(item: &PlannedDocument) -> String {

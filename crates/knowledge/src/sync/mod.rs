@@ -9,6 +9,7 @@
 //! the manifest remembers which runs it holds. The state carries ids and counts, never documents.
 
 mod asking;
+mod attempts;
 pub(crate) mod changes;
 mod chunking;
 mod compact;

@@ -490,6 +490,10 @@ pub mod objects {
         format!("runs/{run_id}/batches/{batch_id}.json")
     }
 
+    pub fn reading(run_id: &str, batch_id: &str) -> String {
+        format!("runs/{run_id}/batches/{batch_id}.reading.json")
+    }
+
     pub fn screened(run_id: &str, batch_id: &str) -> String {
         format!("runs/{run_id}/batches/{batch_id}.screened.json")
     }
