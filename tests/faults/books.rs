@@ -22,10 +22,8 @@ async fn new_named_run(space: &Space, documents: &[&str]) -> String {
     let ids = documents
         .iter()
         .map(|name| names::document_id(space.name, name));
-    let row = RunRow {
-        documents: Some(ids.collect()),
-        ..RunRow::queued(run_id.clone(), space.name.to_owned(), now_ms)
-    };
+    let mut row = RunRow::queued(run_id.clone(), space.name.to_owned(), now_ms);
+    row.documents = Some(ids.collect());
     space
         .aws
         .table
