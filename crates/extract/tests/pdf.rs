@@ -134,6 +134,23 @@ fn a_turned_page_reads_as_it_is_seen() {
 }
 
 #[test]
+fn a_code_may_mean_doubled_letters() {
+    let map = "begincmap 1 begincodespacerange <00> <ff> endcodespacerange 1 beginbfchar <41> <006600660069> endbfchar endcmap";
+    let font = format!(
+        "3 0 obj\n<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 1000 0 R >>\nendobj\n1000 0 obj\n<< /Length {} >>\nstream\n{map}\nendstream\nendobj\n",
+        map.len()
+    );
+    let check = |shown: &str, text: &str| {
+        let content = format!("BT /F 9 Tf 1 0 0 1 50 700 Tm {shown} ET");
+        let read = read(&made::pdf_with(&[&content], "", &font)).unwrap();
+        assert_eq!(read.text, text, "{shown}");
+    };
+    check("(oAce) Tj", "office");
+    // Drawn again in its place it is there once.
+    check("(oAce) Tj 1 0 0 1 50.1 700 Tm (oAce) Tj", "office");
+}
+
+#[test]
 fn forms_are_drawn_in_place() {
     let form = "1000 0 obj\n<< /Type /XObject /Subtype /Form /Matrix [1 0 0 1 72 650] /Length 32 >>\nstream\nBT /F 10 Tf (in the form) Tj ET /X Do\nendstream\nendobj\n";
     let page = "BT /F 10 Tf 72 700 Td (before) Tj ET /X Do BT /F 10 Tf 72 600 Td (after) Tj ET";

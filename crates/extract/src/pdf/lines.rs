@@ -65,12 +65,15 @@ impl Lines {
     }
 
     pub(super) fn push(&mut self, words: &str, at: Placed) {
+        // The letters of one code stand in one place: only the first of them tells whether the pen jumped there.
+        let mut is_first = true;
         for character in words.chars() {
-            self.character(character, at);
+            self.character(character, at, is_first);
+            is_first &= character.is_whitespace();
         }
     }
 
-    fn character(&mut self, character: char, at: Placed) {
+    fn character(&mut self, character: char, at: Placed, is_first: bool) {
         if character.is_whitespace() || character == '\u{200b}' {
             self.space = true;
             return;
@@ -78,7 +81,7 @@ impl Lines {
         if character.is_control() {
             return;
         }
-        if self.is_overprint(character, &at) {
+        if self.is_overprint(character, &at, is_first) {
             self.space = false;
             return;
         }
@@ -100,11 +103,11 @@ impl Lines {
 
     /// Whether a character is one that stands here already. Writers draw words, lines or paragraphs again: only where the
     /// pen jumps may that begin, so that what is spelt twice stays.
-    fn is_overprint(&mut self, character: char, at: &Placed) -> bool {
+    fn is_overprint(&mut self, character: char, at: &Placed, is_first: bool) -> bool {
         let pen = self.pen.replace(*at);
         let place = match (self.again.take(), pen) {
             (Some(next), _) if self.stands(next, character, at) => Some(next),
-            (_, Some(pen)) if pen.jumps_to(at) => (0..self.written.len())
+            (_, Some(pen)) if is_first && pen.jumps_to(at) => (0..self.written.len())
                 .rev()
                 .find(|place| self.stands(*place, character, at)),
             _ => None,
