@@ -63,7 +63,6 @@ UNREACHED = {
         "bedrock:ListKnowledgeBaseDocuments",
         "bedrock:StartIngestionJob",
         "bedrock:StopModelInvocationJob",
-        "dynamodb:BatchGetItem",
         "dynamodb:Query",
         "iam:PassRole",
         "s3:ListBucket",

@@ -68,6 +68,7 @@ fn the_deployed_template_is_read() {
         "InputTokens",
         "OutputTokens",
         "SnapshotsRejected",
+        "BudgetLow",
         "Dashboard",
     ];
     assert_eq!(others, expected);
