@@ -33,6 +33,8 @@ mod vectors;
 mod verify;
 mod waves;
 
+use std::pin::Pin;
+
 use aws::bedrock::BedrockError;
 use aws::dynamo::keys;
 use aws::{Aws, AwsError};
@@ -235,23 +237,25 @@ pub async fn run_step(aws: &Aws, step: Step) -> Result<Value, StepError> {
 
 async fn take(aws: &Aws, step: Step, account: &Account<'_>) -> Result<Value, StepError> {
     match step {
-        Step::Plan { run_id } => plan::plan(aws, &run_id).await,
-        Step::ScreenNames { run_id } => screening::screen_names(aws, &run_id, account).await,
-        Step::Move { run_id } => moving::move_renamed(aws, &run_id).await,
+        Step::Plan { run_id } => boxed(|| plan::plan(aws, &run_id)).await,
+        Step::ScreenNames { run_id } => {
+            boxed(|| screening::screen_names(aws, &run_id, account)).await
+        }
+        Step::Move { run_id } => boxed(|| moving::move_renamed(aws, &run_id)).await,
         Step::Extract {
             run_id,
             items,
             resumed,
-        } => extraction::extract_batch(aws, &run_id, &items, resumed, account).await,
+        } => boxed(|| extraction::extract_batch(aws, &run_id, &items, resumed, account)).await,
         Step::Screen { run_id, batch_id } => {
-            screening::screen_batch(aws, &run_id, &batch_id, account).await
+            boxed(|| screening::screen_batch(aws, &run_id, &batch_id, account)).await
         }
         Step::Embed { run_id, batch_id } => {
-            embedding::embed_batch(aws, &run_id, &batch_id, account).await
+            boxed(|| embedding::embed_batch(aws, &run_id, &batch_id, account)).await
         }
-        Step::GatherJobs { run_id } => jobs::gather_jobs(aws, &run_id).await,
-        Step::CheckJobs { run_id } => jobs::check_jobs(aws, &run_id).await,
-        Step::CollectJobs { run_id } => jobs::collect_jobs(aws, &run_id, account).await,
+        Step::GatherJobs { run_id } => boxed(|| jobs::gather_jobs(aws, &run_id)).await,
+        Step::CheckJobs { run_id } => boxed(|| jobs::check_jobs(aws, &run_id)).await,
+        Step::CollectJobs { run_id } => boxed(|| jobs::collect_jobs(aws, &run_id, account)).await,
         Step::FailBatch {
             run_id,
             items,
@@ -260,26 +264,35 @@ async fn take(aws: &Aws, step: Step, account: &Account<'_>) -> Result<Value, Ste
             cause,
         } => {
             let failure = (error.as_str(), cause.as_str());
-            report::fail_batch(aws, &run_id, &items, batch_id.as_deref(), failure).await
+            boxed(|| report::fail_batch(aws, &run_id, &items, batch_id.as_deref(), failure)).await
         }
-        Step::Publish { run_id } => publish::publish(aws, &run_id).await,
-        Step::Verify { run_id } => verify::verify(aws, &run_id).await,
-        Step::SyncKnowledgeBase { run_id } => knowledge_base::sync(aws, &run_id).await,
+        Step::Publish { run_id } => boxed(|| publish::publish(aws, &run_id)).await,
+        Step::Verify { run_id } => boxed(|| verify::verify(aws, &run_id)).await,
+        Step::SyncKnowledgeBase { run_id } => boxed(|| knowledge_base::sync(aws, &run_id)).await,
         Step::FailKnowledgeBase {
             run_id,
             error,
             cause,
-        } => knowledge_base::fail(aws, &run_id, &error, &report::plain_cause(&cause)).await,
-        Step::Compact { run_id } => compact::compact(aws, &run_id).await,
+        } => {
+            let cause = report::plain_cause(&cause);
+            boxed(|| knowledge_base::fail(aws, &run_id, &error, &cause)).await
+        }
+        Step::Compact { run_id } => boxed(|| compact::compact(aws, &run_id)).await,
         Step::Report {
             run_id,
             error,
             cause,
         } => {
             let failure = error.map(|error| (error, cause.unwrap_or_default()));
-            report::report(aws, &run_id, failure).await
+            boxed(|| report::report(aws, &run_id, failure)).await
         }
     }
+}
+
+/// A future on the heap. It is made in a frame of its own: those of all steps together are more than a thread's stack holds.
+#[inline(never)]
+fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::pin(make())
 }
 
 /// Reads a step from the state machine's payload.
