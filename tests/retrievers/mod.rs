@@ -316,9 +316,9 @@ async fn a_setting_is_set_and_refused_over_http() {
     let set = place.set("embedded").await;
     let expected = json!({
         "space": "legal", "role": "admin", "retriever": "embedded", "inherited": false, "ready": true, "strict": false,
-        "chunking": "fixed:512,20",
+        "chunking": "fixed:512,20", "batch_embedding": "off",
         "roles": {"reader": ["everyone"], "editor": [], "admin": []},
-        "limits": {"caller_per_minute": 0, "space_per_minute": 0},
+        "limits": {"caller_per_minute": 0, "space_per_minute": 0}, "budget": {},
     });
     assert_eq!(set, expected);
     let put = async |body: Value| {
