@@ -5,7 +5,6 @@
 //! stem that a language gives it. Text without spaces between words (Chinese, Japanese) is indexed by pairs of characters.
 
 mod analysis;
-mod best;
 mod maxscore;
 mod sections;
 
@@ -23,11 +22,11 @@ use tantivy::{Directory, Searcher, TantivyDocument, Term};
 
 pub(crate) use analysis::Language;
 use analysis::{Analysis, query_terms};
-use best::Best;
 use maxscore::{List, Window};
 pub(crate) use sections::SectionFile;
 use sections::Sections;
 
+use crate::best::{Best, Scored};
 use crate::bits::Bits;
 use crate::segment::Source;
 
@@ -238,16 +237,16 @@ fn words(lexicons: &[&Lexicon], text: &str) -> tantivy::Result<Vec<Word>> {
     Ok(terms)
 }
 
-/// The best `limit` allowed passages of all segments and those that equal the last of them: (score, segment, ordinal), in
-/// no order. `masks[i]` belongs to `lexicons[i]`.
+/// The best `limit` allowed passages of all segments and those that equal the last of them, in no order.
+/// `masks[i]` belongs to `lexicons[i]`.
 pub(crate) fn search(
     lexicons: &[&Lexicon],
     masks: &[Bits],
     text: &str,
     limit: usize,
-) -> tantivy::Result<Vec<(f32, u32, u32)>> {
+) -> tantivy::Result<Vec<Scored>> {
     let words = words(lexicons, text)?;
-    let (mut best, mut window) = (Best::new(limit), Window::new());
+    let (mut best, mut window) = (Best::new(limit, f32::MIN), Window::new());
     for (number, (lexicon, mask)) in lexicons.iter().zip(masks).enumerate() {
         let Some(reader) = lexicon.searcher.segment_readers().first() else {
             continue;
@@ -266,8 +265,8 @@ pub(crate) fn search(
         }
         if !lists.is_empty() {
             let lengths = reader.get_fieldnorms_reader(lexicon.field)?;
-            best.enter(number as u32);
-            maxscore::offer_best(&mut lists, &lengths, mask, &mut window, &mut best);
+            let number = number as u32;
+            maxscore::offer_best(&mut lists, &lengths, mask, number, &mut window, &mut best);
         }
     }
     Ok(best.finish())

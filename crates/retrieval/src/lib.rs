@@ -2,6 +2,7 @@
 //!
 //! Pure: no async, no clock, no environment, no AWS. The byte layout of a segment is in this crate's `README.md`.
 
+mod best;
 mod bits;
 pub mod chunk;
 mod duplicates;

@@ -37,10 +37,15 @@ pub(super) async fn extract_batch(
     if let Some(batch) = stored.as_ref().filter(|one| one.passages_key.is_some()) {
         return Ok(done(run_id, batch));
     }
-    let ids = || items.iter().map(|item| item.document_id.as_str());
-    let again = resumed || had_begun(aws, ids()).await?;
+    let ids = items.iter().map(|item| item.document_id.as_str());
+    let mut again = resumed;
     if !resumed {
-        progress::mark(aws, run_id, ids(), DocumentStatus::Extracting, None).await?;
+        let now_ms = clock::now_ms();
+        let marked = |row: DocumentRow| {
+            again |= row.status == DocumentStatus::Extracting;
+            row.with_status(DocumentStatus::Extracting, None, now_ms)
+        };
+        progress::update(aws, run_id, ids, marked).await?;
     }
     let mut attempts = Attempts::begin(aws, run_id, &batch_id, again).await?;
     let (mut documents, mut extracted, mut sidecars) = (Vec::new(), Vec::new(), BTreeMap::new());
@@ -148,14 +153,6 @@ async fn cut_one(
     };
     let cut = chunking::cut(aws, run_id, item, &extracted, begun, account).await?;
     Ok((Ok((extracted, cut)), sidecar))
-}
-
-/// Whether an attempt at any of the documents had begun before.
-async fn had_begun(aws: &Aws, ids: impl Iterator<Item = &str>) -> Result<bool, AwsError> {
-    let wanted: Vec<_> = ids.map(keys::document).collect();
-    let stored: Vec<DocumentRow> = aws.table.get_many(&wanted).await?;
-    let mut stored = stored.iter().map(|row| row.status);
-    Ok(stored.any(|status| status == DocumentStatus::Extracting))
 }
 
 fn refused(item: &PlannedDocument, error: &str, reason: String) -> BatchDocument {

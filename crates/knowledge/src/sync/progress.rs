@@ -15,7 +15,7 @@ pub(super) async fn update(
     aws: &Aws,
     run_id: &str,
     document_ids: impl Iterator<Item = &str>,
-    change: impl Fn(DocumentRow) -> DocumentRow,
+    mut change: impl FnMut(DocumentRow) -> DocumentRow,
 ) -> Result<(), AwsError> {
     let keys: Vec<_> = document_ids.map(keys::document).collect();
     for keys in keys.chunks(ROWS) {
@@ -23,7 +23,7 @@ pub(super) async fn update(
         let updated: Vec<_> = rows
             .into_iter()
             .filter(|row| belongs_to(row, run_id))
-            .map(&change)
+            .map(&mut change)
             .map(|row| (keys::document(&row.document_id), row))
             .collect();
         aws.table.put_many(&updated).await?;

@@ -13,13 +13,15 @@ use tantivy::fieldnorm::FieldNormReader;
 use tantivy::postings::BlockSegmentPostings;
 use tantivy::query::Bm25Weight;
 
-use super::best::Best;
+use crate::best::Best;
 use crate::bits::Bits;
 
 /// Passages whose sums are kept at a time: 32 KiB, to stay in the processor's first cache.
 const WINDOW: u32 = 1 << 13;
 /// A search within a list for one passage costs about as much as reading this many of its passages.
 const SEEK_COST: usize = 8;
+/// More than what rounding can make of the difference between a sum of bounds and the sum of the scores below them.
+const ROUNDING: f32 = 1.0 - 1e-5;
 
 /// The passages of one word, read forwards.
 pub(super) struct List<'a> {
@@ -114,6 +116,7 @@ pub(super) fn offer_best(
     lists: &mut [List<'_>],
     lengths: &FieldNormReader,
     mask: &Bits,
+    segment: u32,
     window: &mut Window,
     best: &mut Best,
 ) {
@@ -123,7 +126,7 @@ pub(super) fn offer_best(
     while let Some(first) = next.filter(|first| *first < passages) {
         let start = first / 64 * 64;
         let end = start.saturating_add(WINDOW).min(passages);
-        let threshold = best.threshold();
+        let threshold = threshold(best);
         let leading = rests.partition_point(|rest| *rest >= threshold);
         if leading == 0 {
             return;
@@ -155,11 +158,20 @@ pub(super) fn offer_best(
         }
         let mut found = window.next_hopeful(start);
         while let Some(ordinal) = found {
-            best.offer(window.sums[(ordinal - start) as usize], ordinal);
+            best.offer(window.sums[(ordinal - start) as usize], segment, ordinal);
             found = window.next_hopeful(ordinal + 1);
         }
         best.settle();
         next = mask.next(end);
+    }
+}
+
+/// What a passage must be able to reach.
+fn threshold(best: &Best) -> f32 {
+    if best.least() > 0.0 {
+        best.least() * ROUNDING
+    } else {
+        f32::MIN
     }
 }
 

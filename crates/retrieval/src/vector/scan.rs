@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::kernel::{self, Kernel, Task};
 use super::query::{Probe, Wanted};
 use super::{Codes, LANES, block_bytes, words};
+use crate::best::{Best, Scored};
 use crate::bits::Bits;
 
 /// Up to so many allowed passages the 8-bit rows are scored one and all: the result is exact at that precision.
@@ -32,9 +33,6 @@ pub(crate) struct Part<'a> {
     pub codes: Codes<'a>,
     pub allowed: &'a Bits,
 }
-
-/// A passage that may be among the best: score (estimated or by its row), part, ordinal.
-pub(crate) type Scored = (f32, u32, u32);
 
 /// The passages whose rows decide which are the best `limit`; at most so many as `rows` says, where it says so, or `limit`.
 pub(crate) fn candidates(
@@ -66,7 +64,7 @@ pub(crate) fn candidates(
         return Vec::new();
     };
     let mut best = scan(first, Best::new(survivors, f32::MIN));
-    let least = best.least;
+    let least = best.least();
     let found = |piece: &Piece<'_>| scan(piece, Best::new(survivors, least)).finish();
     // Handing work over costs more than it brings where there is little of it or nobody to take it.
     let alone = rest.len() < 2 || rayon::current_num_threads() == 1;
@@ -147,12 +145,12 @@ impl Task for Scan<'_> {
             }
             // Mostly none is left: one comparison of the greatest tells.
             let greatest = bounds.iter().fold(f32::MIN, |most, bound| most.max(*bound));
-            if greatest < self.best.least {
+            if greatest < self.best.least() {
                 continue;
             }
             let mut left = 0u8;
             for (lane, bound) in bounds.into_iter().enumerate() {
-                left |= u8::from(bound >= self.best.least) << lane;
+                left |= u8::from(bound >= self.best.least()) << lane;
             }
             left &= mask;
             if left == 0 {
@@ -190,60 +188,6 @@ fn factors(bytes: &[u8]) -> ([f32; LANES], [f32; LANES]) {
     words
         .map(|words| words.map(|word| f32::from_bits(u32::from_le(word))))
         .into()
-}
-
-/// The best so far, with all that equal the last of them.
-struct Best {
-    limit: usize,
-    kept: Vec<Scored>,
-    shrink_at: usize,
-    least: f32,
-}
-
-impl Best {
-    /// What scores below `least` is not wanted.
-    fn new(limit: usize, least: f32) -> Self {
-        Self {
-            limit,
-            kept: Vec::new(),
-            shrink_at: limit.saturating_mul(2),
-            least,
-        }
-    }
-
-    #[inline(always)]
-    fn offer(&mut self, score: f32, part: u32, ordinal: u32) {
-        if score >= self.least {
-            self.kept.push((score, part, ordinal));
-            if self.kept.len() >= self.shrink_at {
-                self.shrink();
-            }
-        }
-    }
-
-    #[inline(never)]
-    fn shrink(&mut self) {
-        let Some(last) = self
-            .limit
-            .checked_sub(1)
-            .filter(|last| *last < self.kept.len())
-        else {
-            return;
-        };
-        let (_, edge, _) = self
-            .kept
-            .select_nth_unstable_by(last, |left, right| right.0.total_cmp(&left.0));
-        let least = edge.0;
-        self.least = least;
-        self.kept.retain(|(score, ..)| *score >= least);
-        // Many equal scores are kept; twice their number keeps the work linear on the whole.
-        self.shrink_at = self.kept.len().max(self.limit).saturating_mul(2);
-    }
-
-    fn finish(mut self) -> Vec<Scored> {
-        self.shrink();
-        self.kept
-    }
 }
 
 /// The best `limit` candidates by their rows and all that equal the last of them, in no order.
