@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use aws::clock;
 use aws::dynamo::keys;
-use aws::{chance, clock};
 use knowledge::names;
 use knowledge::sync::rows::{DocumentRow, DocumentStatus, RunRow};
 use serde_json::{Value, json};
@@ -14,24 +14,6 @@ use crate::index::Space;
 use crate::index::unreliable::{self, Moment};
 use crate::instance::Instance;
 use crate::redrive::balanced;
-
-/// A run over named documents, of which no step was made yet.
-async fn new_named_run(space: &Space, documents: &[&str]) -> String {
-    let now_ms = clock::now_ms();
-    let run_id = format!("{}.{}", space.name, chance::ulid(now_ms));
-    let ids = documents
-        .iter()
-        .map(|name| names::document_id(space.name, name));
-    let mut row = RunRow::queued(run_id.clone(), space.name.to_owned(), now_ms);
-    row.documents = Some(ids.collect());
-    space
-        .aws
-        .table
-        .create(&keys::run(&run_id), &row)
-        .await
-        .unwrap();
-    run_id
-}
 
 async fn row_of(space: &Space, name: &str) -> DocumentRow {
     let id = names::document_id(space.name, name);
@@ -61,7 +43,7 @@ async fn a_plan_that_breaks_off_at_any_write_leaves_books_that_balance() {
                 .put(&[("a.txt", &words), ("b.txt", &words), ("gone.txt", "")])
                 .await;
             let run_id = match named {
-                true => new_named_run(&space, &["a.txt", "b.txt", "gone.txt"]).await,
+                true => space.new_named_run(&["a.txt", "b.txt", "gone.txt"]).await,
                 false => space.new_run().await,
             };
             let door = unreliable::open(&instance.aws, writes, Moment::Before).await;
@@ -117,7 +99,7 @@ async fn the_redrive_of_a_run_over_named_documents_is_over_named_documents() {
             .await
             .unwrap();
     }
-    let run_id = new_named_run(&space, &["a.txt", "b.txt"]).await;
+    let run_id = space.new_named_run(&["a.txt", "b.txt"]).await;
     let report = json!({"step": "report", "run_id": run_id, "error": "ServiceBusy", "cause": "before its plan"});
     deliver(&space, &report).await.unwrap();
     // It breaks off too, and is redriven in its turn.

@@ -2,16 +2,18 @@
 //! a clock that move under them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use aws::dynamo::keys;
 use knowledge::pace::{self, Ask};
+use knowledge::snapshot::Snapshots;
 use knowledge::sync::rows::{DocumentRow, DocumentStatus, PlannedDocument, RunRow};
 use knowledge::sync::{Step, StepError, run_step};
 use knowledge::{manifest, names};
 use serde_json::{Value, json};
 
-use crate::index::Space;
-use crate::index::unreliable::{self, Moment};
+use crate::index::unreliable::{self, Halt, Moment};
+use crate::index::{Space, texts};
 use crate::instance::Instance;
 use crate::redrive::balanced;
 
@@ -238,10 +240,14 @@ async fn publishers_in_a_race_all_get_in_and_one_that_never_does_keeps_what_it_p
     let instance = Instance::start().await;
     let space = Space::on(&instance, "default");
     let names = ["a.txt", "b.txt", "c.txt", "d.txt", "e.txt", "f.txt"];
+    space
+        .ingest(&names.map(|name| (name, "Words of before.")))
+        .await;
+    let before = space.manifest().await.version;
     let mut prepared = Vec::new();
     for name in names {
         space.put(&[(name, &format!("Words of {name}."))]).await;
-        let run_id = space.new_run().await;
+        let run_id = space.new_named_run(&[name]).await;
         space.prepare(&run_id).await;
         prepared.push(run_id);
     }
@@ -250,12 +256,12 @@ async fn publishers_in_a_race_all_get_in_and_one_that_never_does_keeps_what_it_p
         published.unwrap();
     }
     assert_eq!(space.live_documents().await, space.ids(&names));
-    assert_eq!(space.manifest().await.version, 6);
+    assert_eq!(space.manifest().await.version, before + 6);
     for run_id in &prepared {
         space.step("verify", run_id).await.unwrap();
         space.step("report", run_id).await.unwrap();
         let run = run(&instance, run_id).await;
-        assert!(balanced(&run), "{run}");
+        assert!(balanced(&run) && run["status"] == "SUCCEEDED", "{run}");
     }
 
     space.put(&[("late.txt", "Late words.")]).await;
@@ -284,6 +290,59 @@ async fn publishers_in_a_race_all_get_in_and_one_that_never_does_keeps_what_it_p
     let mut all: BTreeSet<String> = space.ids(&names);
     all.extend(space.ids(&["late.txt"]));
     assert_eq!(space.live_documents().await, all);
+}
+
+/// Between its look at whose its documents are and its write of the manifest, a run made older words live for good.
+#[tokio::test]
+async fn what_is_taken_over_while_a_run_publishes_is_left_to_the_other() {
+    let instance = Instance::start().await;
+    let space = Space::on(&instance, "default");
+    space
+        .ingest(&[("a.txt", "First words."), ("gone.txt", "Gone.")])
+        .await;
+    space
+        .put(&[
+            ("a.txt", "Old words."),
+            ("b.txt", "Other words."),
+            ("gone.txt", ""),
+        ])
+        .await;
+    let slow = space.new_run().await;
+    space.prepare(&slow).await;
+    space
+        .put(&[("a.txt", "New words."), ("gone.txt", "Back again.")])
+        .await;
+    let fast = space.new_named_run(&["a.txt", "gone.txt"]).await;
+    let halt = Arc::new(Halt::default());
+    let door = unreliable::open_with_halt(&instance.aws, &halt).await;
+    let behind = Space::of(&door, "default", &[]);
+    let meanwhile = async {
+        halt.reached.notified().await;
+        space.prepare(&fast).await;
+        space.step("publish", &fast).await.unwrap();
+        halt.go_on.notify_one();
+    };
+    let (published, ()) = futures_util::join!(behind.step("publish", &slow), meanwhile);
+    published.unwrap();
+    for run_id in [&slow, &fast] {
+        space.step("verify", run_id).await.unwrap();
+        space.step("report", run_id).await.unwrap();
+    }
+    let ended = run(&instance, &fast).await;
+    let found = (&ended["status"], &ended["counts"]["published"]);
+    assert_eq!(found, (&json!("SUCCEEDED"), &json!(2)), "{ended}");
+    let slow = run(&instance, &slow).await;
+    assert!(balanced(&slow) && slow["status"] == "PARTIAL", "{slow}");
+    assert_eq!(slow["counts"]["published"], 1, "{slow}");
+    let failure = &slow["failures"][0];
+    let found = (&failure["name"], &failure["error"]);
+    assert_eq!(found, (&json!("a.txt"), &json!("Superseded")), "{slow}");
+    let all = ["a.txt", "b.txt", "gone.txt"];
+    assert_eq!(space.live_documents().await, space.ids(&all));
+    let snapshots = Snapshots::new(&space.aws.settings.index).unwrap();
+    let snapshot = space.current(&snapshots).await;
+    let live = texts(&["New words.", "Other words."]);
+    assert_eq!(crate::index::found(&snapshot, "words"), live);
 }
 
 /// The clock was an hour ahead, and is right again: what was written then lies in the future.

@@ -81,9 +81,19 @@ impl Space {
 
     /// A run over the whole source, of which no step was made yet.
     pub async fn new_run(&self) -> String {
+        self.new_run_over(None).await
+    }
+
+    /// The same over some of its documents.
+    pub async fn new_named_run(&self, documents: &[&str]) -> String {
+        self.new_run_over(Some(documents)).await
+    }
+
+    async fn new_run_over(&self, documents: Option<&[&str]>) -> String {
         let now_ms = clock::now_ms();
         let run_id = format!("{}.{}", self.name, chance::ulid(now_ms));
-        let row = RunRow::queued(run_id.clone(), self.name.to_owned(), now_ms);
+        let mut row = RunRow::queued(run_id.clone(), self.name.to_owned(), now_ms);
+        row.documents = documents.map(|names| self.ids(names).into_iter().collect());
         let key = keys::run(&run_id);
         self.aws.table.create(&key, &row).await.unwrap();
         run_id

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, Response, StatusCode};
+use tokio::sync::{Mutex, Notify};
 
 /// Which moment of the failing write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,11 +19,9 @@ pub enum Moment {
 /// Who is told that another writer was first, whatever they write of a manifest.
 pub async fn open_contended(behind: &str) -> String {
     serve(Door {
-        behind: behind.to_owned(),
-        client: reqwest::Client::new(),
-        moment: Moment::Before,
         left: AtomicUsize::new(usize::MAX),
         contended: true,
+        ..Door::over(behind)
     })
     .await
 }
@@ -34,16 +33,47 @@ struct Door {
     /// Writes until the one that fails; it and all that follow fail.
     left: AtomicUsize,
     contended: bool,
+    /// Where the next write of a manifest waits.
+    halt: Mutex<Option<Arc<Halt>>>,
+}
+
+/// A moment that a test holds: it is told when it is there, and says when to go on.
+#[derive(Default)]
+pub struct Halt {
+    pub reached: Notify,
+    pub go_on: Notify,
+}
+
+/// Opens a door at which the first write of a manifest waits. Answers its address.
+pub async fn open_with_halt(behind: &str, halt: &Arc<Halt>) -> String {
+    serve(Door {
+        left: AtomicUsize::new(usize::MAX),
+        halt: Mutex::new(Some(halt.clone())),
+        ..Door::over(behind)
+    })
+    .await
+}
+
+impl Door {
+    /// One that fails at the first write.
+    fn over(behind: &str) -> Self {
+        Self {
+            behind: behind.to_owned(),
+            client: reqwest::Client::new(),
+            moment: Moment::Before,
+            left: AtomicUsize::new(0),
+            contended: false,
+            halt: Mutex::default(),
+        }
+    }
 }
 
 /// Opens a door that lets `writes` writes through. Answers its address.
 pub async fn open(behind: &str, writes: usize, moment: Moment) -> String {
     serve(Door {
-        behind: behind.to_owned(),
-        client: reqwest::Client::new(),
         moment,
         left: AtomicUsize::new(writes),
-        contended: false,
+        ..Door::over(behind)
     })
     .await
 }
@@ -82,8 +112,14 @@ async fn pass(State(door): State<Arc<Door>>, request: Request) -> Response<Body>
         return broken();
     }
     let body = to_bytes(body, usize::MAX).await.unwrap();
-    if door.contended && writes && body.windows(10).any(|part| part == b"\"MANIFEST\"") {
-        return conflict();
+    if writes && body.windows(10).any(|part| part == b"\"MANIFEST\"") {
+        if door.contended {
+            return conflict();
+        }
+        if let Some(halt) = door.halt.lock().await.take() {
+            halt.reached.notify_one();
+            halt.go_on.notified().await;
+        }
     }
     let reply = door
         .client

@@ -51,25 +51,30 @@ pub(super) async fn own(
     run_id: &str,
     document_ids: impl Iterator<Item = &str>,
 ) -> Result<BTreeSet<String>, AwsError> {
-    let keys: Vec<_> = document_ids.map(keys::document).collect();
-    let rows: Vec<DocumentRow> = aws.table.get_many(&keys).await?;
+    let rows = rows(aws, document_ids).await?;
     let own = rows.into_iter().filter(|row| belongs_to(row, run_id));
     Ok(own.map(|row| row.document_id).collect())
 }
 
-/// Those of the documents that another run has published or deleted since.
-pub(super) async fn overtaken(
+/// Those of the documents that another run has taken over, or that were deleted since.
+pub(super) async fn lost(
     aws: &Aws,
     run_id: &str,
     document_ids: impl Iterator<Item = &str>,
 ) -> Result<BTreeSet<String>, AwsError> {
+    let rows = rows(aws, document_ids).await?;
+    let lost = rows
+        .into_iter()
+        .filter(|row| row.status == DocumentStatus::Deleted || !belongs_to(row, run_id));
+    Ok(lost.map(|row| row.document_id).collect())
+}
+
+async fn rows(
+    aws: &Aws,
+    document_ids: impl Iterator<Item = &str>,
+) -> Result<Vec<DocumentRow>, AwsError> {
     let keys: Vec<_> = document_ids.map(keys::document).collect();
-    let rows: Vec<DocumentRow> = aws.table.get_many(&keys).await?;
-    let overtaken = rows.into_iter().filter(|row| match row.status {
-        DocumentStatus::Published => !belongs_to(row, run_id),
-        status => status == DocumentStatus::Deleted,
-    });
-    Ok(overtaken.map(|row| row.document_id).collect())
+    aws.table.get_many(&keys).await
 }
 
 /// Whether no other run has taken the document over.

@@ -1,6 +1,6 @@
 //! Publish: the run's parts become segments, and one conditional write of the manifest makes them live.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws::dynamo::keys;
@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::rows::{BatchRow, DocumentStatus, RunRow, objects};
-use super::segments::{Lists, SEGMENT_PASSAGES, WrittenSegment, write_segment};
+use super::segments::{Lists, SEGMENT_PASSAGES, WrittenSegment, bury, write_segment};
 use super::{StepError, progress, refuse_other_embedder, vectors};
-use crate::manifest::{self, Edition, ManifestSegment};
+use crate::manifest::{self, Edition, ManifestSegment, Members, document_list_key};
 use crate::runs;
 
 /// How often a step meets another publisher before it gives up. The state machine does not try again what ends so: the
@@ -45,13 +45,11 @@ pub(super) async fn publish(aws: &Aws, run_id: &str) -> Result<Value, StepError>
     {
         return Ok(done(run_id, edition.manifest.version));
     }
-    let mut deletions: Vec<String> =
+    let deletions: Vec<String> =
         serde_json::from_slice(&aws.bucket.get(&objects::deletions(run_id)).await?)?;
-    let ids = deletions.iter().map(String::as_str);
-    let overtaken = progress::overtaken(aws, run_id, ids).await?;
-    deletions.retain(|id| !overtaken.contains(id));
     let vectors = vectors::prepare(aws, &run.space).await?;
-    let batches = own_batches(aws, run_id).await?;
+    let mut batches = runs::batches(aws, run_id).await?;
+    give_up_lost(aws, run_id, &mut batches).await?;
     let coming = write_segments(aws, &run, &batches, vectors.as_ref()).await?;
     let segments: Vec<ManifestSegment> = coming
         .iter()
@@ -61,7 +59,7 @@ pub(super) async fn publish(aws: &Aws, run_id: &str) -> Result<Value, StepError>
     aws.bucket.put(&objects::published(run_id), record).await?;
     let mut version = edition.map_or(0, |edition| edition.manifest.version);
     if !(coming.is_empty() && deletions.is_empty()) {
-        version = swap(aws, &run, &coming, deletions).await?;
+        version = swap(aws, &run, batches, &coming, &deletions).await?;
     }
     Ok(done(run_id, version))
 }
@@ -70,18 +68,23 @@ fn done(run_id: &str, version: u64) -> Value {
     json!({ "run_id": run_id, "manifest_version": version })
 }
 
-/// The failure of a document that a later run has brought to its end while this one was under way.
+/// The failure of a document that a later run has taken over while this one was under way.
 const SUPERSEDED: &str = "Superseded";
 
-/// The run's batches, without the documents that another run has published or deleted since they were planned: a run may
-/// wait for hours, and what it holds of them is older than what is live.
-async fn own_batches(aws: &Aws, run_id: &str) -> Result<Vec<BatchRow>, StepError> {
-    let mut batches = runs::batches(aws, run_id).await?;
-    for batch in &mut batches {
+/// Fails the documents that another run has taken over since they were planned, and answers their ids: a run may wait for
+/// hours, and what it holds of them is older than what the other brings. Only the run that a document belongs to publishes
+/// it, so the last to plan it has the last word, whichever of them publishes first.
+async fn give_up_lost(
+    aws: &Aws,
+    run_id: &str,
+    batches: &mut [BatchRow],
+) -> Result<BTreeSet<String>, StepError> {
+    let mut all = BTreeSet::new();
+    for batch in batches {
         let open = batch.documents.iter();
         let open = open.filter(|one| one.status == DocumentStatus::Embedding);
         let open = open.map(|one| one.document_id.as_str());
-        let lost = progress::overtaken(aws, run_id, open).await?;
+        let lost = progress::lost(aws, run_id, open).await?;
         if lost.is_empty() {
             continue;
         }
@@ -90,15 +93,15 @@ async fn own_batches(aws: &Aws, run_id: &str) -> Result<Vec<BatchRow>, StepError
             one.status = DocumentStatus::Failed;
             one.error = Some(SUPERSEDED.to_owned());
             one.reason = Some(
-                "another run has published or deleted it since; what that run made of it stays"
-                    .to_owned(),
+                "another run has taken it over since; what that run makes of it stands".to_owned(),
             );
             one.version = None;
         }
         let key = keys::batch(run_id, &batch.batch_id);
         aws.table.put(&key, &*batch).await?;
+        all.extend(lost);
     }
-    Ok(batches)
+    Ok(all)
 }
 
 /// Builds and stores the run's segments; the same parts give the same files.
@@ -158,14 +161,12 @@ fn goes_live(batch: &BatchRow, document_id: &str) -> bool {
 async fn swap(
     aws: &Aws,
     run: &RunRow,
+    mut batches: Vec<BatchRow>,
     coming: &[WrittenSegment],
-    deletions: Vec<String>,
+    deletions: &[String],
 ) -> Result<u64, StepError> {
     let (run_id, space) = (run.run_id.as_str(), run.space.as_str());
-    let mut replaced = deletions;
-    let ids = coming.iter().flat_map(|written| &written.list);
-    replaced.extend(ids.map(|listed| listed.document_id.clone()));
-    replaced.sort();
+    let mut lost = BTreeSet::new();
     let mut lists = Lists::default();
     let mut outcome = Vec::new();
     for attempt in 0..MANIFEST_ATTEMPTS {
@@ -175,11 +176,16 @@ async fn swap(
         if is_published(&current, run_id, coming) {
             return Ok(current.manifest.version);
         }
+        // After the manifest was read: whoever takes a document over and publishes it after this changes the manifest.
+        lost.append(&mut give_up_lost(aws, run_id, &mut batches).await?);
+        let gone = deletions.iter().map(String::as_str);
+        lost.append(&mut progress::lost(aws, run_id, gone).await?);
         let now_ms = clock::now_ms();
+        let own = Own::of(coming, deletions, &lost, now_ms);
         let mut segments = current.manifest.segments.clone();
         for segment in &mut segments {
             lists
-                .bury(aws, &current, segment, &replaced, now_ms)
+                .bury(aws, &current, segment, &own.replaced, now_ms)
                 .await?;
         }
         segments.retain(|segment| segment.live_documents() > 0);
@@ -188,17 +194,14 @@ async fn swap(
         } else {
             refuse_other_embedder(aws, space, &current.manifest)?;
         }
-        segments.extend(coming.iter().map(|written| written.segment.clone()));
+        segments.extend(own.segments);
         let mut next = current.succeed(segments, now_ms);
         next.manifest.embedder.clone_from(&aws.settings.embed_model);
         next.manifest.dimension = aws.settings.embed_dimensions;
         next.ledger.recent_runs.push(run_id.to_owned());
         next.ledger.retire(std::mem::take(&mut outcome), now_ms);
-        next.ledger.members.extend(
-            coming
-                .iter()
-                .map(|written| (written.segment.key.clone(), written.members())),
-        );
+        next.ledger.retire(own.dropped, now_ms);
+        next.ledger.members.extend(own.members);
         match manifest::replace(aws, space, &mut next).await {
             Ok(()) => return Ok(next.manifest.version),
             // What was written for nothing is removed with the next version that is written.
@@ -211,6 +214,49 @@ async fn swap(
         space: space.to_owned(),
         attempts: MANIFEST_ATTEMPTS,
     })
+}
+
+/// What a publication changes, without the documents that the run has lost to others.
+#[derive(Default)]
+struct Own {
+    /// Ids of documents whose live versions go. Sorted.
+    replaced: Vec<String>,
+    segments: Vec<ManifestSegment>,
+    members: BTreeMap<String, Members>,
+    /// Files of segments that were written for documents that all are lost.
+    dropped: Vec<String>,
+}
+
+impl Own {
+    fn of(
+        coming: &[WrittenSegment],
+        deletions: &[String],
+        lost: &BTreeSet<String>,
+        now_ms: u64,
+    ) -> Self {
+        let listed = coming.iter().flat_map(|written| &written.list);
+        let ids = listed.map(|listed| &listed.document_id).chain(deletions);
+        let mut own = Self {
+            replaced: ids.filter(|id| !lost.contains(*id)).cloned().collect(),
+            ..Self::default()
+        };
+        own.replaced.sort();
+        let lost: Vec<String> = lost.iter().cloned().collect();
+        for written in coming {
+            let mut segment = written.segment.clone();
+            if !lost.is_empty() {
+                bury(&mut segment, &written.list, &lost, now_ms);
+            }
+            if segment.live_documents() == 0 {
+                let files = [document_list_key(&segment.key), segment.key];
+                own.dropped.extend(files);
+                continue;
+            }
+            own.members.insert(segment.key.clone(), written.members());
+            own.segments.push(segment);
+        }
+        own
+    }
 }
 
 /// A re-embedding replaces every segment; one that still keeps documents alive holds some that did not come through.
