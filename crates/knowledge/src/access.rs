@@ -1,5 +1,7 @@
 //! Who asks, and what they may see. Principals come from the authorizer, never from a request's body.
 
+use std::collections::BTreeSet;
+
 use aws::config::ACCOUNT;
 
 use crate::KnowledgeError;
@@ -61,6 +63,19 @@ impl Caller {
     }
 }
 
+/// Readers of both lists: whoever is one of them is one of each. Sorted, each once.
+pub fn common_readers(left: &[String], right: &[String]) -> Vec<String> {
+    let allows = |list: &[String], reader: &String| {
+        list.contains(reader) || list.iter().any(|listed| listed == EVERYONE)
+    };
+    let common: BTreeSet<&String> = left
+        .iter()
+        .filter(|reader| allows(right, reader))
+        .chain(right.iter().filter(|reader| allows(left, reader)))
+        .collect();
+    common.into_iter().cloned().collect()
+}
+
 /// Refuses what is no principal: it would stand for nobody, and look as if it did.
 ///
 /// # Errors
@@ -87,6 +102,34 @@ fn is_principal(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn readers_of_two_lists_are_those_of_each() {
+        let check = |left: &[&str], right: &[&str], common: &[&str]| {
+            let listed = |names: &[&str]| -> Vec<String> {
+                names.iter().map(|name| (*name).to_owned()).collect()
+            };
+            let (left, right) = (listed(left), listed(right));
+            assert_eq!(common_readers(&left, &right), common);
+            assert_eq!(common_readers(&right, &left), common);
+            for caller in [
+                Caller::user("ada", &[]),
+                Caller::user("bob", &["x"]),
+                Caller::anybody(),
+            ] {
+                let both = caller.may_read(&left) && caller.may_read(&right);
+                assert_eq!(caller.may_read(&listed(common)), both, "{caller:?}");
+            }
+        };
+        check(&["user:ada"], &["user:ada"], &["user:ada"]);
+        check(&["user:ada"], &["user:bob"], &[]);
+        check(&["user:ada", "user:bob"], &["user:bob"], &["user:bob"]);
+        check(&["everyone"], &["user:ada"], &["user:ada"]);
+        check(&["everyone"], &["everyone"], &["everyone"]);
+        check(&["everyone", "group:x"], &["group:x"], &["group:x"]);
+        check(&["everyone"], &[], &[]);
+        check(&[], &[], &[]);
+    }
 
     #[test]
     fn only_readers_read() {

@@ -306,13 +306,7 @@ mod tests {
             row.published = version.map(|version| PublishedVersion {
                 content_hash: "h".into(),
                 source_version: version.into(),
-                title: "a".into(),
-                uri: String::new(),
-                passages: 1,
-                readers: None,
-                vectors: None,
-                knowledge_base: None,
-                chunking: Default::default(),
+                ..PublishedVersion::default()
             });
             row
         };

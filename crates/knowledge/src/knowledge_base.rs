@@ -64,6 +64,9 @@ pub(crate) struct State {
     pub run_id: Option<String>,
     #[serde(default)]
     pub claimed_at_ms: u64,
+    /// Whether another run has published without it since that claim.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fell_behind: bool,
 }
 
 /// Why a data source is not one that a space can fill.
@@ -165,10 +168,12 @@ fn problem(reads: &Reads, managed: bool, bucket: &str, prefix: &str) -> Option<S
 /// Notes that a run of the space publishes without the knowledge base `state` is of: it falls behind.
 pub(crate) async fn fall_behind(aws: &Aws, space: &str) -> Result<(), AwsError> {
     match state(aws, space).await? {
-        Some(state) if state.settled || state.filled => {
+        Some(state) if state.settled || state.filled || state.run_id.is_some() => {
             let behind = State {
                 settled: false,
                 filled: false,
+                // The run that has it must not settle what it never compared.
+                fell_behind: state.run_id.is_some(),
                 ..state
             };
             replace(aws, space, behind).await.map(|_| ())
@@ -208,11 +213,13 @@ pub(crate) async fn claim(
             settled: false,
             run_id: None,
             claimed_at_ms: 0,
+            fell_behind: false,
         },
     };
     let next = State {
         run_id: Some(run_id.to_owned()),
         claimed_at_ms: clock::now_ms(),
+        fell_behind: false,
         ..next
     };
     Ok(Claim::Ours(replace(aws, space, next).await?))

@@ -73,15 +73,8 @@ mod tests {
             let mut document = DocumentRow::new("s.a".into(), "a".into(), 0);
             document.readers = listed(row);
             document.published = Some(PublishedVersion {
-                content_hash: "h".into(),
-                source_version: "v".into(),
-                title: "a".into(),
-                uri: String::new(),
-                passages: 1,
-                vectors: None,
-                knowledge_base: None,
-                chunking: Default::default(),
                 readers: live.map(listed),
+                ..PublishedVersion::default()
             });
             let found = seen(document, &Caller::user("ada", &[]));
             let expected = (seen_row, seen_live);

@@ -39,6 +39,7 @@ pub struct KnowledgeBase {
 /// A document of ours that may be shown, with its stored text.
 struct Readable {
     row: DocumentRow,
+    readers: Vec<String>,
     text: String,
 }
 
@@ -156,8 +157,9 @@ impl KnowledgeBase {
         let rows: Vec<DocumentRow> = self.aws.table.get_many(&wanted_keys).await?;
         for row in rows {
             let id = row.document_id.clone();
-            let shown = match may_be_shown(&row, wanted) {
-                true => self.readable(row).await?,
+            let readers = row.live_readers();
+            let shown = match may_be_shown(&row, &readers, wanted) {
+                true => self.readable(row, readers).await?,
                 false => None,
             };
             known.insert(id, shown);
@@ -168,7 +170,11 @@ impl KnowledgeBase {
         Ok(())
     }
 
-    async fn readable(&self, row: DocumentRow) -> Result<Option<Readable>, KnowledgeError> {
+    async fn readable(
+        &self,
+        row: DocumentRow,
+        readers: Vec<String>,
+    ) -> Result<Option<Readable>, KnowledgeError> {
         let Some(live) = &row.published else {
             return Ok(None);
         };
@@ -176,7 +182,7 @@ impl KnowledgeBase {
         match self.aws.bucket.get(&key).await {
             Ok(body) => {
                 let text = String::from_utf8(body.to_vec()).ok();
-                Ok(text.map(|text| Readable { row, text }))
+                Ok(text.map(|text| Readable { row, readers, text }))
             }
             Err(AwsError::Missing { .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -186,7 +192,7 @@ impl KnowledgeBase {
     /// A chunk as a range of a stored text, with the document's readers.
     fn hit<'a>(&self, chunk: &Chunk, known: &'a Known) -> Option<(Hit, &'a [String])> {
         let id = self.document_id(chunk)?;
-        let Readable { row, text } = known.get(&id)?.as_ref()?;
+        let Readable { row, readers, text } = known.get(&id)?.as_ref()?;
         let live = row.published.as_ref()?;
         let Some(range) = locate::locate(&chunk.text, text) else {
             tracing::warn!(
@@ -212,14 +218,14 @@ impl KnowledgeBase {
             lexical_rank: None,
             vector_rank: None,
         };
-        Some((hit, &row.readers))
+        Some((hit, readers))
     }
 }
 
 /// By the row, which is ours: alive, readable under the mask, passing the filter.
-fn may_be_shown(row: &DocumentRow, wanted: &Wanted<'_>) -> bool {
+fn may_be_shown(row: &DocumentRow, readers: &[String], wanted: &Wanted<'_>) -> bool {
     row.status != DocumentStatus::Deleted
-        && wanted.mask.lets_see(&row.readers)
+        && wanted.mask.lets_see(readers)
         && wanted
             .filter
             .is_none_or(|filter| filter.passes(&row.metadata))

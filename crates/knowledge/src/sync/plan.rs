@@ -590,12 +590,7 @@ mod tests {
             content_hash: "h".into(),
             source_version: version.into(),
             title: name.into(),
-            uri: String::new(),
-            passages: 1,
-            readers: None,
-            vectors: None,
-            knowledge_base: None,
-            chunking: Chunking::default(),
+            ..PublishedVersion::default()
         });
         row
     }

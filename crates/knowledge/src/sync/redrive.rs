@@ -230,15 +230,8 @@ mod tests {
             error: error.map(str::to_owned),
             reason: None,
             version: Some(PublishedVersion {
-                content_hash: "h".into(),
-                source_version: "v".into(),
-                title: String::new(),
-                uri: String::new(),
                 passages: 1,
-                readers: None,
-                vectors: None,
-                knowledge_base: None,
-                chunking: Default::default(),
+                ..PublishedVersion::default()
             }),
         }
     }

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::estimate::Estimate;
 use super::knowledge_base::progress::Sync;
+use crate::access;
 use crate::batch_embedding::BatchEmbedding;
 use crate::ledger::Hold;
 
@@ -154,6 +155,17 @@ impl DocumentRow {
         }
     }
 
+    /// Who may read the live version: whom both it and the row allow. The row's readers may already be those of a version
+    /// that was refused, or of one that took somebody's reading away and is not published yet.
+    pub fn live_readers(&self) -> Vec<String> {
+        let live = self.published.as_ref();
+        match live.and_then(|live| live.readers.as_ref()) {
+            Some(readers) => access::common_readers(&self.readers, readers),
+            // Published by an earlier release, whose rows have one list.
+            None => self.readers.clone(),
+        }
+    }
+
     /// The same row with another status and reason.
     pub fn with_status(
         mut self,
@@ -188,6 +200,7 @@ pub struct ScreeningFinding {
 
 /// The live version of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Default))]
 pub struct PublishedVersion {
     /// SHA-256 of the extracted text.
     pub content_hash: String,

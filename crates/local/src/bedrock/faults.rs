@@ -68,7 +68,7 @@ const OPERATIONS: [&str; 26] = [
     "DeleteKnowledgeBaseDocuments",
     "GetKnowledgeBaseDocuments",
     "ListKnowledgeBaseDocuments",
-    // No calls: a document that an ingestion brings in, and an ingestion job before its end.
+    // No calls: a document that an ingestion brings in or takes out, and an ingestion job before its end.
     "IngestDocument",
     "IngestionJob",
 ];

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws::bedrock::IngestionCounters;
-use aws::dynamo::keys::{self, BATCH_PREFIX};
+use aws::dynamo::keys;
 use aws::{Aws, AwsError, clock};
 
 use super::super::StepError;
@@ -12,8 +12,9 @@ use super::difference::{self, Coming, Difference};
 use super::progress::{Phase, Sync};
 use super::{note, progress};
 use crate::knowledge_base::{self, State};
+use crate::runs;
 
-/// The batch of documents that the run did not bring through itself.
+/// How the names of batches begin that hold documents that the run did not bring through itself.
 const BATCH: &str = "knowledge-base";
 /// Rows that are read and written together.
 const ROWS: usize = 100;
@@ -80,7 +81,10 @@ pub(super) async fn settle(aws: &Aws, run: RunRow, outcome: Outcome) -> Result<(
     }
     let outside = tell_batches(aws, &run, &told.failed).await?;
     let counts = count(aws, &run, &outside).await?;
-    tell_state(aws, &run, outcome.whole.is_none()).await?;
+    // No row asks for a deletion again: only who compares everything finds what was not taken out.
+    let mut going = outcome.difference.take_out.iter();
+    let taken_out = !going.any(|id| outcome.failures.contains_key(id));
+    tell_state(aws, &run, outcome.whole.is_none() && taken_out).await?;
     let (error, reason) = outcome.whole.unzip();
     let ended = Sync {
         phase: Phase::Ended,
@@ -202,10 +206,8 @@ async fn tell_batches(
         .iter()
         .map(|document| (document.document_id.as_str(), document))
         .collect();
-    let partition = keys::run_partition(&run.run_id);
-    let batches: Vec<BatchRow> = aws.table.query_all(&partition, BATCH_PREFIX).await?;
-    for mut batch in batches {
-        if batch.batch_id == BATCH {
+    for mut batch in runs::batches(aws, &run.run_id).await? {
+        if batch.batch_id.starts_with(BATCH) {
             continue;
         }
         let mut changed = false;
@@ -274,10 +276,12 @@ async fn count(aws: &Aws, run: &RunRow, outside: &[BatchDocument]) -> Result<Cou
 async fn tell_state(aws: &Aws, run: &RunRow, reached: bool) -> Result<(), AwsError> {
     match knowledge_base::state(aws, &run.space).await? {
         Some(state) if state.run_id.as_deref() == Some(&run.run_id) => {
+            let reached = reached && !state.fell_behind;
             let next = State {
                 settled: reached,
                 filled: state.filled || reached,
                 run_id: None,
+                fell_behind: false,
                 ..state
             };
             knowledge_base::replace(aws, &run.space, next).await?;

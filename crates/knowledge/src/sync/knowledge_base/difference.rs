@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use aws::dynamo::keys::{self, BATCH_PREFIX, DOCUMENT_PREFIX};
+use aws::dynamo::keys::{self, DOCUMENT_PREFIX};
 use aws::{Aws, AwsError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::StepError;
-use super::super::rows::{BatchRow, DocumentRow, DocumentStatus, RunRow, objects};
+use super::super::rows::{DocumentRow, DocumentStatus, RunRow, objects};
 use crate::digest::short_id;
 use crate::knowledge_base::{Filled, State};
 use crate::names::{self, READERS_KEY};
+use crate::runs;
 
 /// The metadata that tells whoever asks the knowledge base which document of ours a chunk is of.
 const DOCUMENT_KEY: &str = "outcrop_document_id";
@@ -114,9 +115,8 @@ pub(super) async fn of_published(
     run: &RunRow,
     of: &Filled,
 ) -> Result<Difference, StepError> {
-    let partition = keys::run_partition(&run.run_id);
-    let batches: Vec<BatchRow> = aws.table.query_all(&partition, BATCH_PREFIX).await?;
-    let ids: Vec<String> = batches
+    let ids: Vec<String> = runs::batches(aws, &run.run_id)
+        .await?
         .into_iter()
         .flat_map(|batch| batch.documents)
         .filter(|document| document.status == DocumentStatus::Published)
@@ -132,11 +132,28 @@ pub(super) async fn of_published(
 async fn coming_of(aws: &Aws, ids: &[String], of: &Filled) -> Result<Vec<Coming>, AwsError> {
     let mut found = Vec::new();
     for ids in ids.chunks(ROWS) {
-        let wanted: Vec<_> = ids.iter().map(|id| keys::document(id)).collect();
-        let rows: Vec<DocumentRow> = aws.table.get_many(&wanted).await?;
+        let rows = rows_of(aws, ids).await?;
         found.extend(rows.iter().filter_map(|row| coming(row, of)));
     }
     Ok(found)
+}
+
+async fn rows_of(aws: &Aws, ids: &[String]) -> Result<Vec<DocumentRow>, AwsError> {
+    let wanted: Vec<_> = ids.iter().map(|id| keys::document(id)).collect();
+    aws.table.get_many(&wanted).await
+}
+
+/// The run's deletions, without the documents that another run has brought back since.
+async fn going_of(aws: &Aws, run_id: &str) -> Result<Vec<String>, StepError> {
+    let deletions = aws.bucket.get(&objects::deletions(run_id)).await?;
+    let mut going: Vec<String> = serde_json::from_slice(&deletions)?;
+    let mut live = BTreeSet::new();
+    for ids in going.chunks(ROWS) {
+        let rows = rows_of(aws, ids).await?;
+        live.extend(rows.into_iter().filter(is_live).map(|row| row.document_id));
+    }
+    going.retain(|id| !live.contains(id));
+    Ok(going)
 }
 
 async fn of_named(
@@ -145,10 +162,9 @@ async fn of_named(
     ids: &[String],
     of: &Filled,
 ) -> Result<Difference, StepError> {
-    let deletions = aws.bucket.get(&objects::deletions(&run.run_id)).await?;
     Ok(Difference {
         bring_in: coming_of(aws, ids, of).await?,
-        take_out: serde_json::from_slice(&deletions)?,
+        take_out: going_of(aws, &run.run_id).await?,
         ..Difference::default()
     })
 }
@@ -182,13 +198,14 @@ pub(super) fn mark(row: &DocumentRow, of: &Filled) -> Option<String> {
     Some(short_id(&parts, MARK_DIGITS))
 }
 
-/// The metadata and readers of a document, where Bedrock reads them, and its id for agents that ask the knowledge base
+/// The metadata of a document and the readers of its live version, where Bedrock reads them, and its id for agents that ask the knowledge base
 /// themselves. A document without readers has no such list, which no filter for a reader finds.
 fn attributes(row: &DocumentRow) -> Value {
     let mut attributes = json!(row.metadata);
     attributes[DOCUMENT_KEY] = json!(row.document_id);
-    if !row.readers.is_empty() {
-        attributes[READERS_KEY] = json!(row.readers);
+    let readers = row.live_readers();
+    if !readers.is_empty() {
+        attributes[READERS_KEY] = json!(readers);
     }
     attributes
 }
@@ -212,14 +229,7 @@ mod tests {
         row.readers = vec!["user:ada".into()];
         row.published = Some(PublishedVersion {
             content_hash: "h".into(),
-            source_version: "v".into(),
-            title: String::new(),
-            uri: String::new(),
-            passages: 1,
-            readers: None,
-            vectors: None,
-            knowledge_base: None,
-            chunking: Default::default(),
+            ..PublishedVersion::default()
         });
         row
     }
@@ -241,6 +251,14 @@ mod tests {
         assert!(!held(
             |row| row.published.as_mut().unwrap().content_hash = "other".into()
         ));
+        assert!(!held(
+            |row| row.published.as_mut().unwrap().readers = Some(Vec::new())
+        ));
+        // Whom the row does not allow yet, or no longer, changes nothing.
+        assert!(held(|row| {
+            row.published.as_mut().unwrap().readers = Some(row.readers.clone());
+            row.readers.push("user:bob".into());
+        }));
         // What is not live never comes.
         assert!(held(|row| row.status = DocumentStatus::Deleted));
         let mut unpublished = row();

@@ -97,13 +97,9 @@ async fn step(aws: &Aws, run: RunRow, of: &Filled) -> Result<(RunRow, Turn), Ste
     let state = match knowledge_base::claim(aws, &run.space, &run.run_id, of).await? {
         Claim::Ours(state) => state,
         Claim::Theirs(holder) if is_late(&sync) => {
-            let difference = difference::read(aws, &run.run_id)
-                .await?
-                .unwrap_or_default();
-            return Ok((
-                run,
-                Turn::Ended(unfinished(difference, &format!("run {holder}"))),
-            ));
+            let difference = decided_or_published(aws, &run, of).await?;
+            let outcome = unfinished(difference, &format!("run {holder}"));
+            return Ok((run, Turn::Ended(outcome)));
         }
         Claim::Theirs(holder) => {
             let holder = Some(format!("run {holder}"));
@@ -193,10 +189,7 @@ pub(super) async fn fail(
         },
     };
     if progress(&run)?.phase != Phase::Ended {
-        let difference = match difference::read(aws, run_id).await? {
-            Some(found) => found,
-            None => difference::of_published(aws, &run, &of).await?,
-        };
+        let difference = decided_or_published(aws, &run, &of).await?;
         let outcome = match books::is_sync_failure(error) {
             true => Outcome::all_failed(difference, error, reason),
             false => Outcome::all_failed(difference, UNAVAILABLE, &format!("{error}: {reason}")),
@@ -204,6 +197,18 @@ pub(super) async fn fail(
         books::settle(aws, run, outcome).await?;
     }
     Ok(done(run_id))
+}
+
+/// What the run was to bring about: all that it has published, where it never came to compare.
+async fn decided_or_published(
+    aws: &Aws,
+    run: &RunRow,
+    of: &Filled,
+) -> Result<Difference, StepError> {
+    match difference::read(aws, &run.run_id).await? {
+        Some(found) => Ok(found),
+        None => difference::of_published(aws, run, of).await,
+    }
 }
 
 fn unfinished(difference: Difference, what: &str) -> Outcome {

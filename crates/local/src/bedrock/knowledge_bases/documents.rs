@@ -267,12 +267,25 @@ async fn settle(bedrock: &Bedrock, place: &Place, document: Document) {
     let key = document.identifier.key().to_owned();
     let struck = held(bedrock, "IngestDocument", || false).await;
     let Some(sent) = document.sent.clone() else {
-        bedrock.bases.drop_passages(place, Some(&key));
+        if struck.is_ok() {
+            bedrock.bases.drop_passages(place, Some(&key));
+        }
         bedrock.bases.note(place, |source| {
             // Sent again meanwhile, it stays.
-            let current = source.documents.get(&key).map(|document| document.status);
-            if current == Some(DocumentStatus::DeleteInProgress) {
-                source.documents.remove(&key);
+            let current = source.documents.get_mut(&key);
+            let Some(current) =
+                current.filter(|one| one.status == DocumentStatus::DeleteInProgress)
+            else {
+                return;
+            };
+            match struck {
+                Ok(()) => {
+                    source.documents.remove(&key);
+                }
+                Err(words) => {
+                    current.status = DocumentStatus::Failed;
+                    current.reason = Some(words);
+                }
             }
         });
         return;
