@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 import re
+import subprocess
+import tomllib
 
 import pytest
 from cfnlint.decode import decode
@@ -108,6 +110,23 @@ def test_a_function_may_do_what_it_calls_and_nothing_else(resource, binary):
     needed = called(binary) - UNREACHED[binary]
     assert granted - needed - BESIDES.get(binary, set()) == set(), "granted, and never called"
     assert needed - granted == set(), "called, and not granted"
+
+
+@pytest.mark.parametrize("resource, binary", FUNCTIONS.items())
+def test_sam_build_finds_the_binary(resource, binary):
+    """`cargo lambda build --bin NAME` looks among the default members only."""
+    assert RESOURCES[resource]["Metadata"]["BuildProperties"]["Binary"] == binary
+    told = subprocess.run(["cargo", "metadata", "--no-deps", "--format-version", "1"], cwd=ROOT, check=True, capture_output=True)
+    workspace = json.loads(told.stdout)
+    default = [package for package in workspace["packages"] if package["id"] in workspace["workspace_default_members"]]
+    assert binary in [target["name"] for package in default for target in package["targets"] if "bin" in target["kind"]]
+
+
+def test_functions_unwind():
+    """cargo-lambda's own optimizations are `panic = "abort"` too."""
+    build = tomllib.loads((ROOT / "CargoLambda.toml").read_text())["build"]
+    assert build["disable_optimizations"] and "panic" not in str(build["config"])
+    assert "panic" not in tomllib.loads((ROOT / "Cargo.toml").read_text())["profile"]["release"]
 
 
 @pytest.mark.parametrize("resource", [*FUNCTIONS, "IngestStateMachine"])
