@@ -65,6 +65,7 @@ UNREACHED = {
         "bedrock:ListKnowledgeBaseDocuments",
         "bedrock:StartIngestionJob",
         "bedrock:StopModelInvocationJob",
+        "dynamodb:DeleteItem",
         "dynamodb:Query",
         "iam:PassRole",
         "s3:ListBucket",

@@ -314,7 +314,7 @@ async fn what_is_taken_over_while_a_run_publishes_is_left_to_the_other() {
         .await;
     let fast = space.new_named_run(&["a.txt", "gone.txt"]).await;
     let halt = Arc::new(Halt::default());
-    let door = unreliable::open_with_halt(&instance.aws, &halt).await;
+    let door = unreliable::open_with_halt(&instance.aws, unreliable::MANIFEST, &halt).await;
     let behind = Space::of(&door, "default", &[]);
     let meanwhile = async {
         halt.reached.notified().await;

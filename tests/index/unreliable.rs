@@ -33,8 +33,8 @@ struct Door {
     /// Writes until the one that fails; it and all that follow fail.
     left: AtomicUsize,
     contended: bool,
-    /// Where the next write of a manifest waits.
-    halt: Mutex<Option<Arc<Halt>>>,
+    /// Where the next write that holds these words waits.
+    halt: Mutex<Option<(&'static str, Arc<Halt>)>>,
 }
 
 /// A moment that a test holds: it is told when it is there, and says when to go on.
@@ -44,11 +44,15 @@ pub struct Halt {
     pub go_on: Notify,
 }
 
-/// Opens a door at which the first write of a manifest waits. Answers its address.
-pub async fn open_with_halt(behind: &str, halt: &Arc<Halt>) -> String {
+/// What a write of a manifest holds.
+pub const MANIFEST: &str = "\"MANIFEST\"";
+
+/// Opens a door at which the first write waits that holds `words`: in its method and path, or in its body. Answers its
+/// address.
+pub async fn open_with_halt(behind: &str, words: &'static str, halt: &Arc<Halt>) -> String {
     serve(Door {
         left: AtomicUsize::new(usize::MAX),
-        halt: Mutex::new(Some(halt.clone())),
+        halt: Mutex::new(Some((words, halt.clone()))),
         ..Door::over(behind)
     })
     .await
@@ -112,14 +116,21 @@ async fn pass(State(door): State<Arc<Door>>, request: Request) -> Response<Body>
         return broken();
     }
     let body = to_bytes(body, usize::MAX).await.unwrap();
-    if writes && body.windows(10).any(|part| part == b"\"MANIFEST\"") {
-        if door.contended {
-            return conflict();
-        }
-        if let Some(halt) = door.halt.lock().await.take() {
-            halt.reached.notify_one();
-            halt.go_on.notified().await;
-        }
+    let line = format!("{} {}", head.method, head.uri.path());
+    let holds = |words: &str| {
+        let mut parts = body.windows(words.len());
+        line.contains(words) || parts.any(|part| part == words.as_bytes())
+    };
+    if writes && door.contended && holds(MANIFEST) {
+        return conflict();
+    }
+    let due = match writes {
+        true => door.halt.lock().await.take_if(|(words, _)| holds(words)),
+        false => None,
+    };
+    if let Some((_, halt)) = due {
+        halt.reached.notify_one();
+        halt.go_on.notified().await;
     }
     let reply = door
         .client

@@ -1,10 +1,17 @@
 //! Objects of another bucket, with Bedrock's sidecars.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use aws::dynamo::keys;
+use aws::{chance, clock};
+use knowledge::sync::rows::RunRow;
+
 use super::{books, failures, found, run, set};
+use crate::index::Space;
+use crate::index::unreliable::{self, Halt};
 use crate::instance::Instance;
 
 pub(super) fn put(bucket: &Path, key: &str, text: &str) {
@@ -97,5 +104,53 @@ async fn a_bucket_that_cannot_be_read_deletes_nothing() {
     let lost = run(&instance, json!({})).await;
     assert_eq!(books(&lost), ("PARTIAL", [0, 1, 0, 1]), "{lost}");
     assert_eq!(failures(&lost)[0].1, "books/");
+    assert_eq!(found(&instance, "marmots").await, ["s3://handbooks/a.txt"]);
+}
+
+/// The row of a removed source was once deleted whatever it said by then.
+#[tokio::test]
+async fn a_source_that_is_set_again_while_a_run_takes_it_out_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let instance = Instance::start_in(folder.path()).await;
+    put(
+        &folder.path().join("s3/handbooks"),
+        "a.txt",
+        "Marmots sleep in a.",
+    );
+    let source = json!({"kind": "s3", "bucket": "handbooks"});
+    assert_eq!(set(&instance, "books", source.clone()).await.status, 200);
+    run(&instance, json!({})).await;
+    let path = "/v1/spaces/default/sources/books";
+    let removal = instance.request(reqwest::Method::DELETE, path);
+    assert_eq!(instance.send(removal).await.status, 200);
+
+    let form = json!({"source": source, "readers": ["everyone"]});
+    let again = instance.request(reqwest::Method::PUT, path).json(&form);
+    let (halt, deletion) = (Arc::new(Halt::default()), "DELETE /outcrop-bucket/fetched/");
+    let door = unreliable::open_with_halt(&instance.aws, deletion, &halt).await;
+    let space = Space::of(&door, "default", &[]);
+    let now_ms = clock::now_ms();
+    let run_id = format!("default.{}", chance::ulid(now_ms));
+    let mut row = RunRow::queued(run_id.clone(), "default".to_owned(), now_ms);
+    row.allow_deletions = true;
+    space
+        .aws
+        .table
+        .create(&keys::run(&run_id), &row)
+        .await
+        .unwrap();
+    let meanwhile = async {
+        halt.reached.notified().await;
+        assert_eq!(instance.send(again).await.status, 200);
+        halt.go_on.notify_one();
+    };
+    let (planned, ()) = futures_util::join!(space.step("plan", &run_id), meanwhile);
+    planned.unwrap();
+
+    let listed = instance.get("/v1/spaces/default/sources").await.body;
+    assert_eq!(listed["sources"][0]["name"], "books", "{listed}");
+    assert_eq!(listed["sources"][0]["removed"], Value::Null, "{listed}");
+    let next = run(&instance, json!({})).await;
+    assert_eq!(next["status"], "SUCCEEDED", "{next}");
     assert_eq!(found(&instance, "marmots").await, ["s3://handbooks/a.txt"]);
 }

@@ -216,6 +216,24 @@ impl Table {
         self.write_batches(requests).await
     }
 
+    /// Deletes an item only while its `version` is `expected`; one that is not there is no error.
+    ///
+    /// # Errors
+    /// [`AwsError::Conflict`] when another writer was first.
+    pub async fn delete(&self, key: &Key, expected: u64) -> Result<(), AwsError> {
+        self.client
+            .delete_item()
+            .table_name(&self.name)
+            .set_key(Some(key_item(key)))
+            .condition_expression("attribute_not_exists(pk) OR #version = :expected")
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":expected", AttributeValue::N(expected.to_string()))
+            .send()
+            .await
+            .map_err(|error| classify(SERVICE, error))?;
+        Ok(())
+    }
+
     async fn write_batches(&self, requests: Vec<WriteRequest>) -> Result<(), AwsError> {
         for chunk in requests.chunks(BATCH_WRITE) {
             let mut left = chunk.to_vec();

@@ -156,8 +156,7 @@ pub(crate) async fn settle(aws: &Aws, space: &str) -> Result<(), AwsError> {
         }
         if row.removed && state.sweep.done {
             aws.bucket.delete(&state::key(space, &row.name)).await?;
-            let key = aws::dynamo::keys::source(space, &row.name);
-            aws.table.delete_many(&[key]).await?;
+            manage::forget(aws, space, &row).await?;
         } else if !gone.is_empty() {
             state.forget_gone();
             state.write(aws, space, &row.name).await?;

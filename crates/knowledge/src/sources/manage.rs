@@ -166,6 +166,15 @@ pub async fn remove(
     Ok(row.into())
 }
 
+/// Forgets a source that was removed. One that was set again since the row was read stays.
+pub(super) async fn forget(aws: &Aws, space: &str, row: &SourceRow) -> Result<(), AwsError> {
+    let key = keys::source(space, &row.name);
+    match aws.table.delete(&key, row.version).await {
+        Err(AwsError::Conflict { .. }) => Ok(()),
+        forgotten => forgotten,
+    }
+}
+
 /// Notes how a run found a source. A setting that changed in the meantime stays as it is.
 pub(super) async fn note(
     aws: &Aws,
