@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Error;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
@@ -256,7 +257,7 @@ impl Bucket {
     /// Up to `limit` objects below `prefix` after the key `after`, in the order of their keys, and whether there are more.
     ///
     /// # Errors
-    /// The service's error.
+    /// [`AwsError::Missing`] when there is no such bucket; else the service's error.
     pub async fn list_page(
         &self,
         prefix: &str,
@@ -272,7 +273,12 @@ impl Bucket {
             .max_keys(limit.clamp(1, 1000) as i32)
             .send()
             .await
-            .map_err(|error| classify(SERVICE, error))?;
+            .map_err(|error| match error.as_service_error() {
+                Some(ListObjectsV2Error::NoSuchBucket(_)) => AwsError::Missing {
+                    what: format!("bucket {}", self.name),
+                },
+                _ => classify(SERVICE, error),
+            })?;
         let mut objects: Vec<Listed> = reply.contents().iter().map(listed).collect();
         self.fill_etags(&mut objects).await?;
         objects.sort_by(|left, right| left.key.cmp(&right.key));

@@ -226,7 +226,9 @@ pub(super) fn check(source: &SourceSetting, own_bucket: &str) -> Result<(), Know
         }) => {
             check_secret(secret)?;
             let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".,:/_-%".contains(&byte);
-            if site.is_empty() || !site.bytes().all(allowed) || site.contains("..") {
+            // A dot that is escaped is one all the same: such a path would leave the sites.
+            let plain = site.to_ascii_lowercase().replace("%2e", ".");
+            if site.is_empty() || !site.bytes().all(allowed) || plain.contains("..") {
                 return Err(invalid(
                     "site is no id of a SharePoint site and no host:/path:",
                 ));
@@ -317,6 +319,10 @@ mod tests {
         );
         valid(
             json!({"kind": "sharepoint", "site": "a/../b", "secret": "team"}),
+            false,
+        );
+        valid(
+            json!({"kind": "sharepoint", "site": "a/%2E%2e/users/b", "secret": "team"}),
             false,
         );
         valid(

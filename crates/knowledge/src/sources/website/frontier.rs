@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Robots;
 
-/// URLs of one site that are remembered: a site that makes ever new ones would fill the memory.
+/// URLs of one site that are remembered, and bytes of them: a site that makes ever new ones would fill the memory.
 const FOUND: usize = 100_000;
+const FOUND_BYTES: usize = 20_000_000;
 
 /// The longest URL that is asked.
 const URL_BYTES: usize = 2_000;
@@ -41,6 +42,9 @@ pub(super) struct Frontier {
     queue: VecDeque<Task>,
     /// Digests would be shorter, and could not be looked at when something is wrong.
     found: BTreeSet<String>,
+    /// Bytes of what was found.
+    #[serde(default)]
+    found_bytes: usize,
     /// By origin.
     pub robots: BTreeMap<String, String>,
     pub pages: u32,
@@ -82,10 +86,12 @@ impl Frontier {
         if self.found.contains(url) {
             return;
         }
-        if self.found.len() >= FOUND || url.len() > URL_BYTES {
+        let found_bytes = self.found_bytes + url.len();
+        if self.found.len() >= FOUND || found_bytes > FOUND_BYTES || url.len() > URL_BYTES {
             self.partial = true;
             return;
         }
+        self.found_bytes = found_bytes;
         self.found.insert(url.to_owned());
         self.queue.push_back(task);
     }
@@ -125,6 +131,17 @@ mod tests {
         let mut frontier = Frontier::default();
         frontier.add(page("a".repeat(URL_BYTES + 1)));
         assert!(frontier.partial && frontier.next().is_none());
+
+        let long = |number: usize| format!("{number:0>URL_BYTES$}");
+        let mut frontier = Frontier::default();
+        for number in 0..FOUND_BYTES / URL_BYTES {
+            frontier.add(page(long(number)));
+        }
+        frontier.add(page(long(0)));
+        assert!(!frontier.partial);
+        frontier.add(page("https://example.com/".to_owned()));
+        assert!(frontier.partial);
+        assert_eq!(frontier.queue.len(), FOUND_BYTES / URL_BYTES);
     }
 
     #[test]
