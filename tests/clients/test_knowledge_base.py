@@ -204,6 +204,34 @@ def test_documents_are_sent_and_deleted_directly(agent, s3, runtime, source):
     assert found(runtime, base, "anchors") == []
 
 
+def custom(id, text):
+    inline = {"type": "TEXT", "textContent": {"data": text}}
+    content = {"customDocumentIdentifier": {"id": id}, "sourceType": "IN_LINE", "inlineContent": inline}
+    return {"content": {"dataSourceType": "CUSTOM", "custom": content}}
+
+
+@pytest.mark.parametrize("last", ["sent", "deleted"])
+def test_of_two_calls_about_a_document_the_last_one_counts(agent, instance, runtime, base, last):
+    """A worker that still read what an earlier call had sent once wrote it over the later one."""
+    made = agent.create_data_source(knowledgeBaseId=base, name="own", dataSourceConfiguration={"type": "CUSTOM"})
+    ids = {"knowledgeBaseId": base, "dataSourceId": made["dataSource"]["dataSourceId"]}
+    identifier = {"dataSourceType": "CUSTOM", "custom": {"id": "a"}}
+    with instance.fault({"operation": "IngestDocument", "delay_ms": 20}):
+        # Longer to read than what comes after it.
+        agent.ingest_knowledge_base_documents(**ids, documents=[custom("a", "The marmot sleeps in winter. " * 4000)])
+        time.sleep(0.2)
+        if last == "sent":
+            agent.ingest_knowledge_base_documents(**ids, documents=[custom("a", "The ibex climbs in summer.")])
+        else:
+            agent.delete_knowledge_base_documents(**ids, documentIdentifiers=[identifier])
+    (detail,) = settled(agent, ids, [identifier])
+    assert detail["status"] == ("INDEXED" if last == "sent" else "NOT_FOUND")
+    # Long enough for a worker that nobody waits for.
+    time.sleep(3)
+    texts = [result["content"]["text"] for result in found(runtime, base, "marmot")]
+    assert texts == (["The ibex climbs in summer."] if last == "sent" else [])
+
+
 def test_a_custom_source_takes_text(agent, runtime, base):
     made = agent.create_data_source(knowledgeBaseId=base, name="custom", dataSourceConfiguration={"type": "CUSTOM"})
     ids = {"knowledgeBaseId": base, "dataSourceId": made["dataSource"]["dataSourceId"]}

@@ -221,7 +221,11 @@ fn check_metadata(metadata: &SentMetadata, kind: SourceKind) -> Result<(), WireE
 pub(super) fn spawn(bedrock: &Bedrock, place: Place) {
     let bedrock = bedrock.clone();
     tokio::spawn(async move {
-        while let Some(document) = next(&bedrock.bases, &place) {
+        loop {
+            let _turn = bedrock.bases.turn().await;
+            let Some(document) = next(&bedrock.bases, &place) else {
+                break;
+            };
             settle(&bedrock, &place, document).await;
         }
         if let Err(error) = bedrock.bases.keep(&place.0) {
@@ -248,11 +252,8 @@ pub(super) fn resume(bedrock: &Bedrock, place: Place) {
 fn next(bases: &Bases, place: &Place) -> Option<Document> {
     let mut found = None;
     bases.note(place, |source| {
-        let waiting = |document: &&mut Document| {
-            document.status == DocumentStatus::Deleting
-                || (document.status == DocumentStatus::Starting && document.sent.is_some())
-        };
-        if let Some(document) = source.documents.values_mut().find(waiting) {
+        let mut documents = source.documents.values_mut();
+        if let Some(document) = documents.find(|document| document.is_waiting()) {
             found = Some(document.clone());
             document.status = match document.status {
                 DocumentStatus::Deleting => DocumentStatus::DeleteInProgress,

@@ -1,7 +1,7 @@
 //! Ingestion jobs: StartIngestionJob, GetIngestionJob, ListIngestionJobs, StopIngestionJob, and the work itself.
 //!
 //! A job lists the objects below its data source's prefix, brings in those that are new or changed, or that failed before,
-//! and takes out those that are gone. A fault that only delays holds it for as long as it is armed: `IngestDocument`
+//! and takes out those that are gone. What is sent or deleted directly meanwhile counts, and not what the job found. A fault that only delays holds it for as long as it is armed: `IngestDocument`
 //! before each document, `IngestionJob` before its end.
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -240,6 +240,13 @@ impl Work<'_> {
         !matches!(status, Ok(Some(JobStatus::InProgress)))
     }
 
+    fn is_waiting(&self, key: &str) -> bool {
+        let waiting = self.bedrock.bases.look_at_source(self.place, |source| {
+            Ok(source.documents.get(key).is_some_and(Document::is_waiting))
+        });
+        waiting.unwrap_or_default()
+    }
+
     async fn sync(&self) -> Result<(), String> {
         let (source, manner) = self.source()?;
         let found = self.list(&source).await?;
@@ -261,11 +268,15 @@ impl Work<'_> {
             if unchanged {
                 continue;
             }
+            let _turn = self.bedrock.bases.turn().await;
+            if self.is_waiting(uri) {
+                continue;
+            }
             if let Err(refusal) = self.bring_in(&manner, uri, found, before).await {
                 refused.entry(refusal.status).or_default().push(uri.clone());
             }
         }
-        self.take_out(&source, found.keys().collect());
+        self.take_out(&source, found.keys().collect()).await;
         self.note(|job| job.failure_reasons = reasons(&refused));
         Ok(())
     }
@@ -338,7 +349,10 @@ impl Work<'_> {
             }
         };
         self.bedrock.bases.note(self.place, |source| {
-            source.documents.insert(key, after);
+            let current = source.documents.get(&key).map(|document| document.status);
+            if current == Some(DocumentStatus::InProgress) {
+                source.documents.insert(key, after);
+            }
         });
         let was_indexed = before.is_some_and(|document| document.status == DocumentStatus::Indexed);
         self.note(|job| {
@@ -372,13 +386,24 @@ impl Work<'_> {
     }
 
     /// Removes what is no object below the prefix any more.
-    fn take_out(&self, source: &DataSource, found: BTreeSet<&String>) {
-        for key in source.documents.keys().filter(|key| !found.contains(key)) {
-            self.bedrock.bases.drop_passages(self.place, Some(key));
+    async fn take_out(&self, source: &DataSource, found: BTreeSet<&String>) {
+        let _turn = self.bedrock.bases.turn().await;
+        let gone = source
+            .documents
+            .iter()
+            .filter(|(key, _)| !found.contains(key));
+        for (key, before) in gone {
+            let mut removed = None;
             self.bedrock.bases.note(self.place, |source| {
-                source.documents.remove(key);
+                let current = source.documents.get(key);
+                if current.is_some_and(|current| current.updated_at == before.updated_at) {
+                    removed = source.documents.remove(key);
+                }
             });
-            self.note(|job| job.statistics.number_of_documents_deleted += 1);
+            if removed.is_some() {
+                self.bedrock.bases.drop_passages(self.place, Some(key));
+                self.note(|job| job.statistics.number_of_documents_deleted += 1);
+            }
         }
     }
 }

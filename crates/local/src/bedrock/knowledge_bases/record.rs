@@ -293,6 +293,12 @@ impl Document {
         }
     }
 
+    /// Whether it was sent or deleted directly, and nobody works on that yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.status == DocumentStatus::Deleting
+            || (self.status == DocumentStatus::Starting && self.sent.is_some())
+    }
+
     pub(super) fn wire(&self, place: &(String, String)) -> Value {
         let (base, source) = place;
         let mut json = json!({

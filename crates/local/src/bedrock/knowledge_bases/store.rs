@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use retrieval::{Index, LiveSegment, Segment, SegmentDocument};
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
 use super::super::agents::rules;
 use super::super::wire::{ErrorName, WireError};
@@ -21,6 +22,7 @@ pub(in crate::bedrock) struct Bases {
     /// Without a folder they live in memory only.
     folder: Option<PathBuf>,
     held: Arc<Mutex<BTreeMap<String, Held>>>,
+    turn: Arc<Turn<()>>,
     pub(super) limits: Limits,
 }
 
@@ -100,8 +102,13 @@ impl Bases {
         Ok(Self {
             folder: Some(folder.to_owned()),
             held: Arc::new(Mutex::new(held)),
-            limits: Limits::default(),
+            ..Self::default()
         })
+    }
+
+    /// Waits until nobody works on a document. What was read for an earlier call about it would else come last.
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.turn).lock_owned().await
     }
 
     /// The id of a knowledge base that is here, by its id or ARN.
