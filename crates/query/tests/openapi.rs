@@ -720,3 +720,37 @@ fn the_statuses_are_the_ones_described() {
         json!(run)
     );
 }
+
+/// The names that a function called `name` gives in a file of the workspace.
+fn names_in(source: &'static str) -> BTreeSet<&'static str> {
+    let (_, from) = source.split_once("pub fn name(&self)").unwrap();
+    let (body, _) = from.split_once("\n    }\n").unwrap();
+    let quoted = body.split('"').skip(1).step_by(2);
+    quoted.collect()
+}
+
+/// Words such as `RoleRequired`.
+fn is_name(word: &&str) -> bool {
+    let capitals = word.bytes().filter(u8::is_ascii_uppercase).count();
+    word.starts_with(|first: char| first.is_ascii_uppercase())
+        && capitals > 1
+        && word.bytes().any(|byte| byte.is_ascii_lowercase())
+}
+
+#[test]
+fn each_problem_is_described_and_each_described_is_one() {
+    let api = description();
+    let mut texts = vec![&api["info"]["description"]];
+    for operation in operations(&api).into_values() {
+        texts.push(&operation["responses"]["default"]["description"]);
+    }
+    let texts = texts.into_iter().map(|text| text.as_str().unwrap());
+    let words = texts.flat_map(|text| text.split(|letter: char| !letter.is_alphanumeric()));
+    let described: BTreeSet<&str> = words.filter(is_name).collect();
+    let mut known = names_in(include_str!("../../knowledge/src/problem.rs"));
+    known.extend(names_in(include_str!("../../aws/src/lib.rs")));
+    known.extend(names_in(include_str!("../../aws/src/bedrock/mod.rs")));
+    // MCP's own, which comes with a header that says where a token is to be had.
+    known.insert("OAuthRequired");
+    assert_eq!(described, known);
+}
