@@ -3,11 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use aws::dynamo::keys;
 use aws::{chance, clock};
 use knowledge::sync::rows::RunRow;
+use serde_json::{Value, json};
 
 use super::{books, failures, found, run, set};
 use crate::index::Space;
