@@ -253,3 +253,18 @@ async fn a_source_that_is_removed_and_set_again_loses_nothing() {
     assert_eq!(books(&again), ("SUCCEEDED", [0, 2, 0, 0]), "{again}");
     assert_eq!(files(&instance, "marmots").await, ["1", "2"]);
 }
+
+/// Graph does not name every file of a folder that is deleted.
+#[tokio::test]
+async fn files_of_a_deleted_folder_are_gone_though_nothing_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (instance, stub, _store) = started(folder.path()).await;
+    run(&instance, json!({})).await;
+    let deleted = json!({"id": "f", "name": "General", "deleted": {"state": "deleted"}});
+    stub.put(LATER, changes(&stub, vec![deleted], None, Some(LATEST)));
+    let left = vec![file("1", "Plan one.txt", "v1")];
+    stub.put(ROOT, changes(&stub, left, None, Some(LATEST)));
+    let second = run(&instance, json!({})).await;
+    assert_eq!(books(&second), ("SUCCEEDED", [0, 1, 1, 0]), "{second}");
+    assert_eq!(files(&instance, "marmots").await, ["1"]);
+}

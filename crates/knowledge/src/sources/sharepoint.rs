@@ -1,5 +1,6 @@
 //! SharePoint: the files of a site's library through Microsoft Graph. The first run lists all of them; from there on Graph
-//! tells what changed since the link that it gave last.
+//! tells what changed since the link that it gave last. When something is deleted that is no file of ours, as a folder is, all are
+//! listed again.
 //! Source: Microsoft Graph v1.0, driveItem: delta, and Use delta query to track changes.
 
 use std::time::Duration;
@@ -224,6 +225,15 @@ impl Api for Sharepoint {
             let Some(item) = item else {
                 continue;
             };
+            // Of a deleted folder Graph may leave the files unsaid: what is there is listed anew.
+            let unknown = !mirror.state.items.contains_key(&item.id);
+            if item.deleted.is_some()
+                && unknown
+                && position.partial
+                && !mirror.state.sweep.from_anew
+            {
+                return Err(SourceError::CursorExpired);
+            }
             // A page may tell of the same file again; its last word counts.
             position.waiting.retain(|one| one.id != item.id);
             let Some(file) = item.file.as_ref().filter(|_| item.deleted.is_none()) else {
