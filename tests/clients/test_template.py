@@ -242,3 +242,14 @@ def test_every_alarm_is_told_and_explained():
     for name, alarm in alarms.items():
         assert alarm["Properties"]["AlarmActions"] == [{"Ref": "Alarms"}], name
         assert f"`{name}`" in explained, name
+
+
+def test_live_checks_are_numbered_in_a_row_and_each_says_what_to_do_and_to_expect():
+    text = (ROOT / "docs" / "live-checks.md").read_text()
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if re.match(r"\| \d+ \|", line)]
+    assert [int(row[0]) for row in rows] == list(range(1, len(rows) + 1))
+    anchors = {heading.lower().replace(". ", "-").replace(" ", "-") for heading in re.findall(r"^## (.*)$", text, re.M)}
+    for number, claim, command, expected in rows:
+        assert claim.strip() and expected.strip(), number
+        assert re.search(r"`[^`]+`|\]\(#|\bsame\b", command), number
+        assert set(re.findall(r"\]\(#([^)]*)\)", command)) <= anchors, number
