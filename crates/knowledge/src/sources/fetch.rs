@@ -16,7 +16,7 @@ use crate::sync::rows::{BatchDocument, DocumentStatus, RunRow};
 /// How long one invocation asks. A function has 900 s, and the plan that follows needs some of them.
 const SLICE: Duration = Duration::from_secs(300);
 
-/// How long a run asks: the state machine gives it six hours, and the documents need some of them.
+/// How long a run asks. What its sources gave by then should not wait for a slow one.
 const LONGEST_MS: u64 = 4 * 3_600_000;
 
 /// What a document's row may say while its source cannot give it.
