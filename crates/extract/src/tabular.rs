@@ -14,6 +14,9 @@ use crate::{ExtractError, Extracted, Format, Limits, kind, one_line, refuse_long
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 /// How many records are tried to find the delimiter.
 const SNIFFED_RECORDS: usize = 20;
+/// Filled cells of one row: each takes fifty times its letter while the row is held. The widest tables have a column for each
+/// gene.
+const MAX_CELLS: usize = 100_000;
 
 pub(crate) fn read(
     text: &str,
@@ -29,7 +32,16 @@ pub(crate) fn read(
         let cells = record?;
         let filled = cells.iter().enumerate().map(|(at, cell)| (at, cell.trim()));
         let filled = filled.filter(|(_, cell)| !cell.is_empty());
-        table.row(filled.map(|(at, cell)| (at, cell.to_owned())).collect())?;
+        let row = filled.map(|(at, cell)| (at, cell.to_owned()));
+        let row: Row = row.take(MAX_CELLS + 1).collect();
+        if row.len() > MAX_CELLS {
+            return Err(ExtractError::DocumentTooComplex {
+                format: "CSV",
+                what: "cells in a row",
+                limit: MAX_CELLS,
+            });
+        }
+        table.row(row)?;
     }
     Ok(Extracted {
         text: table.finish()?,

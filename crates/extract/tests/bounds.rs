@@ -106,6 +106,14 @@ fn texts() {
     );
     let wide = ",".repeat(200_000) + "x\n" + &",".repeat(200_000) + "y\n";
     check("wide rows", "a.csv", wide.as_bytes(), Ok(()));
+    let filled = |cells: usize| "a,".repeat(cells) + "\n1,2\n";
+    check("many cells", "a.csv", filled(100_000).as_bytes(), Ok(()));
+    check(
+        "too many cells",
+        "a.csv",
+        filled(100_001).as_bytes(),
+        Err("DocumentTooComplex"),
+    );
     let name = "n".repeat(200_000) + ",b\n" + &"1,2\n".repeat(1_000);
     check(
         "a long column name",
