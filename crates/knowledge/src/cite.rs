@@ -225,11 +225,6 @@ impl<'a, L: Library> Citations<'a, L> {
         self.placed.push(citation.clone());
         Some((citation, true))
     }
-
-    /// All citations, in the order of their markers.
-    pub fn into_placed(self) -> Vec<Citation> {
-        self.placed
-    }
 }
 
 /// The bytes that sentences `start..end` cover; an empty range means the one sentence `start`.

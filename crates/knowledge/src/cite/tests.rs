@@ -88,7 +88,7 @@ fn citations_get_their_markers_in_order_and_once() {
         .place_claim(0, "By day the keeper sleeps")
         .unwrap();
     assert_eq!((claimed.0.marker.as_str(), claimed.1), ("[1]", false));
-    let placed = citations.into_placed();
+    let placed = citations.placed;
     assert_eq!(
         placed[0].quote,
         "The keeper of the lighthouse sleeps by day."
