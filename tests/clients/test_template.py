@@ -179,6 +179,24 @@ def test_a_service_takes_a_role_for_this_account_only(file):
                 assert "PermissionsBoundary" in role, name
 
 
+def tasks(states):
+    for name, state in states.items():
+        if state["Type"] == "Task":
+            yield name, state
+        yield from tasks(state.get("ItemProcessor", {}).get("States", {}))
+
+
+def test_a_task_waits_for_its_functions_own_end():
+    """Lambda's own timeout is an error that is tried again; States.Timeout, should it come first, is not."""
+    machine = json.loads((ROOT / "infra" / "ingest.asl.json").read_text())
+    found = list(tasks(machine["States"]))
+    assert len(found) > 10
+    for name, task in found:
+        function = task["Arguments"]["FunctionName"].removeprefix("${").removesuffix("Arn}")
+        assert task["TimeoutSeconds"] >= RESOURCES[function]["Properties"]["Timeout"] + 60, name
+        assert any("Sandbox.Timedout" in rule["ErrorEquals"] or "States.ALL" in rule["ErrorEquals"] for rule in task["Retry"]), name
+
+
 def test_each_nested_template_is_given_its_parameters():
     stacks = {one["Properties"]["TemplateURL"]: one for one in RESOURCES.values() if one["Type"] == "AWS::CloudFormation::Stack"}
     assert {url.removeprefix("infra/") for url in stacks} == set(NESTED)
@@ -230,6 +248,32 @@ def test_alarms_and_dashboard_show_metrics_that_exist():
     for place, namespace, name in shown:
         known = emitted() if namespace == "Outcrop" else THEIRS[namespace]
         assert name in known, f"{place}: {namespace} {name}"
+
+
+# Source: the same pages; without its dimension a metric of theirs shows nothing.
+DIMENSIONS = {"AWS/Lambda": "FunctionName", "AWS/States": "StateMachineArn", "AWS/SQS": "QueueName", "AWS/Bedrock": "ModelId"}
+
+
+def dimensions():
+    """Namespace, name and dimensions of each metric that an alarm or the dashboard shows."""
+    for resource in RESOURCES.values():
+        told = resource["Properties"]
+        if resource["Type"] == "AWS::CloudWatch::Alarm":
+            stats = [part["MetricStat"]["Metric"] for part in told.get("Metrics", []) if "MetricStat" in part]
+            for metric in stats or [told]:
+                yield metric["Namespace"], metric["MetricName"], [one["Name"] for one in metric.get("Dimensions", [])]
+        if resource["Type"] == "AWS::CloudWatch::Dashboard":
+            for widget in json.loads(told["DashboardBody"]["Fn::Sub"])["widgets"]:
+                for namespace, name, *rest in widget["properties"]["metrics"]:
+                    yield namespace, name, [one for one in rest if isinstance(one, str)][::2]
+
+
+def test_metrics_are_shown_by_the_dimensions_that_they_have():
+    """The code emits without any: `telemetry.rs` holds its line to that."""
+    found = list(dimensions())
+    assert {(namespace, name) for namespace, name, _ in found} == {(namespace, name) for _, namespace, name in watched()}
+    for namespace, name, by in found:
+        assert by == ([] if namespace == "Outcrop" else [DIMENSIONS[namespace]]), (namespace, name)
 
 
 def test_every_metric_is_on_the_dashboard():
