@@ -4,6 +4,7 @@ mod aws_port;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::serve::{Listener, ListenerExt};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -414,6 +416,16 @@ fn api_router(gateway: Gateway) -> Router {
     })
 }
 
+/// What is written leaves at once. Else the end of a reply in two writes waits for the other side's acknowledgement of the
+/// first, which a kernel holds back for 40 ms.
+pub(crate) fn at_once(listener: TcpListener) -> impl Listener<Addr = SocketAddr> {
+    listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::warn!(%error, "a connection may be slow");
+        }
+    })
+}
+
 fn serve(
     listener: TcpListener,
     router: Router,
@@ -424,7 +436,7 @@ fn serve(
             // The sender is gone when the cloud was dropped: that is the end too.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
-        if let Err(error) = axum::serve(listener, router)
+        if let Err(error) = axum::serve(at_once(listener), router)
             .with_graceful_shutdown(until)
             .await
         {

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::instance::{Instance, Outcome, error};
 use super::{PAYLOAD_BYTES, StreamCut};
+use crate::cloud::at_once;
 
 /// Pieces of a stream that may wait for a slow client before the function is made to wait.
 const PIECES_WAITING: usize = 8;
@@ -33,7 +34,7 @@ pub(super) async fn serve(listener: TcpListener, instance: Arc<Instance>) {
         .route("/2018-06-01/runtime/init/error", post(init_error))
         .layer(DefaultBodyLimit::max(PAYLOAD_BYTES))
         .with_state(instance);
-    if let Err(error) = axum::serve(listener, router).await {
+    if let Err(error) = axum::serve(at_once(listener), router).await {
         tracing::error!(%error, "the runtime API of an instance ended");
     }
 }
