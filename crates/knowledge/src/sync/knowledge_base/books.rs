@@ -269,6 +269,14 @@ async fn count(aws: &Aws, run: &RunRow, outside: &[BatchDocument]) -> Result<Cou
             () => counted.outside += 1,
         }
     }
+    // What other runs have brought in since stands in no count of this plan.
+    for (part, planned) in [
+        (&mut counted.unchanged, run.unchanged),
+        (&mut counted.deleted, run.deleted),
+    ] {
+        counted.outside += part.saturating_sub(planned);
+        *part = planned.min(*part);
+    }
     Ok(counted)
 }
 
