@@ -18,7 +18,7 @@ use crate::spaces::{self, Entered};
 use crate::sync::changes::{self, PlannedChange};
 use crate::sync::knowledge_base::progress::Sync;
 use crate::sync::rows::{
-    BatchDocument, BatchRow, Billed, DocumentRow, DocumentStatus, RunRow, RunStatus,
+    BatchDocument, BatchRow, Billed, DocumentRow, DocumentStatus, RunRow, RunStatus, is_zero,
 };
 use crate::sync::{Estimate, StepError, redrive};
 use crate::{limits, models, under_way};
@@ -100,7 +100,7 @@ pub struct Run {
     pub knowledge_base: Option<KnowledgeBaseView>,
     pub embedding_tokens: u64,
     /// Those of them that came of batch jobs, at the price of those.
-    #[serde(skip_serializing_if = "is_none_of_them")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub job_tokens: u64,
     /// What they cost by the price list, on the laptop what AWS would bill for them; none for a model without a price.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,14 +193,6 @@ impl KnowledgeBaseView {
             reason: sync.reason,
         }
     }
-}
-
-fn is_zero(count: &usize) -> bool {
-    *count == 0
-}
-
-fn is_none_of_them(tokens: &u64) -> bool {
-    *tokens == 0
 }
 
 /// One page of runs, newest first, without their counts.

@@ -289,7 +289,8 @@ async fn take(aws: &Aws, step: Step, account: &Account<'_>) -> Result<Value, Ste
     }
 }
 
-/// A future on the heap. It is made in a frame of its own: those of all steps together are more than a thread's stack holds.
+/// A future on the heap. It is made in a frame of its own: in a debug build those of all steps together are more than the
+/// 2 MB of stack that a thread of the runtime has.
 #[inline(never)]
 fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
     Box::pin(make())

@@ -446,8 +446,8 @@ impl BatchRow {
     }
 }
 
-pub(super) fn is_zero(tokens: &u64) -> bool {
-    *tokens == 0
+pub(crate) fn is_zero<N: Default + PartialEq>(count: &N) -> bool {
+    *count == N::default()
 }
 
 /// Tokens that were billed for embeddings, and those of them that came of batch jobs, which cost less.
