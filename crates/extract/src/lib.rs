@@ -174,7 +174,7 @@ fn read_text(bytes: &[u8], file_name: &str, limits: &Limits) -> Result<Extracted
     }
     refuse_long(text.len(), limits)?;
     match kind::of_text(&text, file_name) {
-        Format::Markdown => Ok(markdown::read(text)),
+        Format::Markdown => markdown::read(text),
         Format::Html => html::read(&text, limits),
         Format::Json => json::read(&text, limits),
         Format::Csv => tabular::read(&text, file_name, limits),

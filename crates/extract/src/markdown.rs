@@ -7,9 +7,21 @@ use std::ops::Range;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-use crate::{Extracted, Format, Limits, Outline, html, one_line};
+use crate::{ExtractError, Extracted, Format, Limits, Outline, html, one_line};
 
-pub(crate) fn read(text: String) -> Extracted {
+/// Bytes at which the parser makes a node; it keeps those of the whole document, and they take 125 bytes each.
+const MARKS: &[u8] = b"\n*_[]!`<&|~\\";
+const MAX_MARKS: usize = 6_000_000;
+
+pub(crate) fn read(text: String) -> Result<Extracted, ExtractError> {
+    let marks = text.bytes().filter(|byte| MARKS.contains(byte)).count();
+    if marks > MAX_MARKS {
+        return Err(ExtractError::DocumentTooComplex {
+            format: "Markdown",
+            what: "lines and marks",
+            limit: MAX_MARKS,
+        });
+    }
     let mut outline = Reading::default();
     for (event, range) in Parser::new_ext(&text, options()).into_offset_iter() {
         outline.take(event, range, &text);
@@ -21,13 +33,13 @@ pub(crate) fn read(text: String) -> Extracted {
             .find(|heading| heading.level == 1)
             .map(|h| h.title.clone())
     });
-    Extracted {
+    Ok(Extracted {
         title,
         format: Format::Markdown,
         pages: Vec::new(),
         headings,
         text,
-    }
+    })
 }
 
 fn options() -> Options {

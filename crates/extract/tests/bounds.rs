@@ -82,6 +82,14 @@ fn html() {
     );
 }
 
+/// The parser took 3 GB for the largest file of such rows.
+#[test]
+fn a_long_table_of_markdown() {
+    let table = "a|b\n-|-\n".to_owned() + &"a|b\n".repeat(3_000_000);
+    let refused = extract(table.as_bytes(), "a.md", &Limits::default());
+    assert_eq!(refused.unwrap_err().name(), "DocumentTooComplex");
+}
+
 #[test]
 fn texts() {
     check(
