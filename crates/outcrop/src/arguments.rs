@@ -46,7 +46,7 @@ pub enum Command {
     #[command(after_help = "Example: outcrop documents --json")]
     Documents(DocumentsArguments),
     /// List where the documents of a space come from, set a source or remove one
-    #[command(after_help = SOURCES)]
+    #[command(after_help = SOURCES, mut_args(|argument| argument.global(true)))]
     Source(SourceArguments),
     /// Show a space, or set who may do what in it and who finds its passages
     #[command(after_help = SPACES)]
@@ -639,6 +639,22 @@ mod tests {
         {
             let help = sub.render_help().to_string();
             assert!(help.contains("Example: outcrop"), "{help}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_of_the_space_named_wherever_it_is_named() {
+        for line in [
+            "outcrop source --space s list",
+            "outcrop source list --space s --json",
+            "outcrop source set a --readers everyone website https://example.com/ --space s",
+            "outcrop source remove a --space s",
+        ] {
+            let read = Cli::try_parse_from(line.split(' ')).unwrap();
+            let Some(Command::Source(read)) = read.command else {
+                panic!("{line}: {read:?}");
+            };
+            assert_eq!(read.connection.space, "s", "{line}");
         }
     }
 
