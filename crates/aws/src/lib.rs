@@ -15,6 +15,8 @@ pub mod states;
 pub mod telemetry;
 pub mod web;
 
+use std::sync::{Arc, LazyLock};
+
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use config::Settings;
 
@@ -64,7 +66,14 @@ impl AwsError {
     }
 }
 
-/// Every AWS client that the service uses, built once per process from one [`Settings`].
+/// A client that is built with its first call: what a function does not need costs its start nothing.
+pub(crate) type Lazy<C> = Arc<LazyLock<C, Box<dyn FnOnce() -> C + Send>>>;
+
+pub(crate) fn lazily<C>(build: impl FnOnce() -> C + Send + 'static) -> Lazy<C> {
+    Arc::new(LazyLock::new(Box::new(build)))
+}
+
+/// Every AWS client that the service uses, from one [`Settings`].
 #[derive(Clone, Debug)]
 pub struct Aws {
     pub table: dynamo::Table,
@@ -80,7 +89,7 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// Builds the clients. No request is made: connections open with the first call.
+    /// Makes no request: clients are built, and connections opened, with the first call.
     pub fn new(settings: Settings) -> Self {
         let sdk = config::sdk_config(&settings);
         Self {

@@ -10,7 +10,7 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
-use crate::{AwsError, chance, classify};
+use crate::{AwsError, Lazy, chance, classify, lazily};
 
 const SERVICE: &str = "S3";
 
@@ -23,7 +23,7 @@ const BODY_PAUSE: Duration = Duration::from_millis(50);
 /// The service's bucket.
 #[derive(Clone, Debug)]
 pub struct Bucket {
-    client: Client,
+    client: Lazy<Client>,
     name: String,
     /// How often a body that broke off is asked for again; the SDK retries only what fails before the body.
     body_retries: u32,
@@ -55,7 +55,7 @@ impl Bucket {
             .force_path_style(sdk.endpoint_url().is_some())
             .build();
         Self {
-            client: Client::from_conf(config),
+            client: lazily(|| Client::from_conf(config)),
             name: name.to_owned(),
             body_retries,
         }

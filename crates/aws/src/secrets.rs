@@ -3,20 +3,21 @@
 use aws_config::SdkConfig;
 use aws_sdk_secretsmanager::Client;
 
-use crate::{AwsError, classify};
+use crate::{AwsError, Lazy, classify, lazily};
 
 const SERVICE: &str = "Secrets Manager";
 
 /// The account's secrets, as far as the function may read them.
 #[derive(Clone, Debug)]
 pub struct Secrets {
-    client: Client,
+    client: Lazy<Client>,
 }
 
 impl Secrets {
     pub(crate) fn new(sdk: &SdkConfig) -> Self {
+        let sdk = sdk.clone();
         Self {
-            client: Client::new(sdk),
+            client: lazily(move || Client::new(&sdk)),
         }
     }
 

@@ -4,14 +4,14 @@ use aws_config::SdkConfig;
 use aws_sdk_sfn::Client;
 use serde_json::Value;
 
-use crate::{AwsError, classify};
+use crate::{AwsError, Lazy, classify, lazily};
 
 const SERVICE: &str = "Step Functions";
 
 /// The service's state machine.
 #[derive(Clone, Debug)]
 pub struct StateMachine {
-    client: Client,
+    client: Lazy<Client>,
     arn: String,
 }
 
@@ -26,8 +26,9 @@ pub struct Execution {
 
 impl StateMachine {
     pub(crate) fn new(sdk: &SdkConfig, arn: &str) -> Self {
+        let sdk = sdk.clone();
         Self {
-            client: Client::new(sdk),
+            client: lazily(move || Client::new(&sdk)),
             arn: arn.to_owned(),
         }
     }

@@ -9,7 +9,7 @@ use knowledge::KnowledgeError;
 use knowledge::guard::{self, GuardCheckRequest};
 use knowledge::http::{self as web, Route};
 use knowledge::problem::parse_json;
-use knowledge::sync::{self, Step, StepError};
+use knowledge::sync::{self, StepError};
 use serde_json::Value;
 
 /// What this function serves; `infra/openapi.yaml` says the same, and a test holds the two together.
@@ -57,14 +57,8 @@ async fn answer(aws: &Aws, request: &HttpRequest) -> Result<Reply, KnowledgeErro
 }
 
 async fn step(aws: &Aws, payload: Value) -> Result<Value, StepFailure> {
-    let step = match sync::parse_step(payload).map_err(failure)? {
-        step @ (Step::Screen { .. } | Step::ScreenNames { .. }) => step,
-        _ => {
-            let detail = "this function runs the steps `screen` and `screen_names` only".to_owned();
-            return Err(failure(StepError::InvalidStepInput { detail }));
-        }
-    };
-    sync::run_step(aws, step).await.map_err(failure)
+    let step = sync::parse_step(payload).map_err(failure)?;
+    sync::run_screening(aws, step).await.map_err(failure)
 }
 
 fn failure(error: StepError) -> StepFailure {

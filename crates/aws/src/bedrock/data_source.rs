@@ -3,8 +3,6 @@
 //!
 //! The SDK's retries are off: what throttles here throttles for seconds, and the state machine waits better than a function.
 
-use std::sync::{Arc, OnceLock};
-
 use aws_config::SdkConfig;
 use aws_sdk_bedrockagent::Client;
 use aws_sdk_bedrockagent::config::Builder;
@@ -14,7 +12,7 @@ use aws_smithy_types::error::operation::BuildError;
 use aws_smithy_types::retry::RetryConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::{AwsError, classify};
+use crate::{AwsError, Lazy, classify, lazily};
 
 const SERVICE: &str = "Bedrock Knowledge Bases";
 /// Documents of one call that sends, deletes or asks for some. Source: Amazon Bedrock API Reference.
@@ -27,11 +25,10 @@ const JOBS: i32 = 10;
 /// `S3Location`.
 const URI_CHARACTERS: usize = 128;
 
-/// The client. It is made with the first call: only the steps of ingestion make any.
+/// The client of the data sources of Bedrock's knowledge bases.
 #[derive(Clone, Debug)]
 pub struct DataSources {
-    sdk: SdkConfig,
-    client: Arc<OnceLock<Client>>,
+    client: Lazy<Client>,
 }
 
 /// A data source of a knowledge base, by their ids.
@@ -124,17 +121,10 @@ pub fn takes_directly(uri: &str) -> bool {
 
 impl DataSources {
     pub(crate) fn new(sdk: &SdkConfig) -> Self {
+        let config = Builder::from(sdk).retry_config(RetryConfig::disabled());
         Self {
-            sdk: sdk.clone(),
-            client: Arc::default(),
+            client: lazily(|| Client::from_conf(config.build())),
         }
-    }
-
-    fn client(&self) -> &Client {
-        self.client.get_or_init(|| {
-            let config = Builder::from(&self.sdk).retry_config(RetryConfig::disabled());
-            Client::from_conf(config.build())
-        })
     }
 
     /// Where a data source reads.
@@ -143,7 +133,7 @@ impl DataSources {
     /// [`AwsError::Missing`] when there is no such knowledge base or data source.
     pub async fn reads(&self, source: DataSource<'_>) -> Result<Reads, AwsError> {
         let reply = self
-            .client()
+            .client
             .get_data_source()
             .knowledge_base_id(source.knowledge_base)
             .data_source_id(source.id)
@@ -173,7 +163,7 @@ impl DataSources {
     /// [`AwsError::Missing`] when there is no such knowledge base or data source.
     pub async fn start_job(&self, source: DataSource<'_>, token: &str) -> Result<Start, AwsError> {
         let reply = self
-            .client()
+            .client
             .start_ingestion_job()
             .knowledge_base_id(source.knowledge_base)
             .data_source_id(source.id)
@@ -209,7 +199,7 @@ impl DataSources {
         job_id: &str,
     ) -> Result<IngestionState, AwsError> {
         let reply = self
-            .client()
+            .client
             .get_ingestion_job()
             .knowledge_base_id(source.knowledge_base)
             .data_source_id(source.id)
@@ -237,7 +227,7 @@ impl DataSources {
             .build()
             .map_err(unbuilt)?;
         let reply = self
-            .client()
+            .client
             .list_ingestion_jobs()
             .knowledge_base_id(source.knowledge_base)
             .data_source_id(source.id)
@@ -269,7 +259,7 @@ impl DataSources {
             .map(|uri| document(uri))
             .collect::<Result<_, _>>()?;
         let reply = self
-            .client()
+            .client
             .ingest_knowledge_base_documents()
             .knowledge_base_id(source.knowledge_base)
             .data_source_id(source.id)
@@ -292,7 +282,7 @@ impl DataSources {
         uris: &[String],
     ) -> Result<Vec<DocumentState>, AwsError> {
         let reply = self
-            .client()
+            .client
             .delete_knowledge_base_documents()
             .knowledge_base_id(source.knowledge_base)
             .data_source_id(source.id)
@@ -314,7 +304,7 @@ impl DataSources {
         uris: &[String],
     ) -> Result<Vec<DocumentState>, AwsError> {
         let reply = self
-            .client()
+            .client
             .get_knowledge_base_documents()
             .knowledge_base_id(source.knowledge_base)
             .data_source_id(source.id)
@@ -335,7 +325,7 @@ impl DataSources {
         next: Option<String>,
     ) -> Result<(Vec<DocumentState>, Option<String>), AwsError> {
         let reply = self
-            .client()
+            .client
             .list_knowledge_base_documents()
             .knowledge_base_id(source.knowledge_base)
             .data_source_id(source.id)

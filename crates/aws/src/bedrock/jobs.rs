@@ -11,7 +11,7 @@ use aws_sdk_bedrock::types::{
 use aws_smithy_types::retry::RetryConfig;
 
 use crate::config::Settings;
-use crate::{AwsError, classify};
+use crate::{AwsError, Lazy, classify, lazily};
 
 const SERVICE: &str = "Bedrock";
 
@@ -21,7 +21,7 @@ const LEAST_HOURS: u32 = 24;
 /// The batch jobs of the embedding model. Nothing is tried again in here: who waits for a job asks again anyway.
 #[derive(Clone, Debug)]
 pub struct Jobs {
-    client: Client,
+    client: Lazy<Client>,
     model: String,
     bucket: String,
     role_arn: Option<String>,
@@ -59,7 +59,7 @@ impl Jobs {
             .retry_config(RetryConfig::disabled())
             .build();
         Self {
-            client: Client::from_conf(config),
+            client: lazily(|| Client::from_conf(config)),
             model: settings.embed_model.clone(),
             bucket: settings.bucket.clone(),
             role_arn: settings.batch_role_arn.clone(),

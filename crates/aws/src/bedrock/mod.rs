@@ -17,6 +17,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use crate::config::{self, ModelTimeouts, Settings};
+use crate::{Lazy, lazily};
 
 pub use data_source::{
     DOCUMENTS_PER_CALL, DataSource, DataSources, DocumentState, IngestionCounters,
@@ -78,7 +79,7 @@ impl BedrockError {
 /// The client of Bedrock's runtime.
 #[derive(Clone, Debug)]
 pub struct Bedrock {
-    client: Client,
+    client: Lazy<Client>,
     embed_model: String,
     embed_dimensions: u32,
     timeouts: ModelTimeouts,
@@ -109,7 +110,7 @@ impl Bedrock {
             config = config.endpoint_url(endpoint);
         }
         Self {
-            client: Client::from_conf(config.build()),
+            client: lazily(|| Client::from_conf(config.build())),
             timeouts,
             embed_model: settings.embed_model.clone(),
             embed_dimensions: settings.embed_dimensions,

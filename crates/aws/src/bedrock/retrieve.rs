@@ -10,7 +10,7 @@ use aws_sdk_bedrockagentruntime::types::{
 use aws_smithy_types::{Document, Number};
 use serde_json::{Map, Value};
 
-use crate::{AwsError, classify};
+use crate::{AwsError, Lazy, classify, lazily};
 
 const SERVICE: &str = "Bedrock Knowledge Bases";
 /// Source: Amazon Bedrock API Reference, `RetrievalFilter`.
@@ -19,7 +19,7 @@ const LOGIC: [&str; 2] = ["andAll", "orAll"];
 /// The client of Bedrock's knowledge bases.
 #[derive(Clone, Debug)]
 pub struct KnowledgeBases {
-    client: Client,
+    client: Lazy<Client>,
 }
 
 /// What is asked of a knowledge base.
@@ -57,8 +57,9 @@ pub struct Chunk {
 
 impl KnowledgeBases {
     pub(crate) fn new(sdk: &SdkConfig) -> Self {
+        let sdk = sdk.clone();
         Self {
-            client: Client::new(sdk),
+            client: lazily(move || Client::new(&sdk)),
         }
     }
 

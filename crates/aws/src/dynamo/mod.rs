@@ -189,15 +189,18 @@ impl Table {
     /// # Errors
     /// [`AwsError::Busy`] when the service leaves items unwritten five times running.
     pub async fn put_many<T: Serialize>(&self, items: &[(Key, T)]) -> Result<(), AwsError> {
-        let mut requests = Vec::with_capacity(items.len());
-        for (key, item) in items {
-            let put = PutRequest::builder()
-                .set_item(Some(write(key, item)?))
-                .build()
-                .map_err(|error| refused(&error))?;
-            requests.push(WriteRequest::builder().put_request(put).build());
+        for some in items.chunks(BATCH_WRITE) {
+            let mut requests = Vec::with_capacity(some.len());
+            for (key, item) in some {
+                let put = PutRequest::builder()
+                    .set_item(Some(write(key, item)?))
+                    .build()
+                    .map_err(|error| refused(&error))?;
+                requests.push(WriteRequest::builder().put_request(put).build());
+            }
+            self.write_batch(requests).await?;
         }
-        self.write_batches(requests).await
+        Ok(())
     }
 
     /// Deletes many items; those not there are no error.
@@ -205,15 +208,18 @@ impl Table {
     /// # Errors
     /// As [`Table::put_many`].
     pub async fn delete_many(&self, keys: &[Key]) -> Result<(), AwsError> {
-        let mut requests = Vec::with_capacity(keys.len());
-        for key in keys {
-            let delete = DeleteRequest::builder()
-                .set_key(Some(key_item(key)))
-                .build()
-                .map_err(|error| refused(&error))?;
-            requests.push(WriteRequest::builder().delete_request(delete).build());
+        for some in keys.chunks(BATCH_WRITE) {
+            let mut requests = Vec::with_capacity(some.len());
+            for key in some {
+                let delete = DeleteRequest::builder()
+                    .set_key(Some(key_item(key)))
+                    .build()
+                    .map_err(|error| refused(&error))?;
+                requests.push(WriteRequest::builder().delete_request(delete).build());
+            }
+            self.write_batch(requests).await?;
         }
-        self.write_batches(requests).await
+        Ok(())
     }
 
     /// Deletes an item only while its `version` is `expected`; one that is not there is no error.
@@ -234,28 +240,26 @@ impl Table {
         Ok(())
     }
 
-    async fn write_batches(&self, requests: Vec<WriteRequest>) -> Result<(), AwsError> {
-        for chunk in requests.chunks(BATCH_WRITE) {
-            let mut left = chunk.to_vec();
-            for attempt in 0.. {
-                let reply = self
-                    .client
-                    .batch_write_item()
-                    .request_items(&self.name, left)
-                    .send()
-                    .await
-                    .map_err(|error| classify(SERVICE, error))?;
-                left = reply
-                    .unprocessed_items
-                    .unwrap_or_default()
-                    .into_values()
-                    .flatten()
-                    .collect();
-                if left.is_empty() {
-                    break;
-                }
-                pause_or_give_up(attempt, left.len()).await?;
+    /// Sends at most [`BATCH_WRITE`] requests until none is left.
+    async fn write_batch(&self, mut left: Vec<WriteRequest>) -> Result<(), AwsError> {
+        for attempt in 0.. {
+            let reply = self
+                .client
+                .batch_write_item()
+                .request_items(&self.name, left)
+                .send()
+                .await
+                .map_err(|error| classify(SERVICE, error))?;
+            left = reply
+                .unprocessed_items
+                .unwrap_or_default()
+                .into_values()
+                .flatten()
+                .collect();
+            if left.is_empty() {
+                break;
             }
+            pause_or_give_up(attempt, left.len()).await?;
         }
         Ok(())
     }

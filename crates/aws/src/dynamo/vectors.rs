@@ -188,7 +188,7 @@ impl Table {
     async fn write_side_by_side(&self, requests: Vec<WriteRequest>) -> Result<(), AwsError> {
         let batches: Vec<_> = requests
             .chunks(super::BATCH_WRITE)
-            .map(|chunk| self.write_batches(chunk.to_vec()))
+            .map(|chunk| self.write_batch(chunk.to_vec()))
             .collect();
         stream::iter(batches)
             .buffer_unordered(BATCHES_IN_FLIGHT)

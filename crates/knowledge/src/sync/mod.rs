@@ -235,11 +235,38 @@ pub async fn run_step(aws: &Aws, step: Step) -> Result<Value, StepError> {
     outcome
 }
 
+/// As [`run_step`], for the steps that screen: the guardrail's function holds nothing of the others, whose readers of documents
+/// are most of a program.
+///
+/// # Errors
+/// As [`run_step`]; [`StepError::InvalidStepInput`] for any other step.
+pub async fn run_screening(aws: &Aws, step: Step) -> Result<Value, StepError> {
+    let space = keys::space_of(step.run_id()).unwrap_or_default();
+    let account = Account::of_step(aws, space, step.run_id());
+    let outcome = screen(aws, step, &account).await;
+    account.close().await;
+    outcome
+}
+
+async fn screen(aws: &Aws, step: Step, account: &Account<'_>) -> Result<Value, StepError> {
+    match step {
+        Step::ScreenNames { run_id } => {
+            boxed(|| screening::screen_names(aws, &run_id, account)).await
+        }
+        Step::Screen { run_id, batch_id } => {
+            boxed(|| screening::screen_batch(aws, &run_id, &batch_id, account)).await
+        }
+        _ => Err(StepError::InvalidStepInput {
+            detail: "this function runs the steps `screen` and `screen_names` only".to_owned(),
+        }),
+    }
+}
+
 async fn take(aws: &Aws, step: Step, account: &Account<'_>) -> Result<Value, StepError> {
     match step {
         Step::Plan { run_id } => boxed(|| plan::plan(aws, &run_id)).await,
-        Step::ScreenNames { run_id } => {
-            boxed(|| screening::screen_names(aws, &run_id, account)).await
+        step @ (Step::Screen { .. } | Step::ScreenNames { .. }) => {
+            boxed(|| screen(aws, step, account)).await
         }
         Step::Move { run_id } => boxed(|| moving::move_renamed(aws, &run_id)).await,
         Step::Extract {
@@ -247,9 +274,6 @@ async fn take(aws: &Aws, step: Step, account: &Account<'_>) -> Result<Value, Ste
             items,
             resumed,
         } => boxed(|| extraction::extract_batch(aws, &run_id, &items, resumed, account)).await,
-        Step::Screen { run_id, batch_id } => {
-            boxed(|| screening::screen_batch(aws, &run_id, &batch_id, account)).await
-        }
         Step::Embed { run_id, batch_id } => {
             boxed(|| embedding::embed_batch(aws, &run_id, &batch_id, account)).await
         }
