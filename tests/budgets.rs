@@ -12,7 +12,10 @@ use knowledge::snapshot::Snapshots;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::faults::steps::{deliver, payloads};
 use crate::guards;
+use crate::index::Space;
+use crate::index::unreliable::{self, Moment};
 use crate::instance::{Instance, Reply};
 use crate::retrievers::settings;
 
@@ -301,6 +304,76 @@ async fn a_run_without_room_stops_in_its_plan_and_says_how_to_go_on() {
     assert_eq!(
         (&day["spent_usd"], &day["held_usd"]),
         (&json!(usd(spent(&after))), &json!(0.0))
+    );
+}
+
+/// A plan that was cut off after it had held left that in the books until its time was over.
+#[tokio::test]
+async fn a_run_whose_plan_breaks_off_holds_nothing_afterwards() {
+    not_at_midnight().await;
+    let instance = Instance::start().await;
+    assert_eq!(set(&instance, json!({"day_usd": 1})).await.status, 200);
+    let space = Space::on(&instance, "default");
+    space.put(&[("gate.md", GATE)]).await;
+    for writes in 0.. {
+        let run_id = space.new_run().await;
+        let door = unreliable::open(&instance.aws, writes, Moment::Before).await;
+        let cut_off = Space::of(&door, space.name, &[]);
+        if cut_off.step("plan", &run_id).await.is_ok() {
+            let held = span(&usage(&instance).await, "day")["held_usd"].clone();
+            assert!(
+                held.as_f64().unwrap() > 0.0 && writes > 3,
+                "{held} {writes}"
+            );
+            break;
+        }
+        let report =
+            json!({"step": "report", "run_id": run_id, "error": "ServiceBusy", "cause": "cut off"});
+        deliver(&space, &report).await.unwrap();
+        let after = usage(&instance).await;
+        assert_eq!(span(&after, "day")["held_usd"], 0.0, "{writes}: {after}");
+    }
+}
+
+/// What a run spends beyond its estimate was seen when the run ended, and not before.
+#[tokio::test]
+async fn what_a_run_spends_beyond_its_estimate_counts_at_once() {
+    not_at_midnight().await;
+    let instance = Instance::start().await;
+    assert_eq!(set(&instance, json!({"day_usd": 1})).await.status, 200);
+    let space = Space::on(&instance, "default");
+    space.put(&[("gate.md", GATE)]).await;
+    let run_id = space.new_run().await;
+    space.step("plan", &run_id).await.unwrap();
+    // As if the estimate had been a nanodollar.
+    let today = Day::of(clock::now_ms()).to_string();
+    let key = keys::budget("default", &today[..7]);
+    let numbers = space.aws.table.numbers(&key).await.unwrap();
+    let (name, held) = numbers
+        .iter()
+        .find(|(name, _)| name.starts_with("held_"))
+        .unwrap();
+    let names = [
+        name.clone(),
+        "month".to_owned(),
+        format!("day_{}", &today[8..]),
+    ];
+    let addition = Addition {
+        amounts: names.map(|name| (name, 1 - held)).to_vec(),
+        ..Addition::default()
+    };
+    space.aws.table.add(&key, &addition).await.unwrap();
+    for payload in payloads(&space, &run_id).await {
+        if ["extract", "embed"].contains(&payload["step"].as_str().unwrap()) {
+            deliver(&space, &payload).await.unwrap();
+        }
+    }
+    let under_way = usage(&instance).await;
+    assert!(spent(&under_way) > 1, "{under_way}");
+    let day = span(&under_way, "day");
+    assert_eq!(
+        (&day["spent_usd"], &day["held_usd"]),
+        (&json!(usd(spent(&under_way))), &json!(0.0))
     );
 }
 

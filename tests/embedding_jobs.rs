@@ -296,14 +296,23 @@ async fn ended(instance: &Instance, space: &Space, run_id: &str, collected: &Val
 
 #[tokio::test]
 async fn steps_of_jobs_that_are_cut_off_at_any_write_are_repeated_and_start_one_job() {
-    for moment in [Moment::Before, Moment::After] {
+    let cases = [
+        (Moment::Before, false),
+        (Moment::After, false),
+        (Moment::After, true),
+    ];
+    for (moment, some_fail) in cases {
         let instance = Instance::start().await;
         let (space, run_id) = extracted(&instance).await;
+        if some_fail {
+            let failing = json!({"operation": "ModelInvocationJobRecord", "error": "ThrottlingException", "share": 0.2});
+            instance.fault(&failing).await;
+        }
         let mut collected = Value::Null;
-        // The records, the documents' rows and the job's; its row again; and what the batches, which are written side by
-        // side so that one cut may take several, the job and the list take.
-        for (step, own_writes) in [("gather_jobs", 3), ("check_jobs", 1), ("collect_jobs", 3)] {
-            let (mut writes, mut cuts) = (0, 0);
+        // The records, the documents' rows and the job's; its row before the order and after it; and what the batches, which
+        // are written side by side so that one cut may take several, the job and the list take.
+        for (step, own_writes) in [("gather_jobs", 3), ("check_jobs", 2), ("collect_jobs", 3)] {
+            let (mut writes, mut cuts, mut tries) = (0, 0, 0);
             collected = loop {
                 let door = unreliable::open(&instance.aws, writes, moment).await;
                 let done = Space::of(&door, space.name, &[]).step(step, &run_id).await;
@@ -311,20 +320,25 @@ async fn steps_of_jobs_that_are_cut_off_at_any_write_are_repeated_and_start_one_
                     Ok(told) if told["open"].as_u64().unwrap_or_default() == 0 => break told,
                     // The job is under way, or its start was cut off.
                     Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-                    Err(_) => cuts += 1,
+                    Err(_) => {
+                        cuts += 1;
+                        writes += 1;
+                    }
                 }
-                writes += 1;
-                assert!(writes < 2_000, "{step} never ended");
+                tries += 1;
+                assert!(tries < 2_000, "{step} never ended");
             };
             assert!(cuts >= own_writes, "{step}: {cuts} cuts");
         }
-        assert_eq!(
-            (&collected["left_over"], &collected["more"]),
-            (&json!(0), &json!(false))
-        );
+        let left_over = number(&collected, "left_over") > 0;
+        assert_eq!((left_over, &collected["more"]), (some_fail, &json!(false)));
         let run = ended(&instance, &space, &run_id, &collected).await;
         assert!(balanced(&run) && run["status"] == "SUCCEEDED", "{run}");
-        assert_eq!(number(&run, "job_tokens"), number(&run, "embedding_tokens"));
+        let (by_jobs, all) = (number(&run, "job_tokens"), number(&run, "embedding_tokens"));
+        assert_eq!(by_jobs < all, some_fail, "{run}");
+        // However often a step was made, the ledger has each token once.
+        let usage = instance.get("/v1/usage").await.body;
+        assert_eq!(usage["total"]["embedding_tokens"], all, "{usage}");
         let jobs = jobs(&instance).await;
         assert_eq!(jobs.len(), 1, "{jobs:?}");
         let listed = instance.get("/v1/documents").await.body;
@@ -334,7 +348,9 @@ async fn steps_of_jobs_that_are_cut_off_at_any_write_are_repeated_and_start_one_
             .iter()
             .map(|one| number(one, "passages"))
             .sum();
-        assert_eq!(jobs[0]["successRecordCount"], passages);
+        let failed = number(&jobs[0], "errorRecordCount");
+        assert_eq!(number(&jobs[0], "successRecordCount") + failed, passages);
+        assert_eq!(failed > 0, some_fail);
     }
 }
 
@@ -449,6 +465,36 @@ async fn a_run_that_breaks_off_stops_its_job() {
         number(&redriven, "job_tokens"),
         number(&redriven, "embedding_tokens")
     );
+}
+
+/// A job went on for nobody where the reply to its start was lost: its run knew no ARN to stop.
+#[tokio::test]
+async fn a_run_that_breaks_off_stops_a_job_whose_start_was_cut_off() {
+    let instance = Instance::start().await;
+    let (space, run_id) = extracted(&instance).await;
+    instance
+        .fault(&json!({"operation": "ModelInvocationJobRecord", "delay_ms": 50}))
+        .await;
+    space.step("gather_jobs", &run_id).await.unwrap();
+    // The row that says so is written; the job begins, and nobody hears of it.
+    let door = unreliable::open(&instance.aws, 1, Moment::After).await;
+    let cut_off = Space::of(&door, space.name, &[]);
+    cut_off.step("check_jobs", &run_id).await.ok();
+    assert_eq!(jobs(&instance).await.len(), 1);
+    let row = job_row(&space, &run_id).await;
+    assert_eq!(
+        (&row["ordered"], &row["arn"]),
+        (&json!(true), &Value::Null),
+        "{row}"
+    );
+    let report =
+        json!({"step": "report", "run_id": run_id, "error": "States.Runtime", "cause": "a test"});
+    deliver(&space, &report).await.unwrap();
+    instance.clear_faults().await;
+    while jobs(&instance).await[0]["status"] != "Stopped" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(jobs(&instance).await.len(), 1);
 }
 
 /// A run that waited for its jobs made an older version live than the one that had come in meanwhile.

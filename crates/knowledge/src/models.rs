@@ -231,29 +231,35 @@ pub fn offered(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn settings(answer_model: &str) -> Settings {
+    /// Settings with these variables, and what no settings can be without.
+    pub(crate) fn settings(variables: &[(&str, &str)]) -> Settings {
         let settings = Settings::from_lookup(|name| {
-            let value = match name {
-                "OUTCROP_ANSWER_MODEL" => answer_model,
-                "OUTCROP_EMBED_DIMENSIONS" => "256",
-                "OUTCROP_TABLE" | "OUTCROP_BUCKET" | "OUTCROP_STATE_MACHINE_ARN" => "x",
-                "OUTCROP_EMBED_MODEL" => "x",
-                "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "x",
+            let own = variables.iter().find(|(variable, _)| *variable == name);
+            let value = match (own, name) {
+                (Some((_, value)), _) => value,
+                (None, "OUTCROP_EMBED_DIMENSIONS") => "256",
+                (None, "OUTCROP_TABLE" | "OUTCROP_BUCKET" | "OUTCROP_STATE_MACHINE_ARN") => "x",
+                (None, "OUTCROP_EMBED_MODEL") => "x",
+                (None, "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY") => "x",
                 _ => return None,
             };
-            Some(value.to_owned())
+            Some((*value).to_owned())
         });
         settings.unwrap()
+    }
+
+    fn small() -> Settings {
+        settings(&[("OUTCROP_ANSWER_MODEL", "m-small")])
     }
 
     /// Any caller could name any model, the dearest too.
     #[test]
     fn only_models_of_the_settings_answer() {
         let check = |list: &str, asked: Option<&str>, expected: Result<&str, &str>| {
-            let mut settings = settings("m-small");
+            let mut settings = small();
             settings.allowed_models = list.split(", ").map(str::to_owned).collect();
             let found = chosen(&settings, asked, None);
             match (found, expected) {
@@ -289,7 +295,7 @@ mod tests {
     #[test]
     fn a_space_may_set_what_a_question_may_not_name() {
         let check = |list: &str, own: &str, expected: Result<&str, ()>| {
-            let mut settings = settings("m-small");
+            let mut settings = small();
             settings.allowed_models = list.split(',').map(str::to_owned).collect();
             let found = chosen(&settings, None, Some(own));
             assert_eq!(found.as_deref().map_err(|_| ()), expected, "{own}");
@@ -310,20 +316,11 @@ mod tests {
     #[test]
     fn what_a_model_cannot_take_is_refused_by_name_or_left_out() {
         let settings = |model: &str, cache: &str, tier: &str| {
-            let settings = Settings::from_lookup(|name| {
-                let value = match name {
-                    "OUTCROP_ANSWER_MODEL" => model,
-                    "OUTCROP_PROMPT_CACHE" => cache,
-                    "OUTCROP_SERVICE_TIER" => tier,
-                    "OUTCROP_EMBED_DIMENSIONS" => "256",
-                    "OUTCROP_TABLE" | "OUTCROP_BUCKET" | "OUTCROP_STATE_MACHINE_ARN" => "x",
-                    "OUTCROP_EMBED_MODEL" => "x",
-                    "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "x",
-                    _ => return None,
-                };
-                Some(value.to_owned())
-            });
-            settings.unwrap()
+            settings(&[
+                ("OUTCROP_ANSWER_MODEL", model),
+                ("OUTCROP_PROMPT_CACHE", cache),
+                ("OUTCROP_SERVICE_TIER", tier),
+            ])
         };
         let check = |model: &str, cache: &str, tier: &str, refused: Option<&str>| {
             let found = super::check(&settings(model, cache, tier));

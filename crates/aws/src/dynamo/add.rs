@@ -84,16 +84,8 @@ impl Table {
     /// # Errors
     /// The service's.
     pub async fn numbers(&self, key: &Key) -> Result<Numbers, AwsError> {
-        let reply = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .set_key(Some(key_item(key)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| classify(SERVICE, error))?;
-        Ok(numbers(&reply.item.unwrap_or_default()))
+        let item = self.item(key).await?;
+        Ok(numbers(&item.unwrap_or_default()))
     }
 }
 

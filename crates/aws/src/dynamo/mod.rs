@@ -81,6 +81,10 @@ impl Table {
     /// # Errors
     /// [`AwsError::Damaged`] when the item does not fit `T`; else the service's error.
     pub async fn get<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, AwsError> {
+        self.item(key).await?.map(read).transpose()
+    }
+
+    async fn item(&self, key: &Key) -> Result<Option<Item>, AwsError> {
         let reply = self
             .client
             .get_item()
@@ -90,7 +94,7 @@ impl Table {
             .send()
             .await
             .map_err(|error| classify(SERVICE, error))?;
-        reply.item.map(read).transpose()
+        Ok(reply.item)
     }
 
     /// Writes an item, whatever was there before.

@@ -126,8 +126,7 @@ impl<'a> Guard<'a> {
         let Some(guardrail) = self.guardrail else {
             return Ok(whole);
         };
-        let room: usize = context.iter().map(|text| text.text.chars().count()).sum();
-        for parts in calls(slots, CALL_CHARACTERS.saturating_sub(room).max(1_000)) {
+        for parts in calls(slots, room_beside(context)) {
             let texts: Vec<&str> = parts
                 .iter()
                 .map(|part| &slots[part.slot][part.bytes.clone()])
@@ -143,6 +142,24 @@ impl<'a> Guard<'a> {
         }
         whole.edits = whole.edits.into_iter().map(verdict::merged).collect();
         Ok(whole)
+    }
+
+    /// What checking these may cost at the most: each call looks at all of the context again.
+    fn bound(slots: &[&str], context: &[GuardText]) -> u64 {
+        let beside: Vec<&str> = context.iter().map(|text| text.text.as_str()).collect();
+        let of_call = |parts: &Vec<Part>| -> u64 {
+            let texts = parts
+                .iter()
+                .map(|part| &slots[part.slot][part.bytes.clone()]);
+            let looked_at = texts.chain(beside.iter().copied());
+            let costs = looked_at.map(|text| match beside.is_empty() {
+                true => bound::guard(text),
+                false => bound::guard(text).saturating_add(bound::grounding(text)),
+            });
+            costs.fold(0, u64::saturating_add)
+        };
+        let calls = calls(slots, room_beside(context));
+        calls.iter().map(of_call).fold(0, u64::saturating_add)
     }
 
     async fn ask(
@@ -239,8 +256,7 @@ async fn checked(
         Source::Output => (GuardSource::Output, guard.rules.answer.wait()),
     };
     if guard.is_on() {
-        let looked_at = context.iter().map(|text| bound::guard(&text.text));
-        let cost = bound::guard(&request.text) + looked_at.sum::<u64>();
+        let cost = Guard::bound(&[&request.text], &context);
         account.hold(Some(cost), GUARDRAIL).await?;
     }
     let checked = guard
@@ -278,6 +294,12 @@ fn add(whole: &mut Checked, parts: &[Part], found: Checked) {
             whole.findings.push(found);
         }
     }
+}
+
+/// The characters of a call that are left beside what its texts are held against.
+fn room_beside(context: &[GuardText]) -> usize {
+    let beside: usize = context.iter().map(|text| text.text.chars().count()).sum();
+    CALL_CHARACTERS.saturating_sub(beside).max(1_000)
 }
 
 /// The slots in as few calls as hold them, `room` characters each; a slot that is too long is cut where a word ends, and
@@ -361,6 +383,20 @@ mod tests {
                 bytes: 0..1
             })
         );
+    }
+
+    /// What was held for a long text was less than its check cost: the context goes with each of its calls.
+    #[test]
+    fn context_costs_once_for_each_call() {
+        let (text, source) = ("word ".repeat(10_000), "source ".repeat(700));
+        let context = [GuardText {
+            text: source.clone(),
+            role: GuardRole::GroundingSource,
+        }];
+        let calls = calls(&[&text], room_beside(&context)).len() as u64;
+        assert!(calls > 2);
+        let apart = Guard::bound(&[&text], &[]) + calls * Guard::bound(&[&source], &[]);
+        assert!(Guard::bound(&[&text], &context) > apart);
     }
 
     proptest! {

@@ -54,6 +54,11 @@ pub(crate) fn guard(text: &str) -> u64 {
     prices::guardrail().of_text(units(text.chars().count()))
 }
 
+/// The same of grounding alone.
+pub(crate) fn grounding(text: &str) -> u64 {
+    prices::guardrail().of_grounding(units(text.chars().count()))
+}
+
 /// Its looks at an answer of so many tokens while it is written, and once at `grounded` characters of sources.
 pub(crate) fn guard_of_answer(answer_tokens: u32, grounded: Option<usize>) -> u64 {
     let bytes = u64::from(answer_tokens) * ANSWER_BYTES_PER_TOKEN;

@@ -136,7 +136,7 @@ impl Budget {
 /// What stands in the row of a month: what was taken of it and of each of its days, spent and held together, and what is held
 /// until when.
 pub(super) mod names {
-    use super::Day;
+    use super::{Day, Numbers};
 
     pub const MONTH: &str = "month";
     const HELD: &str = "held_";
@@ -155,6 +155,16 @@ pub(super) mod names {
     pub fn parse_held(name: &str) -> Option<(u64, u64)> {
         let mut parts = name.strip_prefix(HELD)?.split('_');
         Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    }
+
+    /// What is held in a month, or of one of its days.
+    pub fn held_of(numbers: &Numbers, day: Option<Day>) -> i64 {
+        let of = day.map(Day::of_month);
+        let of_day = |name: &str| {
+            parse_held(name).is_some_and(|(number, _)| of.is_none_or(|of| of == number))
+        };
+        let held = numbers.iter().filter(|(name, _)| of_day(name));
+        held.fold(0, |sum, (_, left)| sum.saturating_add(*left))
     }
 }
 
@@ -226,18 +236,12 @@ pub(crate) fn in_usd(nano_usd: u64) -> String {
 /// How the spans that are bounded stand, by the numbers of the month's row.
 pub(super) fn standings(budget: &Budget, numbers: &Numbers, day: Day) -> Vec<Standing> {
     let number = |name: &str| numbers.get(name).copied().unwrap_or_default().max(0) as u64;
-    let held = |of: Option<u64>| {
-        let of_day = |name: &str| {
-            names::parse_held(name).is_some_and(|(number, _)| of.is_none_or(|of| of == number))
-        };
-        let held = numbers.iter().filter(|(name, _)| of_day(name));
-        held.map(|(_, left)| *left).sum::<i64>().max(0) as u64
-    };
+    let held = |of: Option<Day>| names::held_of(numbers, of).max(0) as u64;
     let of_day = budget.day_nano_usd.map(|limit| Standing {
         span: Span::Day,
         limit,
         taken: number(&names::day(day)),
-        held: held(Some(day.of_month())),
+        held: held(Some(day)),
         resets_ms: day.begins_ms() + DAY_MS,
     });
     let of_month = budget.month_nano_usd.map(|limit| Standing {

@@ -4,19 +4,10 @@ use serde_json::{Value, json};
 use super::*;
 
 fn settings() -> Settings {
-    let settings = Settings::from_lookup(|name| {
-        let value = match name {
-            "OUTCROP_ANSWER_MODEL" => "m.large",
-            "OUTCROP_ALLOWED_MODELS" => "m.small",
-            "OUTCROP_EMBED_DIMENSIONS" => "256",
-            "OUTCROP_TABLE" | "OUTCROP_BUCKET" | "OUTCROP_STATE_MACHINE_ARN" => "x",
-            "OUTCROP_EMBED_MODEL" => "x",
-            "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "x",
-            _ => return None,
-        };
-        Some(value.to_owned())
-    });
-    settings.unwrap()
+    models::tests::settings(&[
+        ("OUTCROP_ANSWER_MODEL", "m.large"),
+        ("OUTCROP_ALLOWED_MODELS", "m.small"),
+    ])
 }
 
 fn set(change: Value) -> Result<Budget, KnowledgeError> {

@@ -21,6 +21,7 @@ pub(crate) mod runs;
 mod usage;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws::bedrock::GuardUnits;
@@ -48,6 +49,8 @@ pub struct Account<'a> {
     id: String,
     lines: Mutex<Vec<Line>>,
     payer: Payer,
+    /// How often it was closed with something to count.
+    closings: AtomicU32,
 }
 
 /// Whose budget pays.
@@ -81,6 +84,7 @@ impl<'a> Account<'a> {
                 budget: entered.budget.clone(),
                 held: tokio::sync::Mutex::default(),
             },
+            closings: AtomicU32::default(),
         }
     }
 
@@ -91,14 +95,24 @@ impl<'a> Account<'a> {
 
     /// An account of a step of a run. A step that is repeated pays again, and has another.
     pub fn of_step(aws: &'a Aws, space: &str, run_id: &str) -> Self {
+        Self::of_run(aws, space, run_id, chance::ulid(clock::now_ms()))
+    }
+
+    /// An account of a batch job of a run: whoever counts what it took counts it under the same name.
+    pub fn of_job(aws: &'a Aws, space: &str, run_id: &str, number: u32) -> Self {
+        Self::of_run(aws, space, run_id, format!("{run_id}/job/{number}"))
+    }
+
+    fn of_run(aws: &'a Aws, space: &str, run_id: &str, id: String) -> Self {
         Self {
             aws,
             space: space.to_owned(),
-            id: chance::ulid(clock::now_ms()),
+            id,
             lines: Mutex::default(),
             payer: Payer::Run {
                 run_id: run_id.to_owned(),
             },
+            closings: AtomicU32::default(),
         }
     }
 
@@ -172,9 +186,18 @@ impl<'a> Account<'a> {
     pub async fn close(&self) {
         let lines = std::mem::take(&mut *self.lines());
         let cost = Sum::of(&lines).cost_nano_usd;
-        let (written, settled) = future::join(self.write(&lines), self.settle(cost)).await;
+        // What is counted later is no repetition of what was counted before.
+        let id = match self
+            .closings
+            .fetch_add(u32::from(!lines.is_empty()), Ordering::Relaxed)
+        {
+            0 => self.id.clone(),
+            before => format!("{}/{before}", self.id),
+        };
+        let (written, settled) =
+            future::join(self.write(&lines, &id), self.settle(cost, &id)).await;
         if let Err(error) = written.and(settled) {
-            let (id, space) = (&self.id, &self.space);
+            let space = &self.space;
             tracing::error!(
                 error = error.name(),
                 id,
@@ -185,29 +208,29 @@ impl<'a> Account<'a> {
         }
     }
 
-    async fn write(&self, lines: &[Line]) -> Result<(), AwsError> {
+    async fn write(&self, lines: &[Line], id: &str) -> Result<(), AwsError> {
         let now_ms = clock::now_ms();
         let mut models: BTreeMap<&str, Vec<&Line>> = BTreeMap::new();
         for line in lines {
             models.entry(&line.model).or_default().push(line);
         }
-        let writes = models.into_iter().map(|(model, lines)| {
-            rows::count(self.aws, &self.space, &self.id, model, lines, now_ms)
-        });
+        let writes = models
+            .into_iter()
+            .map(|(model, lines)| rows::count(self.aws, &self.space, id, model, lines, now_ms));
         future::try_join_all(writes).await.map(|_| ())
     }
 
-    async fn settle(&self, cost: u64) -> Result<(), AwsError> {
+    async fn settle(&self, cost: u64, id: &str) -> Result<(), AwsError> {
         let (aws, space) = (self.aws, self.space.as_str());
         match &self.payer {
             Payer::Run { .. } if cost == 0 => Ok(()),
-            Payer::Run { run_id } => runs::draw(aws, space, run_id, cost, &self.id).await,
+            Payer::Run { run_id } => runs::draw(aws, space, run_id, cost, id).await,
             Payer::Caller { budget, held } => {
                 let hold = held.lock().await.hold.take();
                 let purse = Purse { aws, space, budget };
                 match hold {
-                    Some(hold) => purse.settle(&hold, cost, &self.id).await,
-                    None if cost > 0 && budget.is_set() => purse.draw(None, cost, &self.id).await,
+                    Some(hold) => purse.settle(&hold, cost, id).await,
+                    None if cost > 0 && budget.is_set() => purse.draw(None, cost, id).await,
                     None => Ok(()),
                 }
             }

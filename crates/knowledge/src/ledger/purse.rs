@@ -18,8 +18,8 @@ use crate::KnowledgeError;
 const CALL_MINUTES: u64 = 15;
 /// Calls that began within so many minutes share the minute until which they hold.
 const SHARED_MINUTES: u64 = 15;
-/// How long a run holds: its machine ends it after six hours (`TimeoutSeconds` of `infra/ingest.asl.json`).
-const RUN_MINUTES: u64 = 6 * 60 + 15;
+/// How long a run holds: its machine ends it after three days and six hours (`TimeoutSeconds` of `infra/ingest.asl.json`).
+const RUN_MINUTES: u64 = 78 * 60 + 15;
 const MINUTE_MS: u64 = 60_000;
 /// Days that a month's row is kept after it.
 const KEPT_DAYS: u64 = 60;
@@ -186,9 +186,30 @@ impl Purse<'_> {
             ..Addition::default()
         };
         match self.aws.table.add(&self.key(day), &drawing).await? {
-            Added::Made(_) | Added::MadeBefore(_) => Ok(()),
+            Added::Made(numbers) | Added::MadeBefore(numbers) => {
+                self.overdrawn(hold, &numbers).await
+            }
             Added::Refused(_) => self.spend(Day::of(clock::now_ms()), spent, once).await,
         }
+    }
+
+    /// Takes what a run spent beyond what it holds, which was an estimate: it counts at once, whatever the limit says.
+    async fn overdrawn(&self, hold: &Hold, numbers: &Numbers) -> Result<(), AwsError> {
+        let left = numbers.get(&hold.name).copied().unwrap_or_default();
+        if left >= 0 {
+            return Ok(());
+        }
+        let (day, more) = (hold.day(), left.saturating_neg());
+        let taking = Addition {
+            // Whoever drew in between sees what both drew.
+            holds: vec![Holds::Is(hold.name.clone(), left)],
+            ..self.moving(day, more, Some((&hold.name, more)))
+        };
+        self.aws
+            .table
+            .add(&self.key(day), &taking)
+            .await
+            .map(|_| ())
     }
 
     async fn spend(&self, day: Day, spent: i64, once: &str) -> Result<(), AwsError> {
@@ -302,17 +323,22 @@ impl Purse<'_> {
         for _ in 0..ATTEMPTS {
             let numbers = self.aws.table.numbers(&key).await?;
             let mut holds = Vec::new();
-            let mut missing = |name: String, counted: u64| {
+            let mut missing = |name: String, counted: u64, held: i64| {
                 holds.push(match numbers.get(&name) {
                     Some(known) => Holds::Is(name.clone(), *known),
                     None => Holds::Absent(name.clone()),
                 });
-                let known = numbers.get(&name).copied().unwrap_or_default();
+                // What is held is counted when it is spent.
+                let known = numbers.get(&name).copied().unwrap_or_default() - held;
                 (name, signed(counted).saturating_sub(known).max(0))
             };
-            let mut amounts = vec![missing(names::MONTH.to_owned(), total(&rows, None))];
+            let of_month = names::held_of(&numbers, None);
+            let of_day = names::held_of(&numbers, Some(today));
             let day = today.to_string();
-            amounts.push(missing(names::day(today), total(&rows, Some(&day))));
+            let amounts = vec![
+                missing(names::MONTH.to_owned(), total(&rows, None), of_month),
+                missing(names::day(today), total(&rows, Some(&day)), of_day),
+            ];
             let taking = Addition {
                 amounts,
                 holds,
@@ -359,6 +385,15 @@ fn tell(space: &str, standings: &[Standing]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A run that waited for its jobs held nothing any more after six hours.
+    #[test]
+    fn a_run_holds_for_as_long_as_its_machine_lets_it() {
+        let machine = include_str!("../../../../infra/ingest.asl.json");
+        let machine: serde_json::Value = serde_json::from_str(machine).unwrap();
+        let seconds = machine["TimeoutSeconds"].as_u64().unwrap();
+        assert!((seconds / 60..seconds / 60 + 60).contains(&RUN_MINUTES));
+    }
 
     #[test]
     fn what_is_held_names_until_when() {

@@ -79,10 +79,13 @@ pub(super) async fn draw(
 /// # Errors
 /// The table's.
 pub(crate) async fn give_back(aws: &Aws, run: &RunRow) -> Result<(), AwsError> {
-    let Some(hold) = &run.budget_hold else {
-        return Ok(());
+    let hold = match &run.budget_hold {
+        Some(hold) => hold.clone(),
+        // A plan that broke off may have held before it wrote so.
+        None if run.plan.is_none() => Hold::of_run(&run.run_id, run.started_at_ms),
+        None => return Ok(()),
     };
     let (space, budget) = (run.space.as_str(), &Budget::default());
     let purse = Purse { aws, space, budget };
-    purse.give_back(hold).await
+    purse.give_back(&hold).await
 }

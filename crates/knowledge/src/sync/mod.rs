@@ -279,7 +279,7 @@ async fn take(aws: &Aws, step: Step, account: &Account<'_>) -> Result<Value, Ste
         }
         Step::GatherJobs { run_id } => boxed(|| jobs::gather_jobs(aws, &run_id)).await,
         Step::CheckJobs { run_id } => boxed(|| jobs::check_jobs(aws, &run_id)).await,
-        Step::CollectJobs { run_id } => boxed(|| jobs::collect_jobs(aws, &run_id, account)).await,
+        Step::CollectJobs { run_id } => boxed(|| jobs::collect_jobs(aws, &run_id)).await,
         Step::FailBatch {
             run_id,
             items,

@@ -199,7 +199,7 @@ pub(super) async fn report(
         && !runs::stopped_by_plan(error)
         && !run.dry_run
     {
-        jobs::stop_jobs(aws, run_id).await?;
+        jobs::stop_jobs(aws, &run).await?;
         fail_the_rest(aws, &run, (error, &plain_cause(cause))).await?;
         if run.plan.is_none() {
             // Without a plan the run has what stands in its books: what it was started with, and what its plan came to.

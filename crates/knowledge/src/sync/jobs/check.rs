@@ -6,7 +6,7 @@ use aws::{Aws, AwsError, clock};
 use serde_json::{Value, json};
 
 use super::super::StepError;
-use super::super::rows::objects;
+use super::super::rows::{RunRow, objects};
 use super::{JobRow, jobs_of, keep, limits, token};
 use crate::runs;
 
@@ -30,9 +30,13 @@ pub(in crate::sync) async fn check_jobs(aws: &Aws, run_id: &str) -> Result<Value
     let hours = limits(&run).map_or(0, |(_, hours)| hours);
     let now_ms = clock::now_ms();
     let (mut open, mut youngest_ms) = (0, u64::MAX);
-    for job in jobs_of(aws, run_id).await? {
+    for mut job in jobs_of(aws, run_id).await? {
         if job.ended.is_some() {
             continue;
+        }
+        if job.arn.is_none() && !job.ordered && !is_late(&job, hours, now_ms) {
+            job.ordered = true;
+            keep(aws, run_id, &job).await?;
         }
         let seen = look(aws, run_id, job.clone(), hours, now_ms).await;
         if seen != job {
@@ -53,14 +57,17 @@ fn pause(age_seconds: u64) -> u64 {
 
 /// A job after one look at it.
 async fn look(aws: &Aws, run_id: &str, job: JobRow, hours: u32, now_ms: u64) -> JobRow {
-    let late = now_ms
-        >= job
-            .gathered_at_ms
-            .saturating_add(u64::from(hours) * HOUR_MS);
+    let late = is_late(&job, hours, now_ms);
     let Some(arn) = &job.arn else {
-        return match late {
-            true => ended(job, NOT_STARTED),
-            false => started(aws, run_id, job, hours).await,
+        if !job.ordered {
+            return ended(job, NOT_STARTED);
+        }
+        let job = started(aws, run_id, job, hours).await;
+        return match (late, &job.arn, &job.ended) {
+            // Its start may have been lost before; now it has a name to be stopped by.
+            (true, Some(_), _) => stopped(aws, job, now_ms).await,
+            (true, None, None) => ended(job, NOT_STARTED),
+            _ => job,
         };
     };
     match aws.jobs.state(arn).await {
@@ -85,6 +92,12 @@ async fn look(aws: &Aws, run_id: &str, job: JobRow, hours: u32, now_ms: u64) -> 
             }
         }
     }
+}
+
+/// Whether a job takes longer than the space waits.
+fn is_late(job: &JobRow, hours: u32, now_ms: u64) -> bool {
+    let wait_ms = u64::from(hours) * HOUR_MS;
+    now_ms >= job.gathered_at_ms.saturating_add(wait_ms)
 }
 
 /// The job with its ARN; as it was where Bedrock is busy, and ended where it is refused.
@@ -136,12 +149,20 @@ fn ended(job: JobRow, status: &str) -> JobRow {
     }
 }
 
-/// Stops what a run that broke off has under way: nobody would take what comes of it, and it would be paid for.
-pub(in crate::sync) async fn stop_jobs(aws: &Aws, run_id: &str) -> Result<(), StepError> {
-    for job in jobs_of(aws, run_id).await? {
-        let Some(arn) = job.arn.as_ref().filter(|_| job.ended.is_none()) else {
+/// Stops what a run that broke off has under way: nobody would take what comes of it, and it would be paid for. A job that was
+/// ordered and has no ARN may be under way all the same. The order is given again: its token finds the job, or makes one that
+/// is stopped before it begins.
+pub(in crate::sync) async fn stop_jobs(aws: &Aws, run: &RunRow) -> Result<(), StepError> {
+    let run_id = run.run_id.as_str();
+    let hours = limits(run).map_or(0, |(_, hours)| hours);
+    for mut job in jobs_of(aws, run_id).await? {
+        if job.ended.is_some() || job.arn.is_none() && !job.ordered {
             continue;
-        };
+        }
+        if job.arn.is_none() {
+            job = started(aws, run_id, job, hours).await;
+        }
+        let Some(arn) = &job.arn else { continue };
         match aws.jobs.stop(arn).await {
             Ok(()) => keep(aws, run_id, &ended(job, ABANDONED)).await?,
             Err(error) => {

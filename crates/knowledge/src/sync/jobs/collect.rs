@@ -15,16 +15,13 @@ use super::{BATCHES_IN_FLIGHT, JobBatch, JobRow, jobs_of, keep, output, waiting}
 use crate::ledger::Account;
 
 /// The step: takes what came of one job; with the last, writes the list of the batches that are left over.
-pub(in crate::sync) async fn collect_jobs(
-    aws: &Aws,
-    run_id: &str,
-    account: &Account<'_>,
-) -> Result<Value, StepError> {
+pub(in crate::sync) async fn collect_jobs(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     let mut jobs = jobs_of(aws, run_id).await?;
     jobs.retain(|job| !job.collected);
     let more = jobs.len() > 1;
     if let Some(job) = jobs.into_iter().next() {
-        collect(aws, run_id, &job, account).await?;
+        let tokens = collect(aws, run_id, &job).await?;
+        charge(aws, run_id, &job, tokens).await;
         let collected = JobRow {
             collected: true,
             ..job
@@ -54,16 +51,23 @@ pub(in crate::sync) async fn collect_jobs(
     }))
 }
 
-async fn collect(
-    aws: &Aws,
-    run_id: &str,
-    job: &JobRow,
-    account: &Account<'_>,
-) -> Result<(), StepError> {
-    let Some(arn) = &job.arn else { return Ok(()) };
+/// Charges what a job embedded, once all that came of it is kept: a step that was cut off before has charged nothing, and one
+/// that is cut off after it charges under the same name again, which changes nothing.
+async fn charge(aws: &Aws, run_id: &str, job: &JobRow, tokens: u64) {
+    if tokens > 0 {
+        let space = keys::space_of(run_id).unwrap_or_default();
+        let account = Account::of_job(aws, space, run_id, job.number);
+        account.embedded_by_jobs(tokens);
+        account.close().await;
+    }
+}
+
+/// Takes what came of one job; answers the tokens that it embedded, however often it is asked.
+async fn collect(aws: &Aws, run_id: &str, job: &JobRow) -> Result<u64, StepError> {
+    let Some(arn) = &job.arn else { return Ok(0) };
     // What is still written to is not read.
     if job.ended.as_deref() == Some(ABANDONED) {
-        return Ok(());
+        return Ok(0);
     }
     let job_id = arn.rsplit('/').next().unwrap_or_default();
     let key = format!(
@@ -90,29 +94,31 @@ async fn collect(
         first = end;
     }
     stream::iter(parts)
-        .map(|(batch, first, replies)| take(aws, run_id, batch, first, replies, account))
+        .map(|(batch, first, replies)| take(aws, run_id, batch, first, replies))
         .buffer_unordered(BATCHES_IN_FLIGHT)
-        .try_collect()
+        .try_fold(0, async |sum: u64, tokens| Ok(sum + tokens))
         .await
 }
 
-/// Writes the part of a batch that has all of its vectors; the vectors of another are kept where Embed looks for them.
+/// Writes the part of a batch that has all of its vectors; the vectors of another are kept where Embed looks for them. Answers
+/// the tokens of both.
 async fn take(
     aws: &Aws,
     run_id: &str,
     batch: &JobBatch,
     first: usize,
     mut replies: BTreeMap<usize, EmbedReply>,
-    account: &Account<'_>,
-) -> Result<(), StepError> {
+) -> Result<u64, StepError> {
     if replies.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let key = keys::batch(run_id, &batch.batch_id);
     let row: Option<BatchRow> = aws.table.get(&key).await?;
-    // A repeated step finds what it made.
-    let Some(row) = row.filter(|row| row.part_key.is_none()) else {
-        return Ok(());
+    let row = match row {
+        // A repeated step finds what it made.
+        Some(row) if row.part_key.is_some() => return Ok(row.job_tokens),
+        Some(row) => row,
+        None => return Ok(0),
     };
     let (documents, texts) = embedding::read(aws, run_id, &row).await?;
     let per_record = aws.bedrock.texts_per_call();
@@ -128,12 +134,12 @@ async fn take(
         billed.tokens += tokens;
         billed.by_jobs += tokens;
     }
-    account.embedded_by_jobs(billed.by_jobs);
     if came.iter().all(Option::is_some) {
         let vectors = came.into_iter().flatten().collect();
         embedding::write_part(aws, run_id, row, documents, vectors, billed).await?;
-        return Ok(());
+    } else {
+        let key = objects::vectors(run_id, &batch.batch_id);
+        waves::keep(aws, &texts, &key, came, billed).await?;
     }
-    let key = objects::vectors(run_id, &batch.batch_id);
-    waves::keep(aws, &texts, &key, came, billed).await
+    Ok(billed.by_jobs)
 }

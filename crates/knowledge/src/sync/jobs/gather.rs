@@ -68,6 +68,7 @@ async fn gather_job<'a>(
         number,
         batches: Vec::new(),
         gathered_at_ms: clock::now_ms(),
+        ordered: false,
         arn: None,
         stopped_at_ms: None,
         ended: None,

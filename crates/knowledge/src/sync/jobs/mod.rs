@@ -34,6 +34,9 @@ pub(super) struct JobRow {
     /// In the order of their records, which are numbered through.
     pub batches: Vec<JobBatch>,
     pub gathered_at_ms: u64,
+    /// Whether Bedrock may have been told to start it: written before that, so that a start whose reply was lost is known.
+    #[serde(default)]
+    pub ordered: bool,
     /// Once it was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
