@@ -177,6 +177,23 @@ pub(super) fn read_json<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<
     })
 }
 
+/// Rows on a page of a list of the control plane, unless the request says less.
+const PAGE: usize = 1000;
+
+/// Where a page of such a list begins, and how many rows it has at the most.
+pub(super) fn paging(
+    max_results: Option<usize>,
+    next_token: Option<&str>,
+) -> Result<(usize, usize), WireError> {
+    let size = max_results.unwrap_or(PAGE);
+    if !(1..=PAGE).contains(&size) {
+        return Err(WireError::validation("maxResults must be from 1 to 1000."));
+    }
+    let from = next_token.map_or(Ok(0), str::parse);
+    let from = from.map_err(|_| WireError::validation("The nextToken is not valid."))?;
+    Ok((from, size))
+}
+
 /// A request id in AWS's form (a UUID's 8-4-4-4-12 digits).
 pub(super) fn request_id() -> String {
     let digits = format!("{:032x}", ulid::Ulid::new().0);

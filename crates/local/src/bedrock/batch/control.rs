@@ -10,13 +10,10 @@ use serde_json::{Value, json};
 
 use super::super::Bedrock;
 use super::super::routes::strike;
-use super::super::wire::{ErrorName, WireError, json_reply, read_json};
+use super::super::wire::{ErrorName, WireError, json_reply, paging, read_json};
 use super::request::CreateRequest;
 use super::store::{Job, Status};
 use super::work;
-
-/// Jobs on a page of ListModelInvocationJobs, unless the request says less.
-const PAGE: usize = 1000;
 
 type Shared = State<Bedrock>;
 
@@ -106,16 +103,7 @@ enum SortOrder {
 
 async fn list(bedrock: &Bedrock, query: &ListQuery) -> Result<Value, WireError> {
     strike(bedrock, "ListModelInvocationJobs").await?;
-    let size = query.max_results.unwrap_or(PAGE);
-    if !(1..=PAGE).contains(&size) {
-        return Err(WireError::validation("maxResults must be from 1 to 1000."));
-    }
-    let from: usize = match &query.next_token {
-        Some(token) => token
-            .parse()
-            .map_err(|_| WireError::validation("The nextToken is not valid."))?,
-        None => 0,
-    };
+    let (from, size) = paging(query.max_results, query.next_token.as_deref())?;
     let after = milliseconds(query.submit_time_after.as_deref())?;
     let before = milliseconds(query.submit_time_before.as_deref())?;
     // Of one order there is only one column.

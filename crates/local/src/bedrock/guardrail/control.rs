@@ -7,13 +7,10 @@ use aws_smithy_types::date_time::{DateTime, Format};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::wire::{ErrorName, WireError};
+use super::super::wire::{ErrorName, WireError, paging};
 use super::arn;
 use super::policy::Config;
 use super::store::{DRAFT, Guardrails, Stored, Version, id_of, missing};
-
-/// Guardrails on a page of ListGuardrails, unless the request says less.
-const PAGE: usize = 1000;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -102,16 +99,7 @@ impl Guardrails {
 
     /// Without an identifier the drafts of all guardrails, else every version of one.
     pub(in crate::bedrock) fn list(&self, query: &ListQuery) -> Result<Value, WireError> {
-        let page = query.max_results.unwrap_or(PAGE);
-        if !(1..=PAGE).contains(&page) {
-            return Err(WireError::validation("maxResults must be from 1 to 1000."));
-        }
-        let from: usize = match &query.next_token {
-            Some(token) => token
-                .parse()
-                .map_err(|_| WireError::validation("The nextToken is not valid."))?,
-            None => 0,
-        };
+        let (from, page) = paging(query.max_results, query.next_token.as_deref())?;
         let rows = self.read(|stored| match &query.guardrail_identifier {
             None => Ok(stored
                 .iter()
