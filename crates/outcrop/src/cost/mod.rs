@@ -3,8 +3,9 @@
 mod estimate;
 mod plot;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use knowledge::ledger::Day;
 use serde_json::{Value, json};
 
 use crate::arguments::{CostAction, CostArguments};
@@ -124,9 +125,9 @@ fn report(found: &Value) -> String {
         report.push_str(&format!(
             "budget of this {}: {} USD, of which {} spent and {} held; until {}\n",
             text(span, "span"),
-            span["limit_usd"],
-            span["spent_usd"],
-            span["held_usd"],
+            dollars(&span["limit_usd"]),
+            dollars(&span["spent_usd"]),
+            dollars(&span["held_usd"]),
             text(span, "resets_at"),
         ));
     }
@@ -136,6 +137,13 @@ fn report(found: &Value) -> String {
 fn usd(counts: &Value) -> String {
     let nano = counts["cost_nano_usd"].as_u64().unwrap_or_default();
     format!("{:.6}", nano as f64 / NANO_USD)
+}
+
+/// Whole cents, and what is finer where there is any.
+fn dollars(usd: &Value) -> String {
+    let text = format!("{:.6}", usd.as_f64().unwrap_or_default());
+    let (cents, finer) = text.split_at(text.len() - 4);
+    format!("{cents}{}", finer.trim_end_matches('0'))
 }
 
 /// A number with commas.
@@ -166,7 +174,7 @@ const TOLD_APART: usize = 4;
 impl Bars {
     fn of(found: &Value) -> Self {
         let rows = found["usage"].as_array().map_or(&[][..], Vec::as_slice);
-        let days: BTreeSet<&str> = rows.iter().map(|row| text(row, "day")).collect();
+        let days = days(found);
         let mut models: BTreeMap<&str, u64> = BTreeMap::new();
         let cost = |row: &Value| row["cost_nano_usd"].as_u64().unwrap_or_default();
         for row in rows {
@@ -178,8 +186,8 @@ impl Bars {
         let (apart, others) = models.split_at(models.len().min(TOLD_APART));
         let of = |names: &[(&str, u64)]| -> Vec<f64> {
             let mine = |row: &&Value| names.iter().any(|(name, _)| text(row, "model") == *name);
-            let on = |day: &&str| {
-                let rows = rows.iter().filter(|row| text(row, "day") == *day);
+            let on = |day: &String| {
+                let rows = rows.iter().filter(|row| text(row, "day") == day);
                 rows.filter(mine).map(cost).sum::<u64>() as f64 / NANO_USD
             };
             days.iter().map(on).collect()
@@ -193,10 +201,20 @@ impl Bars {
         }
         Self {
             title: format!("{}, USD a day", text(found, "space")),
-            days: days.into_iter().map(str::to_owned).collect(),
+            days,
             series,
         }
     }
+}
+
+/// Every day that was asked for: one without use is a gap in a plot, not left out of it.
+fn days(found: &Value) -> Vec<String> {
+    let day = |field: &str| text(found, field).parse::<Day>();
+    let (Ok(from), Ok(to)) = (day("from"), day("to")) else {
+        return Vec::new();
+    };
+    let days = (0..=to.since(from)).map(|after| from.plus(after));
+    days.map(|day| day.to_string()).collect()
 }
 
 #[cfg(test)]

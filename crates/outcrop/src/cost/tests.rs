@@ -34,6 +34,29 @@ fn numbers_are_grouped() {
 }
 
 #[test]
+fn money_is_told_in_cents_and_what_is_finer() {
+    let check = |usd: f64, text: &str| assert_eq!(dollars(&json!(usd)), text);
+    check(5.0, "5.00");
+    check(0.5, "0.50");
+    check(0.012345, "0.012345");
+    check(0.0123, "0.0123");
+    check(1_234.1, "1234.10");
+    check(0.0, "0.00");
+}
+
+#[test]
+fn a_day_without_use_has_its_place() {
+    let mut found = usage();
+    found["from"] = json!("2026-11-27");
+    let bars = Bars::of(&found);
+    assert_eq!(
+        bars.days,
+        ["2026-11-27", "2026-11-28", "2026-11-29", "2026-11-30"]
+    );
+    assert_eq!(bars.series[0].1, [0.0, 0.0, 0.0165, 0.000001]);
+}
+
+#[test]
 fn bars_tell_the_dearest_models_apart() {
     let bars = Bars::of(&usage());
     assert_eq!(bars.days, ["2026-11-29", "2026-11-30"]);
