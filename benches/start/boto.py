@@ -1,0 +1,34 @@
+"""A search as a handler with boto3's three clients begins it: space, manifest, first bytes of a segment, the question's vector.
+
+It ranks nothing: it is measured for getting so far.
+"""
+
+import json
+import os
+
+import boto3
+
+table = boto3.client("dynamodb")
+bucket = boto3.client("s3")
+bedrock = boto3.client("bedrock-runtime")
+
+
+def row(kind):
+    key = {"pk": {"S": "SPACE#default"}, "sk": {"S": kind}}
+    return table.get_item(TableName=os.environ["OUTCROP_TABLE"], Key=key, ConsistentRead=True).get("Item")
+
+
+def search(event, context):
+    question = json.loads(event["body"])["query"]
+    row("SETTINGS")
+    segment = json.loads(row("MANIFEST")["body"]["S"])["segments"][0]
+    first = bucket.get_object(Bucket=os.environ["OUTCROP_BUCKET"], Key=segment["key"], Range="bytes=0-65535")["Body"].read()
+    body = {"inputText": question, "dimensions": int(os.environ["OUTCROP_EMBED_DIMENSIONS"]), "normalize": True}
+    reply = bedrock.invoke_model(modelId=os.environ["OUTCROP_EMBED_MODEL"], body=json.dumps(body))
+    vector = json.load(reply["body"])["embedding"]
+    return {"statusCode": 200, "body": json.dumps({"results": [len(first), len(vector)]})}
+
+
+def health(event, context):
+    row("SETTINGS"), row("MANIFEST")
+    return {"statusCode": 200, "body": "{}"}
