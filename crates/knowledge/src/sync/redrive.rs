@@ -230,7 +230,7 @@ mod tests {
             error: error.map(str::to_owned),
             reason: None,
             version: Some(PublishedVersion {
-                passages: 1,
+                source_version: "v".into(),
                 ..PublishedVersion::default()
             }),
         }
