@@ -483,6 +483,7 @@ fn compare(wanted: &Wanted<'_>, mut rows: Vec<DocumentRow>, sources: &mut Source
                 difference.rows.push(DocumentRow {
                     bytes,
                     run_id: Some(run_id.to_owned()),
+                    leaves: false,
                     expires_at: None,
                     progress: row.progress.clone().planned(&source.version(), now_ms),
                     ..row
@@ -498,6 +499,7 @@ fn compare(wanted: &Wanted<'_>, mut rows: Vec<DocumentRow>, sources: &mut Source
                 // The row is this run's from now on, and as it was: until it is deleted, it answers.
                 difference.rows.push(DocumentRow {
                     run_id: Some(run_id.to_owned()),
+                    leaves: true,
                     ..row.clone()
                 });
                 gone.push(row);

@@ -71,9 +71,9 @@ fn done(run_id: &str, version: u64) -> Value {
 /// The failure of a document that a later run has taken over while this one was under way.
 const SUPERSEDED: &str = "Superseded";
 
-/// Fails the documents that another run has taken over since they were planned, and answers their ids: a run may wait for
-/// hours, and what it holds of them is older than what the other brings. Only the run that a document belongs to publishes
-/// it, so the last to plan it has the last word, whichever of them publishes first.
+/// Fails the documents that another run has taken over with another version since they were planned, and answers their
+/// ids: a run may wait for hours, and what it holds of them is older than what the other brings. The last to plan a version
+/// has the last word, whichever of them publishes first.
 async fn give_up_lost(
     aws: &Aws,
     run_id: &str,
@@ -83,8 +83,9 @@ async fn give_up_lost(
     for batch in batches {
         let open = batch.documents.iter();
         let open = open.filter(|one| one.status == DocumentStatus::Embedding);
-        let open = open.map(|one| one.document_id.as_str());
-        let lost = progress::lost(aws, run_id, open).await?;
+        let versions =
+            open.filter_map(|one| Some((one.document_id.as_str(), one.version.as_ref()?)));
+        let lost = progress::lost(aws, run_id, &versions.collect()).await?;
         if lost.is_empty() {
             continue;
         }
@@ -179,7 +180,7 @@ async fn swap(
         // After the manifest was read: whoever takes a document over and publishes it after this changes the manifest.
         lost.append(&mut give_up_lost(aws, run_id, &mut batches).await?);
         let gone = deletions.iter().map(String::as_str);
-        lost.append(&mut progress::lost(aws, run_id, gone).await?);
+        lost.append(&mut progress::kept(aws, run_id, gone).await?);
         let now_ms = clock::now_ms();
         let own = Own::of(coming, deletions, &lost, now_ms);
         let mut segments = current.manifest.segments.clone();

@@ -124,6 +124,9 @@ pub struct DocumentRow {
     pub screening: Option<Screening>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
+    /// Whether that run takes it out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaves: bool,
     #[serde(default)]
     pub progress: Progress,
     pub created_at_ms: u64,
@@ -148,6 +151,7 @@ impl DocumentRow {
             published: None,
             screening: None,
             run_id: None,
+            leaves: false,
             progress: Progress::default(),
             created_at_ms: now_ms,
             updated_at_ms: now_ms,
