@@ -119,16 +119,20 @@ impl Base {
     }
 }
 
-/// Sets the retriever and waits for the run that fills it.
-async fn set(instance: &Instance, retriever: &str) -> Value {
+/// Sets the retriever and answers the run that fills it, where one does.
+async fn choose(instance: &Instance, retriever: &str) -> String {
     let request = instance.request(Method::PUT, "/v1/spaces/default");
     let reply = instance
         .send(request.json(&json!({"retriever": retriever})))
         .await;
     assert_eq!(reply.status, 200, "{}", reply.body);
-    instance
-        .finished(reply.body["run_id"].as_str().unwrap())
-        .await
+    reply.body["run_id"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The same, once that run has ended.
+async fn set(instance: &Instance, retriever: &str) -> Value {
+    let run_id = choose(instance, retriever).await;
+    instance.finished(&run_id).await
 }
 
 async fn upload(
@@ -430,13 +434,9 @@ async fn a_run_waits_for_the_job_of_somebody_else_and_says_which() {
         .fault(&json!({"operation": "IngestionJob", "delay_ms": 20}))
         .await;
     let job = base.start_job(&instance).await;
-    let request = instance.request(Method::PUT, "/v1/spaces/default");
-    let reply = instance
-        .send(request.json(&json!({"retriever": base.setting()})))
-        .await;
-    let run_id = reply.body["run_id"].as_str().unwrap();
+    let run_id = choose(&instance, &base.setting()).await;
     let waits = format!("ingestion job {job}");
-    until(&instance, run_id, |told| {
+    until(&instance, &run_id, |told| {
         told["waiting_for"] == waits.as_str()
     })
     .await;
@@ -448,7 +448,7 @@ async fn a_run_waits_for_the_job_of_somebody_else_and_says_which() {
     })
     .await;
     instance.clear_faults().await;
-    let run = instance.finished(run_id).await;
+    let run = instance.finished(&run_id).await;
     assert_eq!(run["status"], "SUCCEEDED", "{run}");
     assert!(
         balanced(&run) && run["knowledge_base"]["waiting_for"].is_null(),
@@ -469,22 +469,14 @@ async fn what_is_published_without_a_knowledge_base_is_behind_it_for_a_job() {
     instance
         .fault(&json!({"operation": "IngestionJob", "delay_ms": 20}))
         .await;
-    let put = async |retriever: &str| {
-        let request = instance.request(Method::PUT, "/v1/spaces/default");
-        let reply = instance
-            .send(request.json(&json!({"retriever": retriever})))
-            .await;
-        assert_eq!(reply.status, 200, "{}", reply.body);
-        reply.body["run_id"].as_str().unwrap_or_default().to_owned()
-    };
-    let slow = put(&base.setting()).await;
+    let slow = choose(&instance, &base.setting()).await;
     until(&instance, &slow, |told| told["phase"] == "under_way").await;
-    put("embedded").await;
+    choose(&instance, "embedded").await;
     ingest(&instance, "b.txt", "Words of b.").await;
     instance.clear_faults().await;
     let run = instance.finished(&slow).await;
     assert_eq!(run["status"], "SUCCEEDED", "{run}");
-    let run = instance.finished(&put(&base.setting()).await).await;
+    let run = set(&instance, &base.setting()).await;
     assert_eq!(done(&run), json!(["SUCCEEDED", "job", 1, 0, 0]), "{run}");
     assert_eq!(base.found(&instance, "words", "everyone").await.len(), 2);
 }

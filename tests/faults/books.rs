@@ -238,6 +238,83 @@ async fn a_document_that_another_run_has_taken_over_is_that_runs() {
     }
 }
 
+/// An upload's run lost its document to the run that the bucket's event starts for the same bytes, and said FAILED; one that
+/// deletes said that it had and left the document live, where another had planned the same.
+#[tokio::test]
+async fn two_runs_that_plan_the_same_both_do_it() {
+    let instance = Instance::start().await;
+    let space = Space::on(&instance, "default");
+    space.ingest(&[("gone.txt", "Choughs.")]).await;
+    space.put(&[("a.txt", "Marmots."), ("gone.txt", "")]).await;
+    let (first, second) = (space.new_run().await, space.new_run().await);
+    space.prepare(&first).await;
+    space.prepare(&second).await;
+    space.step("publish", &first).await.unwrap();
+    assert_eq!(space.live_documents().await, space.ids(&["a.txt"]));
+    space.step("publish", &second).await.unwrap();
+    for run_id in [&first, &second] {
+        space.step("verify", run_id).await.unwrap();
+        space.step("report", run_id).await.unwrap();
+        let ended = run(&instance, run_id).await;
+        let counts = &ended["counts"];
+        assert!(
+            balanced(&ended) && ended["status"] == "SUCCEEDED",
+            "{ended}"
+        );
+        assert_eq!(
+            (&counts["published"], &counts["deleted"]),
+            (&json!(1), &json!(1))
+        );
+    }
+    assert_eq!(space.live_documents().await, space.ids(&["a.txt"]));
+    assert_eq!(
+        row_of(&space, "a.txt").await.status,
+        DocumentStatus::Published
+    );
+    assert_eq!(
+        row_of(&space, "gone.txt").await.status,
+        DocumentStatus::Deleted
+    );
+}
+
+/// A document that a later run takes out did not stay out, where an earlier one brought it in after that.
+#[tokio::test]
+async fn what_a_later_run_takes_out_an_earlier_one_does_not_bring_back() {
+    let instance = Instance::start().await;
+    let space = Space::on(&instance, "default");
+    space
+        .ingest(&[("a.txt", "Marmots."), ("b.txt", "Ibexes.")])
+        .await;
+    // The same source with another cut: the version that is live is the version that comes.
+    let early = space.new_run().await;
+    let mut row: RunRow = space
+        .aws
+        .table
+        .get(&keys::run(&early))
+        .await
+        .unwrap()
+        .unwrap();
+    row.re_embed = true;
+    space.aws.table.put(&keys::run(&early), &row).await.unwrap();
+    space.prepare(&early).await;
+    space.put(&[("a.txt", "")]).await;
+    let late = space.new_named_run(&["a.txt"]).await;
+    space.step("plan", &late).await.unwrap();
+    space.step("publish", &late).await.unwrap();
+    space.step("publish", &early).await.unwrap();
+    for run_id in [&late, &early] {
+        space.step("verify", run_id).await.unwrap();
+        space.step("report", run_id).await.unwrap();
+        let ended = run(&instance, run_id).await;
+        assert!(balanced(&ended), "{ended}");
+    }
+    assert_eq!(space.live_documents().await, space.ids(&["b.txt"]));
+    assert_eq!(
+        row_of(&space, "a.txt").await.status,
+        DocumentStatus::Deleted
+    );
+}
+
 /// The reply to a conditional write is lost, and the SDK's next attempt meets what the first has written.
 #[tokio::test]
 async fn runs_are_started_through_lost_replies() {

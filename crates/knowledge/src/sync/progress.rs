@@ -1,11 +1,11 @@
 //! Where the documents of a run are, told in their rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use aws::dynamo::keys;
 use aws::{Aws, AwsError, clock};
 
-use super::rows::{DocumentRow, DocumentStatus, PublishedVersion};
+use super::rows::{DocumentRow, DocumentStatus};
 
 /// Rows that are read and written together.
 const ROWS: usize = 100;
@@ -56,43 +56,18 @@ pub(super) async fn own(
     Ok(own.map(|row| row.document_id).collect())
 }
 
-/// Those of the documents that another run has taken over with another version, or that were deleted since. A document
-/// that two runs bring as it is, one for its upload and one for the bucket's event, is published by both.
+/// Those of the documents that were deleted since, or that another run has taken over otherwise than `as_here`.
 pub(super) async fn lost(
     aws: &Aws,
     run_id: &str,
-    versions: &BTreeMap<&str, &PublishedVersion>,
+    document_ids: impl Iterator<Item = &str>,
+    as_here: impl Fn(&DocumentRow) -> bool,
 ) -> Result<BTreeSet<String>, AwsError> {
-    let rows = rows(aws, versions.keys().copied()).await?;
-    let is_lost = |row: &DocumentRow| {
-        let version = versions.get(row.document_id.as_str());
-        let same = version.is_some_and(|version| brings_the_same(row, version));
-        row.status == DocumentStatus::Deleted || !(belongs_to(row, run_id) || same)
-    };
-    let lost = rows.into_iter().filter(is_lost);
-    Ok(lost.map(|row| row.document_id).collect())
-}
-
-fn brings_the_same(row: &DocumentRow, version: &PublishedVersion) -> bool {
-    let live = row.published.as_ref();
-    match row.status {
-        DocumentStatus::Published => live.is_some_and(|live| {
-            live.source_version == version.source_version && live.chunking == version.chunking
-        }),
-        _ => row.progress.source_version == version.source_version,
-    }
-}
-
-/// Those of the documents to delete that another run brings again, or that were deleted since.
-pub(super) async fn kept(
-    aws: &Aws,
-    run_id: &str,
-    deletions: impl Iterator<Item = &str>,
-) -> Result<BTreeSet<String>, AwsError> {
-    let kept = rows(aws, deletions).await?.into_iter().filter(|row| {
-        row.status == DocumentStatus::Deleted || !(belongs_to(row, run_id) || row.leaves)
+    let rows = rows(aws, document_ids).await?;
+    let lost = rows.into_iter().filter(|row| {
+        row.status == DocumentStatus::Deleted || !(belongs_to(row, run_id) || as_here(row))
     });
-    Ok(kept.map(|row| row.document_id).collect())
+    Ok(lost.map(|row| row.document_id).collect())
 }
 
 async fn rows(

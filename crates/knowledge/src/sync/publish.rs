@@ -9,7 +9,7 @@ use retrieval::SegmentDocument;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::rows::{BatchRow, DocumentStatus, RunRow, objects};
+use super::rows::{BatchRow, DocumentRow, DocumentStatus, PublishedVersion, RunRow, objects};
 use super::segments::{Lists, SEGMENT_PASSAGES, WrittenSegment, bury, write_segment};
 use super::{StepError, progress, refuse_other_embedder, vectors};
 use crate::manifest::{self, Edition, ManifestSegment, Members, document_list_key};
@@ -83,9 +83,15 @@ async fn give_up_lost(
     for batch in batches {
         let open = batch.documents.iter();
         let open = open.filter(|one| one.status == DocumentStatus::Embedding);
-        let versions =
-            open.filter_map(|one| Some((one.document_id.as_str(), one.version.as_ref()?)));
-        let lost = progress::lost(aws, run_id, &versions.collect()).await?;
+        let versions: BTreeMap<&str, &PublishedVersion> = open
+            .filter_map(|one| Some((one.document_id.as_str(), one.version.as_ref()?)))
+            .collect();
+        // An upload's run and the one that the bucket's event starts bring the same: both publish it.
+        let as_here = |row: &DocumentRow| {
+            let version = versions.get(row.document_id.as_str());
+            version.is_some_and(|version| row.brings(version))
+        };
+        let lost = progress::lost(aws, run_id, versions.keys().copied(), as_here).await?;
         if lost.is_empty() {
             continue;
         }
@@ -180,7 +186,7 @@ async fn swap(
         // After the manifest was read: whoever takes a document over and publishes it after this changes the manifest.
         lost.append(&mut give_up_lost(aws, run_id, &mut batches).await?);
         let gone = deletions.iter().map(String::as_str);
-        lost.append(&mut progress::kept(aws, run_id, gone).await?);
+        lost.append(&mut progress::lost(aws, run_id, gone, |row| row.leaves).await?);
         let now_ms = clock::now_ms();
         let own = Own::of(coming, deletions, &lost, now_ms);
         let mut segments = current.manifest.segments.clone();

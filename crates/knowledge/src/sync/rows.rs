@@ -159,6 +159,21 @@ impl DocumentRow {
         }
     }
 
+    /// Whether its run brings in what `version` is, or has. One that it has failed, refused or takes out it does not.
+    pub(super) fn brings(&self, version: &PublishedVersion) -> bool {
+        let live = self.published.as_ref();
+        !self.leaves
+            && match self.status {
+                DocumentStatus::Published => live.is_some_and(|live| {
+                    live.source_version == version.source_version
+                        && live.chunking == version.chunking
+                }),
+                status => {
+                    !status.is_settled() && self.progress.source_version == version.source_version
+                }
+            }
+    }
+
     /// Who may read the live version: whom both it and the row allow. The row's readers may already be those of a version
     /// that was refused, or of one that took somebody's reading away and is not published yet.
     pub fn live_readers(&self) -> Vec<String> {

@@ -186,22 +186,26 @@ async fn claim_problem(
 
 /// Rows of deleted documents stay for 30 days as `deleted`, so that the deletion can be seen.
 const DELETED_ROW_SECONDS: u64 = 30 * 24 * 3600;
+/// Deletions whose texts and owners are looked up together.
+const DELETIONS: usize = 100;
 
 async fn remove_deleted(aws: &Aws, run_id: &str, kept: &Kept) -> Result<(), StepError> {
     let deletions: Vec<String> =
         serde_json::from_slice(&aws.bucket.get(&objects::deletions(run_id)).await?)?;
     let mut removed = BTreeSet::new();
-    for id in &deletions {
-        // Before its owner is asked for: whoever takes it over after that writes a text that is not listed here.
-        let texts = aws.bucket.list(&names::texts_prefix(id)).await?;
-        let own = progress::own(aws, run_id, std::iter::once(id.as_str())).await?;
-        if own.is_empty() {
-            continue;
+    for ids in deletions.chunks(DELETIONS) {
+        // Before their owners are asked for: whoever takes one over after that writes a text that is not listed here.
+        let mut texts = Vec::with_capacity(ids.len());
+        for id in ids {
+            texts.push(aws.bucket.list(&names::texts_prefix(id)).await?);
         }
-        for text in texts {
-            aws.bucket.delete(&text.key).await?;
+        let own = progress::own(aws, run_id, ids.iter().map(String::as_str)).await?;
+        for (id, texts) in ids.iter().zip(texts).filter(|(id, _)| own.contains(*id)) {
+            for text in texts {
+                aws.bucket.delete(&text.key).await?;
+            }
+            vectors::remove(aws, kept, id).await?;
         }
-        vectors::remove(aws, kept, id).await?;
         removed.extend(own);
     }
     let now_ms = clock::now_ms();
