@@ -42,7 +42,7 @@ pub(super) struct Strike {
     pub(super) pace: Duration,
 }
 
-const OPERATIONS: [&str; 26] = [
+const OPERATIONS: [&str; 27] = [
     "Converse",
     "ConverseStream",
     "InvokeModel",
@@ -50,6 +50,7 @@ const OPERATIONS: [&str; 26] = [
     "ApplyGuardrail",
     "CountTokens",
     "Retrieve",
+    "Rerank",
     "InvokeAgent",
     "RetrieveAndGenerate",
     "CreateModelInvocationJob",

@@ -3,7 +3,7 @@
 //!
 //! Files: `wire` errors and replies · `models` ids · `content`, `request` what comes in · `passages`, `sentences`,
 //! `words`, `answerer`, `extractive`, `follow_up` the local text model · `openai` the endpoint · `reply`, `frames` what goes out ·
-//! `embed`, `neural`, `invoke` embeddings · `batch` batch inference · `retrieve` passages · `knowledge_bases` what is asked
+//! `embed`, `neural`, `invoke` embeddings · `batch` batch inference · `retrieve` passages · `rerank` their order · `knowledge_bases` what is asked
 //! and how it is filled · `guardrail` · `cache` · `strategy` what not every model takes · `faults` · `converse`, `routes` the operations ·
 //! `tools` the local model's choice of tools · `agents` agents and their parts · `agent_runtime` agents at work ·
 //! `services` what they call.
@@ -28,6 +28,7 @@ mod openai;
 mod passages;
 mod reply;
 mod request;
+mod rerank;
 mod retrieve;
 mod routes;
 mod sentences;

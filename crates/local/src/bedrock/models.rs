@@ -19,6 +19,8 @@ const TEXT_FAMILIES: [&str; 14] = [
     "minimax.",
     "moonshot",
 ];
+/// Models that order texts. Source: Amazon Bedrock User Guide, Supported Regions and models for reranking.
+const RERANKERS: [&str; 2] = ["amazon.rerank-v1:0", "cohere.rerank-v3-5:0"];
 /// Prefixes of cross-region inference profiles.
 const GEOGRAPHIES: [&str; 9] = [
     "us.", "eu.", "apac.", "global.", "jp.", "au.", "ca.", "us-gov.", "sa.",
@@ -90,6 +92,20 @@ fn base(id: &str) -> Option<Model> {
         .iter()
         .any(|family| id.len() > family.len() && id.starts_with(family));
     (known && id.chars().all(plain)).then_some(Model::Text)
+}
+
+/// Resolves the model of `Rerank`: an ARN of a foundation model, or its id.
+pub(super) fn resolve_reranker(model: &str) -> Result<(), WireError> {
+    let id = match model.starts_with("arn:") {
+        true => model.split_once(":foundation-model/").map(|(_, id)| id),
+        false => Some(model),
+    };
+    match id.is_some_and(|id| RERANKERS.contains(&id)) {
+        true => Ok(()),
+        false => Err(WireError::validation(
+            "The provided model identifier is invalid.",
+        )),
+    }
 }
 
 /// Resolves a model that Converse can talk to.

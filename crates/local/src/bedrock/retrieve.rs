@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 
 use super::wire::{ErrorName, WireError};
 use super::{Bedrock, knowledge_bases};
-use request::{RetrieveRequest, Search, token};
+use request::{RetrieveRequest, Search};
+pub(super) use request::{fingerprint, skip, token};
 
 /// Letters and digits of a knowledge base id.
 const ID_CHARACTERS: usize = 10;

@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 use super::converse::{self, Speech};
 use super::guardrail::{self, ApplyRequest, Config, ListQuery, VersionRequest};
 use super::request::ConverseRequest;
+use super::rerank::RerankRequest;
 use super::wire::{ErrorName, WireError, json_reply, read_json};
 use super::{
     Bedrock, agent_runtime, agents, batch, embed, frames, invoke, knowledge_bases, models,
-    passages, retrieve, strategy,
+    passages, rerank, retrieve, strategy,
 };
 
 /// Largest request body (bytes): Bedrock's 25 MB for InvokeModel.
@@ -48,7 +49,7 @@ pub fn router(bedrock: Bedrock) -> Router {
         .with_state(bedrock)
 }
 
-fn operations() -> [(&'static str, MethodRouter<Bedrock>); 9] {
+fn operations() -> [(&'static str, MethodRouter<Bedrock>); 10] {
     [
         (
             "/model/{model_id}/converse",
@@ -77,6 +78,10 @@ fn operations() -> [(&'static str, MethodRouter<Bedrock>); 9] {
         (
             "/knowledgebases/{id}/retrieve",
             post(async |s, p, b| answer(retrieve_passages(s, p, b).await)),
+        ),
+        (
+            "/rerank",
+            post(async |s, b| answer(rerank_texts(s, b).await)),
         ),
         (
             "/guardrails",
@@ -387,6 +392,12 @@ async fn retrieve_passages(
     strike(&bedrock, "Retrieve").await?;
     let reply = retrieve::retrieve(&bedrock, &id, read_json(&body)?).await?;
     Ok(json_reply(&reply))
+}
+
+async fn rerank_texts(State(bedrock): State<Bedrock>, body: Bytes) -> Reply {
+    strike(&bedrock, "Rerank").await?;
+    let request: RerankRequest = read_json(&body)?;
+    Ok(json_reply(&rerank::rerank(request).await?))
 }
 
 async fn arm_fault(State(bedrock): State<Bedrock>, body: Bytes) -> Response<Body> {

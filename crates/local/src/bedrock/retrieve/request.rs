@@ -201,7 +201,7 @@ fn refuse(fields: &[(bool, &str)]) -> Result<(), WireError> {
     }
 }
 
-pub(super) fn fingerprint(parts: &[&str]) -> String {
+pub(in crate::bedrock) fn fingerprint(parts: &[&str]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update((part.len() as u64).to_le_bytes());
@@ -214,11 +214,11 @@ pub(super) fn fingerprint(parts: &[&str]) -> String {
         .collect()
 }
 
-pub(super) fn token(skip: usize, fingerprint: &str) -> String {
+pub(in crate::bedrock) fn token(skip: usize, fingerprint: &str) -> String {
     format!("{fingerprint}-{skip}")
 }
 
-pub(super) fn skip(token: &str, fingerprint: &str) -> Result<usize, WireError> {
+pub(in crate::bedrock) fn skip(token: &str, fingerprint: &str) -> Result<usize, WireError> {
     let skip = token
         .split_once('-')
         .filter(|(of, _)| *of == fingerprint)
