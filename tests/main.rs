@@ -33,6 +33,7 @@ mod limits;
 mod rebuild;
 mod redrive;
 mod renames;
+mod reranking;
 mod retrievers;
 mod sample;
 mod scripted_model;

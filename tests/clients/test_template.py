@@ -77,6 +77,8 @@ UNREACHED = {
     "ingest": {"bedrock:ApplyGuardrail"},
     "agent-action": set(),
 }
+# Source: Service Authorization Reference, actions without a resource type: they are granted for everything or for nothing.
+WITHOUT_RESOURCES = {"bedrock:Rerank"}
 # Granted for what no operation's name shows.
 BESIDES = {
     # With the right to list, a missing object is told as missing and not as forbidden.
@@ -101,8 +103,10 @@ def called(binary):
 
 
 def statements(resource):
+    """Whatever conditions stand before them."""
     for policy in RESOURCES[resource]["Properties"]["Policies"]:
-        yield from policy["Statement"]
+        for statement in policy["Statement"]:
+            yield from (one for one in statement.get("Fn::If", [None, statement])[1:] if "Effect" in one)
 
 
 @pytest.mark.parametrize("resource, binary", FUNCTIONS.items())
@@ -134,7 +138,15 @@ def test_functions_unwind():
 def test_no_permission_is_for_everything(resource):
     for statement in statements(resource):
         assert not any("*" in action for action in statement["Action"]), statement
-        assert "*" not in statement["Resource"], statement
+        assert "*" not in statement["Resource"] or set(statement["Action"]) <= WITHOUT_RESOURCES, statement
+
+
+@pytest.mark.parametrize("resource", ["QueryFunction", "AgentActionFunction"])
+def test_rerankers_are_asked_only_where_the_deployment_offers_them(resource):
+    granted = [one for policy in RESOURCES[resource]["Properties"]["Policies"] for one in policy["Statement"]]
+    [(condition, given, otherwise)] = [one["Fn::If"] for one in granted if "Fn::If" in one]
+    assert (condition, given["Action"], otherwise) == ("HasRerankers", ["bedrock:Rerank"], {"Ref": "AWS::NoValue"})
+    assert not any("bedrock:Rerank" in one.get("Action", []) for one in granted)
 
 
 def roles(template):

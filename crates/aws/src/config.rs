@@ -53,6 +53,10 @@ pub struct Settings {
     pub allowed_models: Vec<String>,
     /// Model that puts follow-ups into words that stand alone; the one that answers where none is named.
     pub condense_model: Option<String>,
+    /// Rerankers that spaces may set; comma-separated in `OUTCROP_RERANK_MODELS`.
+    pub rerank_models: Vec<String>,
+    /// The reranker of spaces that say nothing else: the first of those, none where `off` stands before them.
+    pub rerank_model: Option<String>,
     /// Whether passages are kept in the models' prompt caches, and for how long; `OUTCROP_PROMPT_CACHE`.
     pub prompt_cache: Option<CacheTtl>,
     /// The service tier that answers are asked for in; `OUTCROP_SERVICE_TIER`.
@@ -147,6 +151,10 @@ pub struct RequestLimits {
     /// Of all callers of a space together; `OUTCROP_SPACE_REQUESTS_PER_MINUTE`.
     pub space_per_minute: u64,
 }
+
+/// The word for no reranker, in settings and of spaces.
+pub const NO_RERANKER: &str = "off";
+pub const RERANK_MODELS: &str = "OUTCROP_RERANK_MODELS";
 
 /// Variables that a model may not be able to take.
 pub const PROMPT_CACHE: &str = "OUTCROP_PROMPT_CACHE";
@@ -247,6 +255,7 @@ impl Settings {
                 })
         };
         let endpoint = lookup("AWS_ENDPOINT_URL").filter(|value| !value.is_empty());
+        let (rerank_models, rerank_model) = rerankers(lookup(RERANK_MODELS));
         Ok(Self {
             table: required("OUTCROP_TABLE", "outcrop")?,
             bucket: required("OUTCROP_BUCKET", "outcrop-documents")?,
@@ -258,6 +267,8 @@ impl Settings {
             allowed_models: listed(lookup("OUTCROP_ALLOWED_MODELS")),
             condense_model: lookup("OUTCROP_CONDENSE_MODEL")
                 .filter(|value| !value.trim().is_empty()),
+            rerank_models,
+            rerank_model,
             prompt_cache: prompt_cache(lookup(PROMPT_CACHE))?,
             service_tier: service_tier(lookup(SERVICE_TIER))?,
             model_timeouts: ModelTimeouts {
@@ -464,6 +475,17 @@ fn listed(text: Option<String>) -> Vec<String> {
         .collect()
 }
 
+/// The rerankers of a list, and which of them is asked by default.
+fn rerankers(text: Option<String>) -> (Vec<String>, Option<String>) {
+    let mut models = listed(text);
+    if models.first().is_some_and(|first| first == NO_RERANKER) {
+        models.remove(0);
+        return (models, None);
+    }
+    let first = models.first().cloned();
+    (models, first)
+}
+
 fn seconds(
     lookup: &impl Fn(&str) -> Option<String>,
     variable: &'static str,
@@ -636,6 +658,14 @@ pub(crate) fn sdk_config(settings: &Settings) -> SdkConfig {
     builder.build()
 }
 
+/// What the ARNs of the foundation models of the functions' Region begin with.
+pub(crate) fn foundation_models(settings: &Settings) -> String {
+    // The functions' own ARNs name the partition.
+    let partition = settings.state_machine_arn.split(':').nth(1);
+    let (partition, region) = (partition.unwrap_or("aws"), &settings.region);
+    format!("arn:{partition}:bedrock:{region}::foundation-model/")
+}
+
 /// The endpoint of DynamoDB alone, by the AWS SDKs' own variable.
 pub(crate) fn dynamodb_endpoint(settings: &Settings) -> Option<&str> {
     settings.endpoints.dynamodb.as_deref()
@@ -713,6 +743,37 @@ mod tests {
         );
         variables.insert("OUTCROP_INDEX_DISK_MB", "2048");
         assert_eq!(read(&variables).unwrap().index.disk_bytes, 2 << 30);
+    }
+
+    #[test]
+    fn the_first_reranker_orders_unless_off_stands_before_it() {
+        let check = |list: &str, models: &[&str], first: Option<&str>| {
+            let mut variables = complete();
+            variables.insert(RERANK_MODELS, list);
+            let settings = read(&variables).unwrap();
+            assert_eq!(settings.rerank_models, models, "{list}");
+            assert_eq!(settings.rerank_model.as_deref(), first, "{list}");
+        };
+        check("", &[], None);
+        check("off", &[], None);
+        check("m-one, m-two", &["m-one", "m-two"], Some("m-one"));
+        check("off,m-one", &["m-one"], None);
+    }
+
+    #[test]
+    fn models_are_named_in_the_partition_and_region_of_the_functions() {
+        let check = |machine: &'static str, expected: &str| {
+            let mut variables = complete();
+            variables.insert("OUTCROP_STATE_MACHINE_ARN", machine);
+            variables.insert("AWS_REGION", "eu-central-1");
+            let settings = read(&variables).unwrap();
+            assert_eq!(foundation_models(&settings), expected);
+        };
+        check(
+            "arn:aws-us-gov:states:r:1:stateMachine:m",
+            "arn:aws-us-gov:bedrock:eu-central-1::foundation-model/",
+        );
+        check("m", "arn:aws:bedrock:eu-central-1::foundation-model/");
     }
 
     fn read(variables: &BTreeMap<&str, &str>) -> Result<Settings, ConfigError> {

@@ -80,6 +80,7 @@ pub struct Aws {
     pub bucket: s3::Bucket,
     pub bedrock: bedrock::Bedrock,
     pub knowledge_bases: bedrock::KnowledgeBases,
+    pub reranker: bedrock::Reranker,
     pub data_sources: bedrock::DataSources,
     pub jobs: bedrock::Jobs,
     pub states: states::StateMachine,
@@ -92,11 +93,13 @@ impl Aws {
     /// Makes no request: clients are built, and connections opened, with the first call.
     pub fn new(settings: Settings) -> Self {
         let sdk = config::sdk_config(&settings);
+        let knowledge_bases = bedrock::KnowledgeBases::new(&sdk);
         Self {
             table: dynamo::Table::new(&sdk, &settings),
             bucket: s3::Bucket::new(&sdk, &settings.bucket, settings.sdk_retries),
             bedrock: bedrock::Bedrock::new(&sdk, &settings),
-            knowledge_bases: bedrock::KnowledgeBases::new(&sdk),
+            reranker: bedrock::Reranker::beside(&knowledge_bases, &settings),
+            knowledge_bases,
             data_sources: bedrock::DataSources::new(&sdk),
             jobs: bedrock::Jobs::new(&sdk, &settings),
             states: states::StateMachine::new(&sdk, &settings.state_machine_arn),

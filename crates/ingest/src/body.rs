@@ -79,6 +79,9 @@ pub(crate) struct SpaceForm {
     /// The same.
     #[serde(default, deserialize_with = "roles::present")]
     pub model: Option<Option<String>>,
+    /// The same.
+    #[serde(default, deserialize_with = "roles::present")]
+    pub rerank_model: Option<Option<String>>,
     #[serde(default)]
     pub strict: Option<bool>,
     #[serde(default)]

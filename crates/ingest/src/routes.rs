@@ -213,6 +213,7 @@ async fn set_space(
     let change = SpaceChange {
         roles: form.roles,
         model: form.model,
+        rerank_model: form.rerank_model,
         strict: form.strict,
         chunking: form
             .chunking

@@ -26,6 +26,7 @@ mod paging;
 pub mod problem;
 pub mod prompt;
 mod release;
+pub mod rerank;
 pub mod retriever;
 pub mod roles;
 pub mod runs;

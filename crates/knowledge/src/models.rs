@@ -176,7 +176,39 @@ pub fn check(settings: &Settings) -> Result<(), ConfigError> {
         let takes = able.tiers.iter().map(|tier| tier.as_str()).collect();
         return refused(config::SERVICE_TIER, tier.as_str(), takes, "default");
     }
+    let rerankers = &settings.rerank_models;
+    if let Some(other) = rerankers
+        .iter()
+        .find(|model| prices::rerank(model).is_none())
+    {
+        let known: Vec<&str> = prices::rerankers().collect();
+        let known = known.join(", ");
+        return Err(ConfigError {
+            variable: config::RERANK_MODELS,
+            problem: format!("names {other}, which is no reranker (infra/models.json: {known})"),
+            example: "cohere.rerank-v3-5:0",
+        });
+    }
     Ok(())
+}
+
+/// The reranker that a space may set, or [`config::NO_RERANKER`].
+///
+/// # Errors
+/// [`KnowledgeError::ModelNotAllowed`] with those that are offered.
+pub fn offered_reranker(settings: &Settings, model: &str) -> Result<String, KnowledgeError> {
+    let offers = || {
+        std::iter::once(config::NO_RERANKER)
+            .chain(settings.rerank_models.iter().map(String::as_str))
+    };
+    if offers().any(|offer| offer == model) {
+        return Ok(model.to_owned());
+    }
+    let names: Vec<&str> = offers().collect();
+    Err(KnowledgeError::ModelNotAllowed {
+        model: model.to_owned(),
+        allowed: names.join(", "),
+    })
 }
 
 /// The model that answers: the one asked for if the settings offer it, else the space's, else theirs. Models differ a
@@ -365,6 +397,44 @@ pub(crate) mod tests {
         assert_eq!(strategy(&flex, oss).tier, ServiceTier::Flex);
         assert_eq!(strategy(&flex, nova).tier, ServiceTier::Default);
         assert_eq!(strategy(&named, oss).cache, None);
+    }
+
+    #[test]
+    fn what_is_no_reranker_is_refused_by_name() {
+        let settings = |list: &str| {
+            settings(&[
+                ("OUTCROP_ANSWER_MODEL", "m-small"),
+                (config::RERANK_MODELS, list),
+            ])
+        };
+        let check = |list: &str, refused: Option<&str>| {
+            let found = super::check(&settings(list)).err();
+            assert_eq!(found.is_some(), refused.is_some(), "{list}: {found:?}");
+            if let (Some(error), Some(model)) = (found, refused) {
+                assert_eq!(error.variable, config::RERANK_MODELS);
+                assert!(error.problem.contains(model), "{error}");
+            }
+        };
+        check("", None);
+        check("off", None);
+        check("off,amazon.rerank-v1:0", None);
+        check("amazon.rerank-v1:0,cohere.rerank-v3-5:0", None);
+        check("amazon.nova-lite-v1:0", Some("amazon.nova-lite-v1:0"));
+        check("amazon.rerank-v1:0,off", Some("off"));
+
+        let offered = |list: &str, model: &str| {
+            offered_reranker(&settings(list), model).map_err(|error| error.to_string())
+        };
+        let cohere = "cohere.rerank-v3-5:0";
+        assert_eq!(offered(cohere, cohere).as_deref(), Ok(cohere));
+        assert_eq!(offered("", "off").as_deref(), Ok("off"));
+        let refused = offered("", cohere).unwrap_err();
+        assert!(refused.ends_with("name one of off"), "{refused}");
+        let refused = offered(cohere, "m-small").unwrap_err();
+        assert!(
+            refused.ends_with("one of off, cohere.rerank-v3-5:0"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::cite::Library;
 use crate::ledger::{Account, bound};
 use crate::limits;
 use crate::release;
+use crate::rerank::{self, Reranking};
 use crate::retriever::{self, Bound, Retriever as _, Texts, Tidying, choose_set};
 use crate::roles::Role;
 use crate::snapshot::{Snapshot, Snapshots};
@@ -109,6 +110,9 @@ pub struct SearchReply {
     /// Set when the retriever could not look further: there may be more that passes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notice: Option<String>,
+    /// What the space's reranker did, if it has one and it had something to order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reranking: Option<Reranking>,
     pub took_ms: f64,
 }
 
@@ -117,6 +121,7 @@ pub struct SearchReply {
 pub(crate) struct SearchTimes {
     pub embed_ms: f64,
     pub search_ms: f64,
+    pub rerank_ms: f64,
 }
 
 /// Where found passages are stored.
@@ -144,6 +149,7 @@ pub(crate) struct Found {
     pub retriever: &'static str,
     pub more: bool,
     pub bound: Option<Bound>,
+    pub reranking: Option<Reranking>,
     pub times: SearchTimes,
 }
 
@@ -182,10 +188,9 @@ pub async fn search(
     };
     let account = Account::unnamed(aws, &entered);
     let finding = async {
-        if embeds(&entered) && wanted.mode != SearchMode::Lexical {
-            let model = &aws.settings.embed_model;
-            let cost = bound::embedding(aws, wanted.text.len());
-            account.hold(cost, model).await?;
+        let cost = cost(aws, &entered, wanted.mode, wanted.text.len());
+        if cost != Some(0) {
+            account.hold(cost, &aws.settings.embed_model).await?;
         }
         find(aws, snapshots, caller, &entered, &wanted, &account).await
     };
@@ -203,9 +208,29 @@ pub async fn search(
         next_cursor: found.more.then(|| (wanted.skip + limit).to_string()),
         retriever: found.retriever,
         notice,
+        reranking: found.reranking,
         results: found.hits.into_iter().map(SearchResult::from).collect(),
         took_ms: milliseconds(begun),
     })
+}
+
+/// What finding may cost at the most: the embedding of a query of so many bytes, and the reranker. `None` without a price for
+/// the embedding model; every reranker has one.
+pub(crate) fn cost(
+    aws: &Aws,
+    entered: &Entered,
+    mode: SearchMode,
+    query_bytes: usize,
+) -> Option<u64> {
+    let embedding = match embeds(entered) && mode != SearchMode::Lexical {
+        true => bound::embedding(aws, query_bytes)?,
+        false => 0,
+    };
+    let reranking = match rerank::model(entered, mode) {
+        Some(model) => rerank::bound(model, query_bytes)?,
+        None => 0,
+    };
+    Some(embedding.saturating_add(reranking))
 }
 
 /// Whether a query of this space may be embedded here. A knowledge base embeds for itself; until one that the space fills
@@ -244,7 +269,7 @@ fn skip(cursor: Option<&str>) -> Result<usize, KnowledgeError> {
 }
 
 /// Finds what `caller` may read: the retriever ranks only that, and what it gives is checked once more. The account takes
-/// the query's embedding; what a knowledge base embeds and reranks, Bedrock does not tell.
+/// the query's embedding and reranking; what a knowledge base embeds for itself, Bedrock does not tell.
 pub(crate) async fn find(
     aws: &Aws,
     snapshots: &Snapshots,
@@ -282,6 +307,7 @@ pub(crate) async fn find(
             retriever,
             more: false,
             bound: None,
+            reranking: None,
             times,
         });
     }
@@ -308,13 +334,25 @@ pub(crate) async fn find(
         skip: wanted.skip,
         tidying: wanted.tidying,
     };
-    let found = chosen.retrieve(&asked).await?;
+    let (found, reranking) = match rerank::model(entered, wanted.mode) {
+        Some(model) if rerank::reaches(&asked) => {
+            let reranker = rerank::Reranker {
+                aws,
+                caller,
+                account,
+                model,
+            };
+            reranker.page(&chosen, &asked).await?
+        }
+        _ => (chosen.retrieve(&asked).await?, None),
+    };
     let hits = match &snapshot {
         Some(snapshot) => snapshot.parents(found.hits, &mask).await?,
         None => found.hits,
     };
     let hits = release::readable_hits(aws, caller, hits).await?;
-    times.search_ms = milliseconds(begun);
+    times.rerank_ms = reranking.as_ref().map_or(0.0, |one| one.took_ms);
+    times.search_ms = milliseconds(begun) - times.rerank_ms;
     Ok(Found {
         hits,
         stored: Some(match snapshot {
@@ -324,6 +362,7 @@ pub(crate) async fn find(
         retriever,
         more: found.more,
         bound: found.bound,
+        reranking,
         times,
     })
 }

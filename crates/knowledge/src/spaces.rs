@@ -1,6 +1,7 @@
 //! Spaces: the first ingestion into a name makes the space; asking one that was never made is an error, and so is
 //! asking one that the caller has no role in. The two look the same.
 
+use aws::config::NO_RERANKER;
 use aws::dynamo::keys;
 use aws::{Aws, AwsError, RetrieverSetting, clock};
 use retrieval::chunk::{Chunking, NoChunking};
@@ -34,6 +35,9 @@ struct SettingsRow {
     /// `None`: what the environment says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     model: Option<String>,
+    /// The same; `off` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rerank_model: Option<String>,
     /// Whether answers with unsupported sentences are refused.
     #[serde(default)]
     strict: bool,
@@ -55,6 +59,7 @@ impl SettingsRow {
             created_at_ms: clock::now_ms(),
             retriever: None,
             model: None,
+            rerank_model: None,
             roles: Roles::default(),
             strict: false,
             limits: OwnLimits::default(),
@@ -80,6 +85,9 @@ pub struct Space {
     /// The model that writes its answers where a question names none, if it has one of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The reranker that orders what is found in it: its own or the environment's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerank_model: Option<String>,
     /// Whether answers with unsupported sentences are refused.
     pub strict: bool,
     /// How its documents are cut into passages, from the next run over its whole source on.
@@ -107,6 +115,8 @@ pub struct SpaceChange {
     pub retriever: Option<Option<RetrieverSetting>>,
     /// The same.
     pub model: Option<Option<String>>,
+    /// The same; `off` for none.
+    pub rerank_model: Option<Option<String>>,
     pub strict: Option<bool>,
     pub chunking: Option<Chunking>,
     pub batch_embedding: Option<BatchEmbedding>,
@@ -124,6 +134,8 @@ pub struct Entered {
     pub retriever: RetrieverSetting,
     /// The model of its own, if it has one.
     pub model: Option<String>,
+    /// Its reranker, if it has one.
+    pub rerank_model: Option<String>,
     /// Whether answers with unsupported sentences are refused.
     pub strict: bool,
     /// The same of its limits.
@@ -211,11 +223,14 @@ fn admit(
         return Err(KnowledgeError::UnknownSpace { space });
     };
     let own = row.retriever.clone();
+    let reranker = row.rerank_model.clone();
+    let reranker = reranker.or_else(|| aws.settings.rerank_model.clone());
     let entered = Entered {
         space,
         role,
         retriever: own.unwrap_or_else(|| aws.settings.retriever.clone()),
         model: row.model.clone(),
+        rerank_model: reranker.filter(|model| model != NO_RERANKER),
         limits: row.limits.over(aws),
         budget: row.budget.clone(),
         strict: row.strict,
@@ -319,6 +334,7 @@ pub async fn get(aws: &Aws, space: &str, caller: &Caller) -> Result<Space, Knowl
         inherited: row.retriever.is_none(),
         ready,
         model: entered.model,
+        rerank_model: entered.rerank_model,
         strict: entered.strict,
         chunking: row.chunking,
         batch_embedding: row.batch_embedding,
@@ -345,6 +361,9 @@ pub async fn change(
         Some(Some(model)) => Some(Some(models::offered(&aws.settings, &model, true)?)),
         other => other,
     };
+    if let Some(Some(reranker)) = &change.rerank_model {
+        models::offered_reranker(&aws.settings, reranker)?;
+    }
     if let Some(setting) = change.batch_embedding {
         batch_embedding::check(aws, setting)?;
     }
@@ -361,6 +380,7 @@ pub async fn change(
             budget: row.budget.changed(change.budget.clone(), &aws.settings)?,
             retriever: change.retriever.clone().unwrap_or(row.retriever),
             model: model.clone().unwrap_or(row.model),
+            rerank_model: change.rerank_model.clone().unwrap_or(row.rerank_model),
             strict: change.strict.unwrap_or(row.strict),
             chunking: change.chunking.clone().unwrap_or(row.chunking),
             batch_embedding: change.batch_embedding.unwrap_or(row.batch_embedding),

@@ -74,6 +74,15 @@ pub fn unsupported(answer: &Value) -> Option<String> {
     })
 }
 
+/// What to say where a reranker failed.
+pub fn not_reranked(found: &Value) -> Option<String> {
+    let error = found["reranking"]["error"].as_str()?;
+    let model = text(&found["reranking"], "model");
+    Some(format!(
+        "{model} did not rerank what was found ({error}); it stands as it was found"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -97,5 +106,17 @@ mod tests {
         let words = unsupported(&answer).unwrap();
         assert_eq!(words, "no passage holds the words of 1 of 2 sentences");
         assert_eq!(unsupported(&json!({"answered": true, "support": []})), None);
+    }
+
+    #[test]
+    fn a_reranker_that_failed_is_told() {
+        let failed = json!({"reranking": {"model": "m", "passages": 0, "error": "ModelThrottled"}});
+        let words = "m did not rerank what was found (ModelThrottled); it stands as it was found";
+        assert_eq!(not_reranked(&failed).as_deref(), Some(words));
+        assert_eq!(
+            not_reranked(&json!({"reranking": {"model": "m", "passages": 9}})),
+            None
+        );
+        assert_eq!(not_reranked(&json!({})), None);
     }
 }

@@ -135,6 +135,9 @@ pub struct EstimateArguments {
     pub answer_model: String,
     #[arg(long, default_value = "amazon.titan-embed-text-v2:0")]
     pub embed_model: String,
+    /// Reranker that orders what is found; without it there is none
+    #[arg(long)]
+    pub rerank_model: Option<String>,
     /// How documents are cut, as of `outcrop space`
     #[arg(long, default_value = "fixed:512,20")]
     pub chunking: String,
@@ -369,6 +372,9 @@ pub struct SpaceArguments {
     /// Model, profile or router that writes the answers, one that the deployment offers; or default
     #[arg(long)]
     pub model: Option<String>,
+    /// Reranker that orders what is found, one that the deployment offers; off, or default
+    #[arg(long, value_name = "MODEL")]
+    pub rerank_model: Option<String>,
     /// Whether answers with sentences that no passage supports are refused: on or off
     #[arg(long, value_parser = ["on", "off"])]
     pub strict: Option<String>,

@@ -126,6 +126,9 @@ async fn answer(api: &Api, arguments: &AskArguments) -> Result<u8, Failure> {
         if let Some(words) = answers::unsupported(&whole) {
             output::note(&words);
         }
+        if let Some(words) = answers::not_reranked(&whole) {
+            output::note(&words);
+        }
         if let Some(id) = whole["conversation_id"].as_str() {
             output::note(&format!("go on with --conversation {id}"));
         }
@@ -174,6 +177,9 @@ async fn search(arguments: SearchArguments) -> Result<u8, Failure> {
     if arguments.connection.json {
         output::json(&found);
         return Ok(DONE);
+    }
+    if let Some(words) = answers::not_reranked(&found) {
+        output::note(&words);
     }
     let results = found["results"].as_array().cloned().unwrap_or_default();
     if results.is_empty() {

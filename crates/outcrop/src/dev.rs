@@ -21,6 +21,8 @@ static SAMPLE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sample/documents");
 /// What the answers are asked of when an OpenAI-compatible server stands behind the local Bedrock: a model id without
 /// citations of its own, so that passages are numbered and `[n]` is read from the text.
 const OPEN_MODEL: &str = "openai.gpt-oss-20b-1:0";
+/// The rerankers that spaces may set.
+const RERANKERS: &str = "off,amazon.rerank-v1:0,cohere.rerank-v3-5:0";
 /// Components of the hashing embedder's vectors: enough for it, and a fourth of the work.
 pub const HASHING_DIMENSIONS: usize = 256;
 
@@ -90,6 +92,8 @@ async fn start(arguments: &DevArguments) -> Result<RunningCloud, Failure> {
     parameters.insert("Admins".to_owned(), "user:local".to_owned());
     // Nobody but its owner pays for a laptop; spaces may set limits to try them.
     parameters.insert("CallerRequestsPerMinute".to_owned(), "0".to_owned());
+    // Off until a space sets one; nobody is billed for it here.
+    parameters.insert("RerankModels".to_owned(), RERANKERS.to_owned());
     // Functions of a laptop share its processors.
     parameters.insert("IngestConcurrency".to_owned(), "4".to_owned());
     // The laptop's embedder has no quota.

@@ -47,6 +47,10 @@ fn change(arguments: &SpaceArguments) -> Option<Value> {
         let own = (model != DEFAULT).then_some(model);
         change.insert("model".into(), json!(own));
     }
+    if let Some(reranker) = arguments.rerank_model.as_deref() {
+        let own = (reranker != DEFAULT).then_some(reranker);
+        change.insert("rerank_model".into(), json!(own));
+    }
     if let Some(strict) = arguments.strict.as_deref() {
         change.insert("strict".into(), json!(strict == "on"));
     }
@@ -130,12 +134,16 @@ fn show(found: &Value) {
         Some(model) => format!("; answers by {model}"),
         None => String::new(),
     };
+    let reranked = match found["rerank_model"].as_str() {
+        Some(model) => format!("; reranked by {model}"),
+        None => String::new(),
+    };
     let by_jobs = match text(found, "batch_embedding") {
         "off" => String::new(),
         setting => format!("; batch embedding {setting}"),
     };
     output::line(&format!(
-        "{}: retriever {}{inherited}; chunking {}{by_jobs}{model}{strict}; you are {}",
+        "{}: retriever {}{inherited}; chunking {}{by_jobs}{model}{reranked}{strict}; you are {}",
         text(found, "space"),
         text(found, "retriever"),
         text(found, "chunking"),
@@ -211,6 +219,14 @@ mod tests {
         check(
             "outcrop space --model default",
             Some(json!({"model": null})),
+        );
+        check(
+            "outcrop space --rerank-model off",
+            Some(json!({"rerank_model": "off"})),
+        );
+        check(
+            "outcrop space --rerank-model default --strict off",
+            Some(json!({"rerank_model": null, "strict": false})),
         );
         check(
             "outcrop space --chunking hierarchical:800,200",

@@ -24,6 +24,7 @@ use knowledge::ledger::{
     UsagePage,
 };
 use knowledge::limits::Limits;
+use knowledge::rerank::{CANDIDATES, Reranking};
 use knowledge::roles::{Role, Roles};
 use knowledge::runs::{Counts, EstimateView, Failure, KnowledgeBaseView, Phase, Run, RunPage, Way};
 use knowledge::search::{SearchReply, SearchResult};
@@ -204,6 +205,15 @@ fn check<T: Serialize>(api: &Value, schema: &str, full: &T, least: &T) {
     assert_eq!(fields(least), required, "required of {schema}");
 }
 
+fn reranking() -> Reranking {
+    Reranking {
+        model: text(),
+        passages: 1,
+        error: Some("ModelThrottled"),
+        took_ms: 1.0,
+    }
+}
+
 fn text() -> String {
     "x".into()
 }
@@ -265,6 +275,7 @@ fn answers_and_searches_have_the_fields_described() {
         strict: false,
         sources: vec![source.clone()],
         usage: Usage::default(),
+        reranking: None,
         stepped_down: None,
         timings_ms: Timings::default(),
         guard: GuardReport::default(),
@@ -293,6 +304,7 @@ fn answers_and_searches_have_the_fields_described() {
         results: Vec::new(),
         retriever: "embedded",
         next_cursor: optional.clone(),
+        reranking: optional.is_some().then(reranking),
         notice: optional,
         took_ms: 1.0,
     };
@@ -304,6 +316,7 @@ fn answers_and_searches_have_the_fields_described() {
         roles: run_id.is_some().then(Roles::default),
         limits: run_id.is_some().then(Limits::default),
         model: run_id.is_some().then(text),
+        rerank_model: run_id.is_some().then(text),
         budget: run_id.is_some().then(BudgetView::default),
         retriever: RetrieverSetting::Embedded,
         inherited: true,
@@ -343,9 +356,17 @@ fn answers_and_searches_have_the_fields_described() {
         resets_at: text(),
     };
     check(&api, "SteppedDown", &stepped_down, &stepped_down);
+    let sound = Reranking {
+        error: None,
+        ..reranking()
+    };
+    check(&api, "Reranking", &reranking(), &sound);
+    let most = &api["components"]["schemas"]["Reranking"]["properties"]["passages"]["maximum"];
+    assert_eq!(*most, json!(CANDIDATES));
     let full = Answer {
         conversation_id: Some(text()),
         standalone_question: Some(text()),
+        reranking: Some(reranking()),
         stepped_down: Some(stepped_down),
         manifest_version: Some(1),
         ..answer.clone()

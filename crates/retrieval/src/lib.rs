@@ -25,6 +25,6 @@ pub use index::{Hit, Index, LiveSegment, Mask, Mode, Query, SearchError};
 pub use neighbours::{merge_neighbours, with_siblings};
 pub use passage::{
     EmbeddedPassage, Heading, PageMark, Passage, SegmentDocument, Siblings, embedded_text,
-    mark_pages, page_at, parse_passage_id, passage_id,
+    mark_pages, page_at, parse_passage_id, passage_id, titled_text,
 };
 pub use segment::{DocumentRecord, Segment, SegmentError, StoredPassage};

@@ -73,15 +73,20 @@ pub fn page_at(pages: &[PageMark], at: u64) -> Option<u32> {
 /// What is embedded of a passage: its document's title, the headings above it, its text. A paragraph in the middle of a
 /// document seldom names its subject again.
 pub fn embedded_text(title: &str, passage: &Passage) -> String {
+    titled_text(title, &passage.heading_path, &passage.text)
+}
+
+/// The same of a text and the headings above it.
+pub fn titled_text(title: &str, heading_path: &[String], passage: &str) -> String {
     let mut text = title.to_owned();
-    for heading in &passage.heading_path {
+    for heading in heading_path {
         if heading != title {
             text.push_str(" > ");
             text.push_str(heading);
         }
     }
     text.push('\n');
-    text.push_str(&passage.text);
+    text.push_str(passage);
     text
 }
 

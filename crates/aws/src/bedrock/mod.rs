@@ -4,6 +4,7 @@ mod data_source;
 mod embed;
 mod guardrail;
 mod jobs;
+mod rerank;
 mod retrieve;
 mod stream;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use guardrail::{
     GuardrailRef,
 };
 pub use jobs::{JobOrder, JobState, Jobs};
+pub use rerank::{Relevance, Reranker};
 pub use retrieve::{Chunk, Chunks, KnowledgeBases, Retrieve};
 pub use stream::{AnswerRequest, AnswerStream, ModelEvent, ModelUsage, SearchResult, StopReason};
 
@@ -156,7 +158,9 @@ fn by_code(model: &str, code: &str, detail: String, transport: bool) -> BedrockE
         "ServiceUnavailableException"
         | "InternalServerException"
         | "ModelNotReadyException"
-        | "ModelErrorException" => BedrockError::Unavailable { model, detail },
+        | "ModelErrorException"
+        | "BadGatewayException"
+        | "DependencyFailedException" => BedrockError::Unavailable { model, detail },
         "ModelStreamErrorException" => BedrockError::StreamBroken { model, detail },
         _ if transport => BedrockError::Unavailable { model, detail },
         _ => BedrockError::Refused { model, detail },

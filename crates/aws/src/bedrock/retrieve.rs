@@ -19,7 +19,7 @@ const LOGIC: [&str; 2] = ["andAll", "orAll"];
 /// The client of Bedrock's knowledge bases.
 #[derive(Clone, Debug)]
 pub struct KnowledgeBases {
-    client: Lazy<Client>,
+    pub(super) client: Lazy<Client>,
 }
 
 /// What is asked of a knowledge base.

@@ -19,6 +19,7 @@ use crate::guard::gate::GuardReport;
 use crate::guard::verdict::Verdict;
 use crate::ledger::{Line, SteppedDown};
 use crate::prompt;
+use crate::rerank::Reranking;
 use crate::search::{Found, SearchTimes, Stored, milliseconds};
 
 /// What is known before the model writes.
@@ -40,6 +41,7 @@ pub(super) struct Draft {
     sources: Vec<AnswerSource>,
     passages: Vec<PassageRow>,
     retriever: &'static str,
+    reranking: Option<Reranking>,
     manifest_version: Option<u64>,
     times: SearchTimes,
 }
@@ -70,6 +72,7 @@ impl Draft {
             sources: Vec::new(),
             passages: Vec::new(),
             retriever: "",
+            reranking: None,
             manifest_version: None,
             times: SearchTimes::default(),
         }
@@ -129,6 +132,7 @@ impl Draft {
         self.sources = found.hits.iter().map(source).collect();
         self.passages = found.hits.iter().map(passage).collect();
         self.retriever = found.retriever;
+        self.reranking.clone_from(&found.reranking);
         self.manifest_version = match &found.stored {
             Some(Stored::Index(snapshot)) => Some(snapshot.version),
             _ => None,
@@ -169,12 +173,14 @@ impl Draft {
             support: written.support,
             strict: self.strict,
             sources: self.sources.clone(),
+            reranking: self.reranking.clone(),
             usage: Usage::of(&self.model, lines),
             stepped_down: self.stepped_down.clone(),
             timings_ms: Timings {
                 condense: self.condensed.took_ms,
                 embed: self.times.embed_ms,
                 search: self.times.search_ms,
+                rerank: self.times.rerank_ms,
                 first_token: written.first_token_ms,
                 model: written.model_ms,
                 guard: self.question_ms + passage.waited_ms,

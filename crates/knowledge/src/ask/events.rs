@@ -8,6 +8,7 @@ use crate::grounding::Support;
 use crate::guard::gate::GuardReport;
 use crate::guard::verdict::{Finding, Verdict};
 use crate::ledger::{Line, SteppedDown, Sum, Units};
+use crate::rerank::Reranking;
 
 /// A passage that the answer could rest on.
 #[derive(Debug, Clone, Serialize)]
@@ -65,6 +66,8 @@ pub struct Timings {
     pub condense: f64,
     pub embed: f64,
     pub search: f64,
+    /// Waiting for the reranker.
+    pub rerank: f64,
     /// From asking the model to its first text.
     pub first_token: f64,
     pub model: f64,
@@ -93,6 +96,9 @@ pub struct Answer {
     /// Whether the space refuses answers with unsupported sentences.
     pub strict: bool,
     pub sources: Vec<AnswerSource>,
+    /// What the space's reranker did, if it has one and it had something to order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reranking: Option<Reranking>,
     pub usage: Usage,
     /// What gave way because the space's budget runs low.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -212,8 +212,8 @@ struct Call<'a> {
     begun: Instant,
 }
 
-/// Holds what is asked before the passages are known: the guard's looks at the question, its embedding, and the words in which a
-/// follow-up stands alone.
+/// Holds what is asked before the passages are known: the guard's looks at the question, its embedding, the reranker, and the words
+/// in which a follow-up stands alone.
 async fn hold_question(
     call: &Call<'_>,
     guard: &Guard<'_>,
@@ -222,11 +222,9 @@ async fn hold_question(
     let (aws, question) = (call.aws, &call.request.question);
     let turns = call.conversation.as_ref().map_or(&[][..], |one| &one.turns);
     let mut unpriced = &aws.settings.embed_model;
-    let mut cost = match search::embeds(call.entered) {
-        // What stands for a follow-up is embedded, and may be as long as a question.
-        true => bound::embedding(aws, question.len().max(search::QUESTION_CHARACTERS)),
-        false => Some(0),
-    };
+    // What stands for a follow-up is searched for, and may be as long as a question.
+    let searched = question.len().max(search::QUESTION_CHARACTERS);
+    let mut cost = search::cost(aws, call.entered, SearchMode::Hybrid, searched);
     if guard.is_on() && guard.rules.question.guarded {
         cost = cost.map(|cost| cost + bound::guard(question));
     }

@@ -49,6 +49,18 @@ pub(crate) fn embedding(aws: &Aws, bytes: usize) -> Option<u64> {
     Some(price.cost(tokens(bytes), 100))
 }
 
+/// A call to a reranker with so many passages of so many bytes; `None` without a price.
+pub(crate) fn rerank(
+    model: &str,
+    query_bytes: usize,
+    passages: usize,
+    passage_bytes: usize,
+) -> Option<u64> {
+    let passages = std::iter::repeat_n(tokens(passage_bytes), passages);
+    let queries = prices::rerank_queries(tokens(query_bytes), passages);
+    Some(prices::rerank(model)?.cost(queries, 100))
+}
+
 /// The guardrail's look at a text, by all policies but grounding.
 pub(crate) fn guard(text: &str) -> u64 {
     prices::guardrail().of_text(units(text.chars().count()))
@@ -143,6 +155,21 @@ mod tests {
             prop_assert!(guard_of_answer(answer + 1, None) >= guard_of_answer(answer, None));
             prop_assert!(guard_of_answer(answer, Some(text.len())) > guard_of_answer(answer, None));
         }
+    }
+
+    #[test]
+    fn a_reranker_costs_no_more_than_its_bound() {
+        let model = "cohere.rerank-v3-5:0";
+        let check = |query_bytes: usize, passages: usize, queries: u64| {
+            let line = Line::rerank(model, queries);
+            let bound = rerank(model, query_bytes, passages, 4_000);
+            assert_eq!(line.cost_nano_usd, bound, "{query_bytes} {passages}");
+        };
+        // 2,010 tokens are four documents each.
+        check(20, 50, 2);
+        check(4_000, 50, 4);
+        check(20, 1, 1);
+        assert_eq!(rerank("nobody.knows-v1", 20, 50, 4_000), None);
     }
 
     #[test]

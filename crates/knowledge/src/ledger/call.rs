@@ -10,6 +10,11 @@ use crate::models::prices::Way;
 /// Bytes of a token where nobody has counted: a rule of thumb for English.
 const BYTES_PER_TOKEN: usize = 4;
 
+/// Tokens of a text that nobody has counted.
+pub(crate) fn tokens_of(bytes: usize) -> u64 {
+    bytes.div_ceil(BYTES_PER_TOKEN) as u64
+}
+
 /// A call under way; its line is taken when the model tells its usage, or else when this is dropped.
 pub(crate) struct ModelCall<'a> {
     account: &'a Account<'a>,
@@ -62,10 +67,9 @@ impl Drop for ModelCall<'_> {
         if self.told {
             return;
         }
-        let tokens = |bytes: usize| bytes.div_ceil(BYTES_PER_TOKEN) as u64;
         let used = ModelUsage {
-            input_tokens: tokens(self.input_bytes),
-            output_tokens: tokens(self.said_bytes),
+            input_tokens: tokens_of(self.input_bytes),
+            output_tokens: tokens_of(self.said_bytes),
             ..ModelUsage::default()
         };
         let line = self.line(&used);

@@ -35,7 +35,7 @@ use purse::Purse;
 pub(crate) use budget::in_usd;
 pub use budget::{Budget, BudgetChange, BudgetView, Span, SteppedDown};
 pub use calendar::{Day, NoDay};
-pub(crate) use call::ModelCall;
+pub(crate) use call::{ModelCall, tokens_of};
 pub use line::{GUARDRAIL, Line, Sum, Task, Units};
 pub(crate) use purse::Hold;
 pub use usage::{BudgetStanding, Group, UsageCounts, UsageGroup, UsagePage, UsageRequest, usage};

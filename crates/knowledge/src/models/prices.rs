@@ -125,7 +125,7 @@ impl GuardPrice {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RerankPrice {
-    contains: String,
+    begins: String,
     queries: Price,
 }
 
@@ -197,11 +197,31 @@ pub fn text(model: &str) -> Option<&'static TextPrice> {
     rows.find(|row| model.contains(&row.contains))
 }
 
-/// The price of one query to a reranker.
+/// The price of one query to a reranker; `None` for what is none.
 pub fn rerank(model: &str) -> Option<Price> {
     let mut rows = TABLE.prices.rerankers.iter();
-    let row = rows.find(|row| model.contains(&row.contains))?;
+    let row = rows.find(|row| model.starts_with(&row.begins))?;
     Some(row.queries)
+}
+
+/// What the ids of the rerankers begin with.
+pub fn rerankers() -> impl Iterator<Item = &'static str> {
+    TABLE.prices.rerankers.iter().map(|row| row.begins.as_str())
+}
+
+/// Queries that are billed for one call to a reranker, by the tokens of its query and of each passage. Query and passage together are
+/// one document for each 512 tokens, and 100 documents are one query. Source: Amazon Bedrock pricing, Rerank.
+pub fn rerank_queries(query_tokens: u64, passage_tokens: impl IntoIterator<Item = u64>) -> u64 {
+    const TOKENS_OF_DOCUMENT: u64 = 512;
+    const DOCUMENTS_OF_QUERY: u64 = 100;
+    let passages = passage_tokens.into_iter();
+    let documents = passages.map(|tokens| {
+        let together = query_tokens.saturating_add(tokens);
+        together.div_ceil(TOKENS_OF_DOCUMENT).max(1)
+    });
+    documents
+        .fold(0, u64::saturating_add)
+        .div_ceil(DOCUMENTS_OF_QUERY)
 }
 
 pub fn guardrail() -> GuardPrice {
@@ -290,6 +310,34 @@ mod tests {
         };
         assert_eq!(guardrail().cost(units), 400_000);
         assert_eq!(Way::Flex.percent(), 50);
+    }
+
+    #[test]
+    fn a_call_to_a_reranker_is_billed_by_its_documents() {
+        let check = |query: u64, passage: u64, passages: usize, expected: u64| {
+            let tokens = std::iter::repeat_n(passage, passages);
+            let found = rerank_queries(query, tokens);
+            assert_eq!(found, expected, "{query} {passage} {passages}");
+        };
+        check(20, 492, 100, 1);
+        // AWS's own example.
+        check(10, 100, 350, 4);
+        check(10, 100, 101, 2);
+        // One token too many makes two documents of each.
+        check(20, 493, 50, 1);
+        check(20, 493, 51, 2);
+        check(0, 0, 1, 1);
+        check(20, 492, 0, 0);
+    }
+
+    #[test]
+    fn rerankers_are_known_by_their_ids() {
+        for begins in rerankers() {
+            assert!(rerank(&format!("{begins}:0")).is_some(), "{begins}");
+            assert_eq!(rerank(&format!("x.{begins}:0")), None);
+        }
+        assert!(rerankers().count() > 1);
+        assert_eq!(rerank("us.anthropic.claude-sonnet-4-5-20250929-v1:0"), None);
     }
 
     proptest! {

@@ -76,7 +76,7 @@ pub trait Retriever {
 
 impl Retrieved {
     /// One page of a ranking that begins with the first hit of the first page.
-    fn page(mut ranking: Vec<Hit>, wanted: &Wanted<'_>) -> Self {
+    pub(crate) fn page(mut ranking: Vec<Hit>, wanted: &Wanted<'_>) -> Self {
         let end = wanted.skip.saturating_add(wanted.limit);
         let more = ranking.len() > end;
         ranking.truncate(end);

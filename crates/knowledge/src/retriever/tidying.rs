@@ -19,11 +19,11 @@ pub struct Tidying {
 }
 
 impl Tidying {
-    fn is_wanted(self) -> bool {
+    pub(crate) fn is_wanted(self) -> bool {
         self != Self::default()
     }
 
-    fn apply(self, mut ranking: Vec<Hit>) -> Vec<Hit> {
+    pub(crate) fn apply(self, mut ranking: Vec<Hit>) -> Vec<Hit> {
         if self.drop_near_duplicates {
             ranking = drop_near_duplicates(ranking);
         }

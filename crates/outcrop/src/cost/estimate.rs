@@ -5,6 +5,7 @@
 use aws::bedrock::GuardUnits;
 use knowledge::models;
 use knowledge::models::prices::{self, Price};
+use knowledge::rerank::CANDIDATES;
 use serde_json::{Value, json};
 
 use crate::arguments::EstimateArguments;
@@ -145,11 +146,11 @@ fn estimate(wanted: &EstimateArguments, corpus: Corpus) -> Result<Estimate, Fail
     let embedding = models::embedding_price(embed).ok_or_else(|| unpriced(embed))?;
     let answer = &wanted.answer_model;
     let text = prices::text(answer).ok_or_else(|| unpriced(answer))?;
+    let mean = corpus
+        .tokens
+        .checked_div(corpus.passages)
+        .unwrap_or_default();
     let input_tokens = wanted.input_tokens.unwrap_or_else(|| {
-        let mean = corpus
-            .tokens
-            .checked_div(corpus.passages)
-            .unwrap_or_default();
         PROMPT_TOKENS + wanted.question_tokens + wanted.passages.min(corpus.passages) * mean
     });
     let mut once = vec![Step::of("embed", corpus.tokens, "tokens", embedding)];
@@ -158,6 +159,13 @@ fn estimate(wanted: &EstimateArguments, corpus: Corpus) -> Result<Estimate, Fail
         Step::of("read", input_tokens, "input tokens", text.input),
         Step::of("write", wanted.output_tokens, "output tokens", text.output),
     ];
+    if let Some(reranker) = &wanted.rerank_model {
+        let price = prices::rerank(reranker).ok_or_else(|| unpriced(reranker))?;
+        let candidates = usize::try_from(corpus.passages).unwrap_or(CANDIDATES);
+        let candidates = std::iter::repeat_n(mean, candidates.min(CANDIDATES));
+        let queries = prices::rerank_queries(wanted.question_tokens, candidates);
+        question.push(Step::of("rerank", queries, "queries", price));
+    }
     if !wanted.no_guardrail {
         once.push(screened(corpus.text_units));
         let looks = (wanted.output_tokens * BYTES_PER_TOKEN).div_ceil(PIECE_BYTES);
@@ -323,7 +331,7 @@ mod tests {
         let told = estimate(&arguments(line), thousand_passages()).unwrap();
         // 20 × 0.02 + 4,000 × 3.3 + 300 × 16.5 millionths of a dollar.
         assert_eq!(sum(&told.question), 400 + 13_200_000 + 4_950_000);
-        for flag in ["--answer-model", "--embed-model"] {
+        for flag in ["--answer-model", "--embed-model", "--rerank-model"] {
             let line = format!("outcrop cost estimate d {flag} nobody.knows-v1");
             let Failure(words) = estimate(&arguments(&line), thousand_passages()).unwrap_err();
             assert!(
@@ -331,6 +339,26 @@ mod tests {
                 "{words}"
             );
         }
+    }
+
+    #[test]
+    fn a_reranker_is_one_query_for_each_question() {
+        let line = "outcrop cost estimate d --no-guardrail --rerank-model cohere.rerank-v3-5:0";
+        let with = estimate(&arguments(line), thousand_passages()).unwrap();
+        let without = line.replace(" --rerank-model cohere.rerank-v3-5:0", "");
+        let without = estimate(&arguments(&without), thousand_passages()).unwrap();
+        assert_eq!(sum(&with.question) - sum(&without.question), 2_000_000);
+        assert_eq!(with.once, without.once);
+        let said = with.report();
+        assert!(
+            said.contains("rerank   1 queries × $2000 a million"),
+            "{said}"
+        );
+        // Without passages there is nothing to order.
+        let empty = estimate(&arguments(line), Corpus::default()).unwrap();
+        let without = "outcrop cost estimate d --no-guardrail";
+        let plain = estimate(&arguments(without), Corpus::default()).unwrap();
+        assert_eq!(sum(&empty.question), sum(&plain.question));
     }
 
     #[test]
