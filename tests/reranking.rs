@@ -146,6 +146,68 @@ async fn without_a_reranker_none_is_called_and_with_one_its_order_counts() {
     );
 }
 
+/// One document of many passages: the best fifty are reranked, and those behind them stay where they were.
+#[tokio::test]
+async fn behind_the_candidates_the_fused_order_goes_on() {
+    let instance = Instance::start().await;
+    let passage = |number: usize| {
+        let gates = "The gate stays shut. ".repeat(1 + number % 9);
+        format!(
+            "# Lighthouse {number}\n\n{gates}A lighthouse has a keeper {number} times. Boats may open it.\n\n"
+        )
+    };
+    let text: String = (0..64).map(passage).collect();
+    let cut = set(&instance, json!({"chunking": "headings:128"})).await;
+    assert_eq!(cut.status, 200, "{}", cut.body);
+    instance.ingest("lighthouses.md", &text).await;
+    let all = json!({"limit": 100});
+    let plain = search(&instance, all.clone()).await;
+    rerank_by(&instance, COHERE).await;
+    let found = search(&instance, all).await;
+    assert_eq!(found["reranking"]["passages"], 50, "{}", found["reranking"]);
+    let ids = |results: &[Value]| -> Vec<String> {
+        let ids = results
+            .iter()
+            .map(|one| one["passage_id"].as_str().unwrap());
+        ids.map(str::to_owned).collect()
+    };
+    let (plain, found) = (
+        plain["results"].as_array().unwrap(),
+        found["results"].as_array().unwrap(),
+    );
+    assert_eq!((plain.len(), found.len()), (64, 64));
+    assert_eq!(found[50..], plain[50..]);
+    let (mut before, mut after) = (ids(&plain[..50]), ids(&found[..50]));
+    assert_ne!(before, after);
+    before.sort();
+    after.sort();
+    assert_eq!(before, after);
+    // The second page crosses the end of the candidates, the third begins behind it.
+    let mut pages = Vec::new();
+    let mut cursor = Value::Null;
+    loop {
+        let mut page = search(&instance, json!({"limit": 30, "cursor": cursor})).await;
+        assert_eq!(
+            page.get("reranking").is_some(),
+            pages.len() < 50,
+            "{}",
+            pages.len()
+        );
+        pages.append(page["results"].as_array_mut().unwrap());
+        cursor = page["next_cursor"].take();
+        if cursor.is_null() {
+            break;
+        }
+    }
+    assert_eq!(pages, *found);
+    // As the reranker itself says, page after page of its reply.
+    let scores: Vec<f64> = found[..50]
+        .iter()
+        .map(|one| one["score"].as_f64().unwrap())
+        .collect();
+    assert!(scores.is_sorted_by(|one, other| one >= other), "{scores:?}");
+}
+
 #[tokio::test]
 async fn a_reranker_that_fails_costs_nothing_but_its_order() {
     let instance = lighthouse().await;

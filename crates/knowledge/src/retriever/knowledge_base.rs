@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use aws::bedrock::{Chunk, Chunks, Retrieve};
 use aws::dynamo::keys;
 use aws::{Aws, AwsError, RetrieverSetting};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use retrieval::filter::Attribute;
 use retrieval::{Filter, Hit, Mask, Mode};
 use serde_json::json;
@@ -25,6 +26,8 @@ use crate::sync::rows::{DocumentRow, DocumentStatus};
 const PAGE: usize = 100;
 /// Pages that are read for one search at the most; quotas allow 20 requests a second in all.
 const PAGES: usize = 5;
+/// Stored texts that are read side by side.
+const TEXTS_AT_A_TIME: usize = 8;
 
 /// Asks a Bedrock knowledge base.
 pub struct KnowledgeBase {
@@ -155,15 +158,17 @@ impl KnowledgeBase {
         ids.dedup();
         let wanted_keys: Vec<_> = ids.iter().map(|id| keys::document(id)).collect();
         let rows: Vec<DocumentRow> = self.aws.table.get_many(&wanted_keys).await?;
-        for row in rows {
+        let read = rows.into_iter().map(async |row| {
             let id = row.document_id.clone();
             let readers = row.live_readers();
             let shown = match may_be_shown(&row, &readers, wanted) {
                 true => self.readable(row, readers).await?,
                 false => None,
             };
-            known.insert(id, shown);
-        }
+            Ok::<_, KnowledgeError>((id, shown))
+        });
+        let read = stream::iter(read).buffered(TEXTS_AT_A_TIME);
+        known.extend(read.try_collect::<Vec<_>>().await?);
         for id in ids {
             known.entry(id).or_insert(None);
         }
