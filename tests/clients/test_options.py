@@ -127,7 +127,10 @@ def test_a_knowledge_base_is_what_bedrock_takes(store, chunking, key):
         request("bedrock-agent", "CreateKnowledgeBase", camel(properties))
         assert ("StorageConfiguration" in properties) == (store != "managed")
     sources = dict(template.resources("AWS::Bedrock::DataSource"))
-    assert len(sources) == (1 if store == "managed" else 4)
+    # Source: Amazon Bedrock User Guide, of each of the three: "only Amazon OpenSearch Serverless vector store is available".
+    assert len(sources) == (4 if store == "opensearch" else 1)
+    sharepoint = sources.get("SharePointSource", {}).get("DataSourceConfiguration", {}).get("SharePointConfiguration")
+    assert sharepoint is None or sharepoint["SourceConfiguration"]["AuthType"] == "OAUTH2_CLIENT_CREDENTIALS"
     for properties in sources.values():
         request("bedrock-agent", "CreateDataSource", camel(properties))
         kind = properties["DataSourceConfiguration"]["Type"]
@@ -170,6 +173,22 @@ def test_agents_are_what_bedrock_takes(knowledge_base):
         assert len(properties["Description"]) <= 200
 
 
+# Source: Amazon Bedrock AgentCore Developer Guide, Encrypt your AgentCore gateway with a customer-managed KMS key.
+GATEWAY_KEY = {"kms:CreateGrant", "kms:DescribeKey", "kms:Decrypt", "kms:GenerateDataKey"}
+
+
+@pytest.mark.parametrize("key", ["", KEY])
+def test_a_gateway_may_use_its_key_through_its_service_only(key):
+    template = Template("gateway.yaml", {"Name": "outcrop", "AgentActionFunctionArn": "arn:f", "KmsKey": key})
+    [(_, role)] = template.resources("AWS::IAM::Role")
+    granted = [one for policy in role["Policies"] for one in policy["PolicyDocument"]["Statement"]]
+    of_key = [one for one in granted if any(action.startswith("kms:") for action in one["Action"])]
+    assert {action for one in of_key for action in one["Action"]} == (GATEWAY_KEY if key else set())
+    for one in of_key:
+        assert one["Resource"] == [KEY]
+        assert one["Condition"]["StringEquals"]["kms:ViaService"] == "bedrock-agentcore.us-east-1.amazonaws.com"
+
+
 @pytest.mark.parametrize("issuer", ["", "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_abc"])
 def test_a_gateway_is_what_agentcore_takes(issuer):
     function = "arn:aws:lambda:us-east-1:000000000000:function:a"
@@ -196,6 +215,31 @@ def test_a_router_and_profiles_are_what_bedrock_takes():
         assert [one["Tags"][0]["Value"] for _, one in made] == spaces.split(",")
         for _, properties in made:
             request("bedrock", "CreateInferenceProfile", camel(properties))
+
+
+# Source: AWS WAF Developer Guide, Baseline rule groups: the rules that look at bodies.
+OF_BODIES = {
+    "AWSManagedRulesAmazonIpReputationList": set(),
+    "AWSManagedRulesKnownBadInputsRuleSet": {"JavaDeserializationRCE_BODY", "Log4JRCE_BODY", "ReactJSRCE_BODY"},
+    "AWSManagedRulesCommonRuleSet": {
+        "SizeRestrictions_BODY", "EC2MetaDataSSRF_BODY", "GenericLFI_BODY", "GenericRFI_BODY", "CrossSiteScripting_BODY",
+    },
+}  # fmt: skip
+
+
+def test_a_firewall_blocks_no_body_and_logs_nothing_that_lets_callers_in():
+    """Documents and questions may speak of anything: a handbook of security quotes what these rules look for."""
+    template = Template("web-acl.yaml", {"Name": "outcrop", "Api": "a", "Requests": 2000, "LogDays": 30})
+    [(_, acl)] = template.resources("AWS::WAFv2::WebACL")
+    groups = [rule["Statement"]["ManagedRuleGroupStatement"] for rule in acl["Rules"] if "OverrideAction" in rule]
+    assert {group["Name"] for group in groups} == set(OF_BODIES)
+    for group in groups:
+        counted = {one["Name"] for one in group.get("RuleActionOverrides", []) if one["ActionToUse"] == {"Count": {}}}
+        assert counted == OF_BODIES[group["Name"]]
+    [(_, logging)] = template.resources("AWS::WAFv2::LoggingConfiguration")
+    hidden = {one["SingleHeader"]["Name"] for one in logging["RedactedFields"] if "SingleHeader" in one}
+    assert hidden == {"authorization", "x-amz-security-token", "x-api-key"}
+    assert {"QueryString": {}} in logging["RedactedFields"]
 
 
 def test_a_firewall_and_a_trail_are_what_their_services_take():

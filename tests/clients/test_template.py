@@ -1,5 +1,6 @@
 """What the template grants and watches, held to what the programs call and emit."""
 
+import functools
 import json
 import os
 import pathlib
@@ -90,14 +91,19 @@ def camel(name):
     return "".join(part.title() for part in name.split("_"))
 
 
-def called(binary):
-    """Permissions of the operations whose code is in the program."""
+@functools.cache
+def operations(binary):
+    """Service and name of the operations whose code is in the program."""
     program = (FOLDER / binary).read_bytes()
-    found = OPERATION.findall(program)
-    operations = {(service.decode(), name[: int(length)].decode()) for service, length, name in found}
-    assert operations, f"{binary} has no symbols"
+    found = {(service.decode(), name[: int(length)].decode()) for service, length, name in OPERATION.findall(program)}
+    assert found, f"{binary} has no symbols"
+    return found
+
+
+def called(binary):
+    """Permissions of these operations."""
     actions = set()
-    for service, name in operations:
+    for service, name in operations(binary):
         actions |= ACTIONS.get(f"{service} {name}", {f"{SERVICES[service]}:{camel(name)}"})
     return actions
 
@@ -115,6 +121,22 @@ def test_a_function_may_do_what_it_calls_and_nothing_else(resource, binary):
     needed = called(binary) - UNREACHED[binary]
     assert granted - needed - BESIDES.get(binary, set()) == set(), "granted, and never called"
     assert needed - granted == set(), "called, and not granted"
+
+
+# The endpoint of each service, where it is not called as its SDK is.
+ENDPOINTS = {
+    "bedrockagent": "bedrock-agent",
+    "bedrockagentruntime": "bedrock-agent-runtime",
+    "bedrockruntime": "bedrock-runtime",
+    "sfn": "states",
+}
+
+
+def test_a_vpc_has_an_endpoint_of_each_service_that_a_function_calls_and_no_other():
+    services = {service for binary in FUNCTIONS.values() for service, _ in operations(binary)}
+    kinds = NESTED["network.yaml"]["Resources"].values()
+    names = [one["Properties"]["ServiceName"]["Fn::Sub"] for one in kinds if one["Type"] == "AWS::EC2::VPCEndpoint"]
+    assert sorted(names) == sorted(f"com.amazonaws.${{AWS::Region}}.{ENDPOINTS.get(one, one)}" for one in services)
 
 
 @pytest.mark.parametrize("resource, binary", FUNCTIONS.items())
@@ -215,6 +237,16 @@ def test_each_nested_template_is_given_its_parameters():
     for url, stack in stacks.items():
         assert set(stack["Properties"]["Parameters"]) == set(NESTED[url.removeprefix("infra/")]["Parameters"]), url
         assert stack["Condition"] in TEMPLATE["Conditions"], f"{url} is made by nobody's leave"
+
+
+def test_what_nested_templates_say_and_give_is_explained_and_used():
+    used = (ROOT / "template.yaml").read_text()
+    for file, template in NESTED.items():
+        for kind in ("Parameters", "Outputs"):
+            for name, one in template.get(kind, {}).items():
+                assert one["Description"].strip(), f"{file}: {name}"
+        for name in template.get("Outputs", {}):
+            assert re.search(rf"\w+\.Outputs\.{name}\b", used), f"{file}: nobody takes {name}"
 
 
 def test_every_parameter_and_output_is_explained():

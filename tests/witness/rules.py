@@ -13,6 +13,8 @@ from samtranslator.yaml_helper import yaml_parse
 import emulator
 import lint
 
+OPENSEARCH = {"KnowledgeBase": "opensearch", "KnowledgeBaseDeployer": "arn:aws:iam::000000000000:role/deployer"}
+NETWORK = {"Vpc": "vpc-1", "Subnets": "subnet-1,subnet-2", "SecurityGroups": "sg-1"}
 # Parameters, and what is told; nothing where they are enough.
 ROWS = [
     ({}, None),
@@ -20,10 +22,18 @@ ROWS = [
     ({"Gateway": "tokens", "UserPool": "true"}, None),
     ({"Gateway": "iam"}, None),
     ({"KnowledgeBase": "opensearch"}, "set KnowledgeBaseDeployer"),
-    ({"KnowledgeBase": "opensearch", "KnowledgeBaseDeployer": "arn:aws:iam::000000000000:role/deployer"}, None),
+    (OPENSEARCH, None),
     ({"KnowledgeBase": "s3-vectors"}, None),
-    ({"KnowledgeBaseConfluence": "https://example.atlassian.net"}, "Set KnowledgeBaseConfluenceSecret"),
-    ({"KnowledgeBaseSharePoint": "https://example.sharepoint.com/sites/a"}, "Set KnowledgeBaseSharePoint"),
+    ({"KnowledgeBaseWebsite": "https://example.com"}, "set KnowledgeBase=opensearch"),
+    ({"KnowledgeBaseWebsite": "https://example.com", "KnowledgeBase": "s3-vectors"}, "set KnowledgeBase=opensearch"),
+    ({"KnowledgeBaseWebsite": "https://example.com", **OPENSEARCH}, None),
+    ({"KnowledgeBaseConfluence": "https://example.atlassian.net", **OPENSEARCH}, "Set KnowledgeBaseConfluenceSecret"),
+    ({"KnowledgeBaseSharePoint": "https://example.sharepoint.com/sites/a", **OPENSEARCH}, "Set KnowledgeBaseSharePoint"),
+    ({"Vpc": "vpc-1"}, "Set Subnets"),
+    ({"Vpc": "vpc-1", "Subnets": "subnet-1,subnet-2", "VpcEndpoints": "false"}, "Set SecurityGroups"),
+    ({**NETWORK, "VpcEndpoints": "false"}, None),
+    (NETWORK, "Set RouteTables"),
+    ({**NETWORK, "RouteTables": "rtb-1"}, None),
     ({"RouterModels": "a,b"}, "Set RouterFallback"),
     ({"ProfileSpaces": "default"}, "Set ProfileModel"),
 ]
