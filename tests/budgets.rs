@@ -70,7 +70,7 @@ async fn of_two_hundred_at_once_no_more_is_spent_than_the_budget_of_fifty() {
     not_at_midnight().await;
     let instance = Instance::start().await;
     instance.ingest("gate.md", GATE).await;
-    let aws = Aws::new(settings(&instance.aws, None).with_sdk_retries(5));
+    let aws = Aws::new(settings(&instance, None).with_sdk_retries(5));
     let snapshots = Snapshots::new(&aws.settings.index).unwrap();
     let caller = Caller {
         of_account: true,
@@ -162,7 +162,7 @@ async fn what_a_call_that_died_held_comes_back() {
     let instance = Instance::start().await;
     instance.ingest("gate.md", GATE).await;
     assert_eq!(set(&instance, json!({"day_usd": 1})).await.status, 200);
-    let aws = Aws::new(settings(&instance.aws, None));
+    let aws = Aws::new(settings(&instance, None));
     let today = Day::of(clock::now_ms()).to_string();
     let (month, day) = (&today[..7], &today[8..]);
     let leave = async |minute: u64| {

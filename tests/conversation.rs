@@ -134,7 +134,7 @@ async fn a_conversation_ends_at_its_limit() {
     let instance = Instance::start().await;
     instance.ingest("story.md", STORY).await;
     let first = ask(&instance, STAIRS, Some("new")).await;
-    let table = Aws::new(settings(&instance.aws, None)).table;
+    let table = Aws::new(settings(&instance, None)).table;
     let key = keys::conversation(id(&first));
     let mut row: Value = table.get(&key).await.unwrap().unwrap();
     assert_eq!(row["turns"], 1);

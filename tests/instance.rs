@@ -62,6 +62,11 @@ impl Instance {
         Self::launch(data, &["--no-sample"]).await
     }
 
+    /// Where its functions keep their files.
+    pub fn temporary_folder(&self) -> PathBuf {
+        self.data.join("tmp")
+    }
+
     async fn launch(data: &Path, flags: &[&str]) -> Self {
         let record = data.join("instance.json");
         let _ = std::fs::remove_file(&record);

@@ -239,7 +239,7 @@ async fn what_is_published_is_found_and_what_is_deleted_leaves() {
     assert_eq!(done(&run), json!(["SUCCEEDED", null, 0, 0, 0]), "{run}");
     assert_eq!(base.jobs(&instance).await.len(), jobs);
     // Delivered again, steps of an ended run change nothing.
-    let aws = aws::Aws::new(crate::retrievers::settings(&instance.aws, None));
+    let aws = aws::Aws::new(crate::retrievers::settings(&instance, None));
     for _ in 0..2 {
         let run_id = run_id.clone();
         let reply = run_step(&aws, Step::SyncKnowledgeBase { run_id }).await;

@@ -66,7 +66,7 @@ async fn at_once(
 async fn of_two_hundred_at_once_as_many_get_through_as_are_allowed() {
     let instance = Instance::start().await;
     // Two hundred connections at once: on a busy machine some are made at a second attempt, which counts nothing twice.
-    let aws = Aws::new(settings(&instance.aws, None).with_sdk_retries(5));
+    let aws = Aws::new(settings(&instance, None).with_sdk_retries(5));
     let entered = |caller_per_minute: u64, space_per_minute: u64| {
         let (aws, limits) = (
             aws.clone(),

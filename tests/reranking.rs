@@ -13,7 +13,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::instance::{Instance, Reply};
-use crate::retrievers::settings;
+use crate::retrievers::settings_at;
 
 const COHERE: &str = "cohere.rerank-v3-5:0";
 const QUESTION: &str = "When does the gate of the lighthouse open?";
@@ -440,7 +440,7 @@ async fn the_reranker_sees_only_what_the_caller_may_read() {
     )
     .await;
 
-    let mut settings = settings(&address, None);
+    let mut settings = settings_at(&address, &instance.temporary_folder(), None);
     settings.rerank_models = vec![COHERE.to_owned()];
     settings.rerank_model = Some(COHERE.to_owned());
     let aws = Aws::new(settings);

@@ -35,7 +35,7 @@ async fn handbook() -> Instance {
 }
 
 async fn ask(instance: &Instance, question: &str, change: impl Fn(&mut Settings)) -> Answer {
-    let mut settings = settings(&instance.aws, None);
+    let mut settings = settings(instance, None);
     change(&mut settings);
     let aws = Aws::new(settings);
     knowledge::models::check(&aws.settings).unwrap();

@@ -42,6 +42,7 @@ fn hasty(space: &Space) -> Space {
     Space {
         aws: Aws::new(settings),
         name: space.name,
+        folder: tempfile::tempdir().unwrap(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! process against the instance's AWS port, so that a test decides what happens between two of them.
 
 mod compaction;
+mod kept;
 mod parts;
 mod snapshots;
 pub mod unreliable;
@@ -25,6 +26,8 @@ use crate::instance::Instance;
 pub struct Space {
     pub aws: Aws,
     pub name: &'static str,
+    /// The function's temporary folder.
+    pub folder: tempfile::TempDir,
 }
 
 impl Space {
@@ -46,12 +49,15 @@ impl Space {
             ("AWS_SECRET_ACCESS_KEY", "outcrop"),
             ("AWS_ENDPOINT_URL", endpoint),
         ]);
+        let folder = tempfile::tempdir().unwrap();
+        variables.insert("TMPDIR", folder.path().to_str().unwrap());
         variables.extend(changed.iter().copied());
         let lookup = |name: &str| variables.get(name).map(|value| (*value).to_owned());
         let settings = Settings::from_lookup(lookup).unwrap().with_sdk_retries(0);
         Self {
             aws: Aws::new(settings),
             name,
+            folder,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::instance::Instance;
 
 const DIMENSION: usize = 256;
 const DOCUMENTS: usize = 150;
-const KEY: &str = "segments/parts/large.seg";
+pub const KEY: &str = "segments/parts/large.seg";
 
 fn document(number: usize) -> SegmentDocument {
     let passages = (0..10).map(|ordinal| {
@@ -48,8 +48,14 @@ fn document(number: usize) -> SegmentDocument {
     }
 }
 
+/// A segment that is brought in parts.
+pub fn large_segment() -> Vec<u8> {
+    let documents: Vec<_> = (0..DOCUMENTS).map(document).collect();
+    build(DIMENSION, "m", &documents).unwrap()
+}
+
 /// Publishes one segment as a large one is published.
-async fn publish(space: &Space, bytes: &[u8]) {
+pub async fn publish(space: &Space, bytes: &[u8]) {
     let first = Head::parse(bytes).unwrap().first_ranges();
     let first: Vec<_> = first.iter().map(|range| [range.start, range.end]).collect();
     let body = json!({
@@ -67,7 +73,7 @@ async fn publish(space: &Space, bytes: &[u8]) {
 }
 
 /// On disk, for only files come in parts.
-fn empty(space: &Space) -> Snapshots {
+pub fn on_disk(space: &Space) -> Snapshots {
     Snapshots::new(&IndexSettings {
         memory_bytes: 0,
         ..space.aws.settings.index.clone()
@@ -75,7 +81,22 @@ fn empty(space: &Space) -> Snapshots {
     .unwrap()
 }
 
-async fn search(space: &Space, snapshots: &Snapshots, limit: usize) -> Result<Vec<Hit>, String> {
+/// The same in a folder where nothing is.
+fn empty(space: &Space) -> (Snapshots, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::new(&IndexSettings {
+        memory_bytes: 0,
+        folder: folder.path().to_owned(),
+        ..space.aws.settings.index.clone()
+    });
+    (snapshots.unwrap(), folder)
+}
+
+pub async fn search(
+    space: &Space,
+    snapshots: &Snapshots,
+    limit: usize,
+) -> Result<Vec<Hit>, String> {
     let snapshot = snapshots.current(&space.aws, space.name).await;
     let snapshot = snapshot.map_err(|error| error.name().to_owned())?.unwrap();
     let mask = Mask::Principals(vec!["everyone".into()]);
@@ -96,11 +117,10 @@ async fn search(space: &Space, snapshots: &Snapshots, limit: usize) -> Result<Ve
 async fn a_cold_space_answers_before_it_is_whole() {
     let instance = Instance::start().await;
     let space = Space::on(&instance, "parts");
-    let documents: Vec<_> = (0..DOCUMENTS).map(document).collect();
-    let bytes = build(DIMENSION, "m", &documents).unwrap();
+    let bytes = large_segment();
     publish(&space, &bytes).await;
 
-    let snapshots = empty(&space);
+    let snapshots = on_disk(&space);
     let cold = search(&space, &snapshots, 5).await.unwrap();
     assert_eq!(cold.len(), 5);
     let snapshot = space.current(&snapshots).await;
@@ -124,7 +144,7 @@ async fn a_cold_space_answers_before_it_is_whole() {
         *byte ^= 0x55;
     }
     space.aws.bucket.put(KEY, damaged).await.unwrap();
-    let snapshots = empty(&space);
+    let (snapshots, _folder) = empty(&space);
     let error = search(&space, &snapshots, 5).await.unwrap_err();
     assert_eq!(error, "IndexUnreadable");
     space.aws.bucket.put(KEY, bytes).await.unwrap();

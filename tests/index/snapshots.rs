@@ -114,7 +114,8 @@ async fn a_damaged_segment_leaves_the_older_snapshot_serving() {
 
     // With nothing to fall back on the failure is told.
     space.aws.bucket.delete(&key).await.unwrap();
-    let fresh = Snapshots::new(&space.aws.settings.index).unwrap();
+    let empty = Space::on(&instance, "default");
+    let fresh = Snapshots::new(&empty.aws.settings.index).unwrap();
     let error = fresh.current(&space.aws, "default").await.err().unwrap();
     assert_eq!(error.name(), "IndexUnreadable");
 }

@@ -13,7 +13,7 @@ use retrieval::{Filter, Mask, Mode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-pub use place::{Place, settings};
+pub use place::{Place, settings, settings_at};
 use rows::{Asked, found};
 use table::Table;
 

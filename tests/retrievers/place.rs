@@ -1,6 +1,7 @@
 //! A space on a running instance, and the retriever that its setting chooses, in this process over the real wire.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use aws::bedrock::EmbedPurpose;
@@ -27,7 +28,7 @@ pub struct Place {
 impl Place {
     pub async fn start(space: &str) -> Self {
         let instance = Instance::start().await;
-        let aws = Aws::new(settings(&instance.aws, None));
+        let aws = Aws::new(settings(&instance, None));
         let snapshots = Snapshots::new(&aws.settings.index).unwrap();
         Self {
             instance: Arc::new(instance),
@@ -159,7 +160,12 @@ impl Place {
 }
 
 /// The settings of a function of the laptop; DynamoDB may be another's.
-pub fn settings(endpoint: &str, dynamodb: Option<&str>) -> config::Settings {
+pub fn settings(instance: &Instance, dynamodb: Option<&str>) -> config::Settings {
+    settings_at(&instance.aws, &instance.temporary_folder(), dynamodb)
+}
+
+/// The same behind another address of its services.
+pub fn settings_at(endpoint: &str, folder: &Path, dynamodb: Option<&str>) -> config::Settings {
     let variables = BTreeMap::from([
         ("OUTCROP_TABLE", "outcrop-table"),
         ("OUTCROP_BUCKET", "outcrop-bucket"),
@@ -177,6 +183,7 @@ pub fn settings(endpoint: &str, dynamodb: Option<&str>) -> config::Settings {
         ("AWS_ACCESS_KEY_ID", "outcrop"),
         ("AWS_SECRET_ACCESS_KEY", "outcrop"),
         ("AWS_ENDPOINT_URL", endpoint),
+        ("TMPDIR", folder.to_str().unwrap()),
     ]);
     let lookup = |name: &str| match (name, dynamodb) {
         ("AWS_ENDPOINT_URL_DYNAMODB", Some(address)) => Some(address.to_owned()),

@@ -24,7 +24,7 @@ async fn the_witness_agrees() {
         panic!("the space has its vectors in the table");
     };
     create_table(&address).await;
-    let witness = Aws::new(settings(&place.instance.aws, Some(&address)));
+    let witness = Aws::new(settings(&place.instance, Some(&address)));
     let parts = place.aws.bucket.list("runs/").await.unwrap();
     for object in parts.iter().filter(|object| object.key.ends_with(".part")) {
         let bytes = place.aws.bucket.get(&object.key).await.unwrap();

@@ -1,5 +1,6 @@
 //! The environment, read once into a type that can only be right. No other file reads a variable.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
@@ -170,7 +171,9 @@ const INGEST_CONCURRENCY: u64 = 10_000;
 /// How much of the index a function keeps, and how long replaced index files stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexSettings {
-    /// Bytes of segment files below the temporary folder, over all spaces. Lambda's `/tmp` holds 512 MB unless
+    /// The temporary folder; `TMPDIR`, `/tmp` by default.
+    pub folder: PathBuf,
+    /// Bytes of segment files below it, over all spaces. Lambda's `/tmp` holds 512 MB unless
     /// `EphemeralStorage` says more.
     pub disk_bytes: u64,
     /// Bytes of segments held in memory, over all spaces.
@@ -194,6 +197,9 @@ pub struct AgentSettings {
     /// Issuer URL of the OAuth authorization server that MCP clients are sent to; none where IAM signs requests.
     pub oauth_issuer: Option<String>,
 }
+
+/// Where files go that nobody names a folder for.
+const TEMPORARY: &str = "/tmp";
 
 #[derive(Debug, Clone, Default)]
 struct Endpoints {
@@ -516,7 +522,9 @@ fn index_settings(lookup: &impl Fn(&str) -> Option<String>) -> Result<IndexSetti
             example: default,
         })
     };
+    let folder = lookup("TMPDIR").filter(|folder| !folder.is_empty());
     Ok(IndexSettings {
+        folder: folder.map_or_else(|| TEMPORARY.into(), PathBuf::from),
         disk_bytes: whole("OUTCROP_INDEX_DISK_MB", "448")? << 20,
         memory_bytes: whole("OUTCROP_INDEX_MEMORY_MB", "256")? << 20,
         freshness: Duration::from_millis(whole("OUTCROP_INDEX_FRESHNESS_MS", "0")?),

@@ -142,11 +142,12 @@ pub async fn start(config: CloudConfig) -> Result<RunningCloud, CloudError> {
     }
     let s3_folder = config.data.join("s3");
     let s3 = S3::open(&s3_folder, &template.buckets).map_err(|error| damaged(error.0))?;
-    let host = Host::new(functions(&config, &template, &aws), INSTANCES);
+    let functions = functions(&config, &template, &aws, &temporary_folder(&config.data)?);
+    let bases = knowledge_bases(&config, &functions)?;
+    let host = Host::new(functions, INSTANCES);
     let states = open_states(&config.data.join("states"), &template, &host, &s3)?;
     let gateway = open_gateway(&config, &template, &host)?;
 
-    let bases = knowledge_bases(&config, &template, &aws)?;
     let (jobs, quotas) = (config.data.join("batch-jobs"), config.bedrock.batch_quotas);
     let bedrock = open_bedrock(config.bedrock, &config.data, &template)
         .map_err(damaged)?
@@ -227,10 +228,29 @@ fn write_record(data: &Path, api: &str, aws: &str) -> Result<(), CloudError> {
         })
 }
 
-fn functions(config: &CloudConfig, template: &Template, aws: &str) -> Vec<FunctionConfig> {
+/// Where functions keep their files: below the data, so that two clouds do not meet in one folder.
+fn temporary_folder(data: &Path) -> Result<String, CloudError> {
+    let folder = std::path::absolute(data.join("tmp"));
+    let made = folder.and_then(|folder| {
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder.display().to_string())
+    });
+    made.map_err(|error| CloudError::DataFolderUnwritable {
+        path: data.to_owned(),
+        detail: error.to_string(),
+    })
+}
+
+fn functions(
+    config: &CloudConfig,
+    template: &Template,
+    aws: &str,
+    temporary: &str,
+) -> Vec<FunctionConfig> {
     let with_endpoints = |environment: &BTreeMap<String, String>| {
         let mut environment = environment.clone();
         let fixed = [
+            ("TMPDIR", temporary),
             ("AWS_ENDPOINT_URL", aws),
             ("AWS_REGION", template::REGION),
             ("AWS_DEFAULT_REGION", template::REGION),
@@ -259,15 +279,13 @@ fn functions(config: &CloudConfig, template: &Template, aws: &str) -> Vec<Functi
 /// The knowledge bases of the laptop Bedrock read what the functions write, through the same services.
 fn knowledge_bases(
     config: &CloudConfig,
-    template: &Template,
-    aws: &str,
+    functions: &[FunctionConfig],
 ) -> Result<KnowledgeBases, CloudError> {
-    let functions = functions(config, template, aws);
     let environment = functions.first().map(|function| &function.environment);
     let settings = aws::config::Settings::from_lookup(|name| environment?.get(name).cloned())
         .map_err(|error| CloudError::Template(error.to_string()))?;
     KnowledgeBases::new(aws::Aws::new(settings)).map_err(|error| CloudError::DataFolderUnwritable {
-        path: std::env::temp_dir(),
+        path: config.data.clone(),
         detail: error.to_string(),
     })
 }

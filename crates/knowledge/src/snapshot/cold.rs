@@ -2,11 +2,11 @@
 //! the rest comes when the first answer is out.
 //!
 //! Every block is checked against the head's checksum before anything reads it, and the file against the manifest's hash
-//! when it is whole. The rounds of a search are at most three: the first bytes, with which the segment is opened; the rows
+//! when it is whole; then it is kept. A file that an earlier process kept is not compared with that hash again: its blocks
+//! are checked as they are read, and what is damaged is brought. The rounds of a search are at most three: the first bytes, with which the segment is opened; the rows
 //! of the candidates and the postings of the query's words; the texts of the hits.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -19,6 +19,7 @@ use retrieval::{Hit, Mask, Query, SearchError, SegmentError};
 
 use super::Snapshot;
 use super::fetch::{Fetcher, split};
+use super::kept::Lease;
 use crate::KnowledgeError;
 use crate::digest::sha256_hex_of;
 use crate::manifest::ManifestSegment;
@@ -34,27 +35,60 @@ const ROUNDS: usize = 8;
 /// Reads for the rest of a segment at a time, so that searches have the most of the network.
 const REST_READS: usize = 4;
 
-/// A segment that is here in part, and where the rest comes from.
+/// A segment that is here in part or was left here, and where the rest comes from.
 pub(super) struct Cold {
     partial: Arc<Partial>,
     bucket: Bucket,
     fetcher: Arc<Fetcher>,
     key: String,
     sha256: String,
-    etag: String,
-    path: PathBuf,
+    /// Of the object that the first bytes are of.
+    etag: Option<String>,
+    /// Its file, as long as it was not compared with the hash.
+    unproven: Option<Arc<Lease>>,
     completing: AtomicBool,
     damaged: AtomicBool,
     bytes_read: AtomicU64,
 }
 
 impl Cold {
-    /// Brings the first bytes of a segment into the empty file at `path`.
+    /// Takes a file that an earlier process kept.
+    pub(super) fn left_here(
+        bucket: &Bucket,
+        fetcher: &Arc<Fetcher>,
+        segment: &ManifestSegment,
+        lease: &Lease,
+    ) -> Result<Arc<Self>, SegmentError> {
+        let partial = Partial::resume(&lease.path())?;
+        Ok(Arc::new(Self::new(bucket, fetcher, segment, partial)))
+    }
+
+    fn new(
+        bucket: &Bucket,
+        fetcher: &Arc<Fetcher>,
+        segment: &ManifestSegment,
+        partial: Partial,
+    ) -> Self {
+        Self {
+            partial: Arc::new(partial),
+            bucket: bucket.clone(),
+            fetcher: fetcher.clone(),
+            key: segment.key.clone(),
+            sha256: segment.sha256.clone(),
+            etag: None,
+            unproven: None,
+            completing: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
+            bytes_read: AtomicU64::new(0),
+        }
+    }
+
+    /// Brings the first bytes of a segment into its empty file.
     pub(super) async fn begin(
         bucket: &Bucket,
         fetcher: &Arc<Fetcher>,
         segment: &ManifestSegment,
-        path: &Path,
+        lease: &Arc<Lease>,
     ) -> Result<Arc<Self>, ColdError> {
         let ranges = segment.first.iter().map(|(start, end)| *start..*end);
         let reads = split(ranges).map(|range| async move {
@@ -75,7 +109,7 @@ impl Cold {
             .iter()
             .map(|(_, piece)| piece.bytes.len() as u64)
             .sum();
-        let place = path.to_owned();
+        let place = lease.path();
         let partial = tokio::task::spawn_blocking(move || {
             let mut pieces = pieces.iter();
             let (_, first) = pieces.next().ok_or(SegmentError::NotASegment)?;
@@ -87,16 +121,10 @@ impl Cold {
         });
         let partial = partial.await.map_err(|_| ColdError::Interrupted)??;
         Ok(Arc::new(Self {
-            partial: Arc::new(partial),
-            bucket: bucket.clone(),
-            fetcher: fetcher.clone(),
-            key: segment.key.clone(),
-            sha256: segment.sha256.clone(),
-            etag,
-            path: path.to_owned(),
-            completing: AtomicBool::new(false),
-            damaged: AtomicBool::new(false),
+            etag: Some(etag),
+            unproven: Some(lease.clone()),
             bytes_read: AtomicU64::new(bytes_read),
+            ..Self::new(bucket, fetcher, segment, partial)
         }))
     }
 
@@ -128,7 +156,7 @@ impl Cold {
         let start = range.start;
         let read = self
             .fetcher
-            .read(&self.bucket, &self.key, range, Some(&self.etag));
+            .read(&self.bucket, &self.key, range, self.etag.as_deref());
         let piece = read.await?;
         self.bytes_read
             .fetch_add(piece.bytes.len() as u64, Ordering::Relaxed);
@@ -137,9 +165,17 @@ impl Cold {
         Ok(added.await.map_err(|_| ColdError::Interrupted)??)
     }
 
-    /// Brings the rest in the background and checks the whole; once at a time, and again after a failure when the next
-    /// search ends.
+    /// Bytes that came from the bucket.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// Brings the rest in the background, checks the whole and keeps it; once at a time, and again after a failure when the
+    /// next search ends.
     fn complete(self: &Arc<Self>) {
+        if self.unproven.is_none() && self.partial.is_whole() {
+            return;
+        }
         if self.completing.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -154,10 +190,21 @@ impl Cold {
 
     async fn bring_rest(&self) -> Result<(), ColdError> {
         self.bring(self.partial.missing(), REST_READS).await?;
-        let path = self.path.clone();
-        let hash = tokio::task::spawn_blocking(move || sha256_hex_of(std::fs::File::open(path)?));
-        let hash = hash.await.map_err(|_| ColdError::Interrupted)?;
-        if hash.is_ok_and(|hash| hash == self.sha256) {
+        let Some(lease) = self.unproven.clone() else {
+            self.completing.store(false, Ordering::Relaxed);
+            return Ok(());
+        };
+        let sha256 = self.sha256.clone();
+        let proven = tokio::task::spawn_blocking(move || {
+            let hash = sha256_hex_of(std::fs::File::open(lease.path())?)?;
+            let same = hash == sha256;
+            if same {
+                lease.keep();
+            }
+            Ok::<_, std::io::Error>(same)
+        });
+        let proven = proven.await.map_err(|_| ColdError::Interrupted)?;
+        if proven.is_ok_and(|same| same) {
             return Ok(());
         }
         self.damaged.store(true, Ordering::Relaxed);
@@ -210,11 +257,9 @@ impl Snapshot {
         let colds: Vec<&Arc<Cold>> = self.files.iter().filter_map(|held| held.cold()).collect();
         // One at a time: what a search missed must not be taken by another.
         let whole = self.is_whole();
-        let one_at_a_time = self.searching.lock();
-        let _one_at_a_time = if whole {
-            None
-        } else {
-            Some(one_at_a_time.await)
+        let mut turn = match whole {
+            true => None,
+            false => Some(self.searching.lock().await),
         };
         let mut outcome: Result<_, SearchError> = Err(SegmentError::Missing.into());
         for _ in 0..ROUNDS {
@@ -225,6 +270,11 @@ impl Snapshot {
             let wanted: Vec<_> = wanted.filter(|(_, ranges)| !ranges.is_empty()).collect();
             if wanted.is_empty() && !is_missing(&outcome) {
                 break;
+            }
+            if turn.is_none() {
+                // A file that was left here is damaged. The search asks again for what another may be bringing.
+                turn = Some(self.searching.lock().await);
+                continue;
             }
             self.rounds.fetch_add(1, Ordering::Relaxed);
             let brought = wanted.into_iter().map(|(cold, ranges)| {
@@ -250,6 +300,12 @@ impl Snapshot {
     /// # Errors
     /// [`KnowledgeError::IndexUnreadable`]; the bucket's error.
     pub async fn whole(&self) -> Result<(), KnowledgeError> {
+        for held in self.files.iter().filter(|held| held.cold().is_some()) {
+            // What was left here is checked, so that what is damaged is known; what is missing is brought below.
+            let segment = held.segment.clone();
+            let checked = tokio::task::spawn_blocking(move || segment.check().is_ok()).await;
+            checked.map_err(|_| self.unreadable(ColdError::Interrupted))?;
+        }
         let colds = self.files.iter().filter_map(|held| held.cold());
         let missing = colds.filter(|cold| !cold.partial.is_whole());
         let brought = missing.map(|cold| cold.bring_rest());
@@ -271,7 +327,7 @@ impl Snapshot {
     /// What was read of segments that did not come whole.
     pub fn cold_reads(&self) -> ColdReads {
         let colds = self.files.iter().filter_map(|held| held.cold());
-        let bytes = colds.map(|cold| cold.bytes_read.load(Ordering::Relaxed));
+        let bytes = colds.map(|cold| cold.bytes_read());
         ColdReads {
             rounds: self.rounds.load(Ordering::Relaxed),
             bytes: bytes.sum(),

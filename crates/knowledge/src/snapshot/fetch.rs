@@ -4,14 +4,14 @@
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::Arc;
 
 use aws::AwsError;
 use aws::s3::{Bucket, Piece};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tempfile::{NamedTempFile, TempPath};
 use tokio::sync::Semaphore;
+
+use super::kept::Lease;
 
 /// Bytes of one read. Source: Amazon S3 User Guide, "Use byte-range fetches": 8 to 16 MB.
 const PIECE_BYTES: u64 = 8 << 20;
@@ -23,7 +23,7 @@ const ALL_READS: usize = 32;
 /// What was brought.
 pub(super) enum Fetched {
     Memory(Vec<u8>),
-    File(TempPath),
+    File(Lease),
 }
 
 /// Reads objects, so many ranges at a time over all callers.
@@ -40,13 +40,13 @@ impl Default for Fetcher {
 }
 
 impl Fetcher {
-    /// Reads the `bytes` bytes of an object into a file below `folder`, or into memory without one.
+    /// Reads the `bytes` bytes of an object into an empty file, or into memory without one.
     pub(super) async fn whole(
         &self,
         bucket: &Bucket,
         key: &str,
         bytes: u64,
-        folder: Option<&Path>,
+        into: Option<(File, Lease)>,
     ) -> Result<Fetched, AwsError> {
         let pieces = stream::iter(split(std::iter::once(0..bytes)))
             .map(|range| async move {
@@ -56,7 +56,7 @@ impl Fetcher {
             .buffered(READS);
         futures_util::pin_mut!(pieces);
         let mut etag = None;
-        let Some(folder) = folder else {
+        let Some((file, lease)) = into else {
             let mut whole = Vec::with_capacity(bytes as usize);
             while let Some((_, piece)) = pieces.try_next().await? {
                 check_same(key, &mut etag, &piece, bytes)?;
@@ -64,15 +64,12 @@ impl Fetcher {
             }
             return Ok(Fetched::Memory(whole));
         };
-        let (file, path) = NamedTempFile::new_in(folder)
-            .map_err(|error| disk(&error))?
-            .into_parts();
         let file = Arc::new(file);
         while let Some((start, piece)) = pieces.try_next().await? {
             check_same(key, &mut etag, &piece, bytes)?;
             write(file.clone(), start, piece.bytes).await?;
         }
-        Ok(Fetched::File(path))
+        Ok(Fetched::File(lease))
     }
 
     /// Reads one range, only of the object with that ETag where one is given.

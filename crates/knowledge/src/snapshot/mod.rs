@@ -2,12 +2,13 @@
 //!
 //! A query looks at the manifest's row, by one small read, and is served from the snapshot that is there. When the row
 //! names another version, one load begins, outside every lock; the queries that saw the new version wait for it as long as
-//! [`PATIENCE`] says and are served from the older snapshot then. A running query keeps the snapshot that it began with, and
-//! the files of a snapshot go with its last user.
+//! [`PATIENCE`] says and are served from the older snapshot then. A running query keeps the snapshot that it began with.
+//! Segment files outlast the process ([`kept`]), as long as the manifest names them.
 
 mod cold;
 mod fetch;
 mod files;
+mod kept;
 mod room;
 mod slot;
 
@@ -43,7 +44,7 @@ pub struct Snapshot {
     published_at_ms: u64,
     /// The row that this is the snapshot of.
     row: ManifestRow,
-    /// The segments' files, which go when nobody holds them any more.
+    /// The segments' files, whose room goes when nobody holds them any more.
     files: Vec<Arc<Held>>,
     space: String,
     /// Held by a search while segments are not whole.
@@ -66,7 +67,7 @@ struct Inner {
 }
 
 impl Snapshots {
-    /// Keeps segment files in a temporary folder that goes with the process.
+    /// Keeps segment files below the temporary folder of the settings, where later processes find them.
     ///
     /// # Errors
     /// When the folder cannot be made.
@@ -204,6 +205,7 @@ impl Inner {
             dead_documents: BTreeSet::from_iter(segment.dead_documents.iter().copied()),
         });
         let index = Index::new(live.collect()).map_err(|error| files::unreadable(space, &error))?;
+        self.files.forget_others(aws, space, &manifest.segments);
         Ok(Snapshot {
             version: manifest.version,
             embedder: manifest.embedder,
@@ -211,7 +213,7 @@ impl Inner {
             published_at_ms: manifest.published_at_ms,
             row: row.clone(),
             index,
-            rounds: AtomicU64::new(u64::from(held.iter().any(|held| held.cold().is_some()))),
+            rounds: AtomicU64::new(u64::from(held.iter().any(|held| held.came_in_parts()))),
             files: held,
             space: space.to_owned(),
             searching: tokio::sync::Mutex::new(()),

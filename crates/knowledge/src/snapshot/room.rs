@@ -40,6 +40,11 @@ impl Room {
         self.limits[0].max(self.limits[1])
     }
 
+    /// Bytes that are not taken.
+    pub(super) fn left(&self, place: Place) -> u64 {
+        self.limits[place as usize].saturating_sub(lock(&self.used)[place as usize])
+    }
+
     /// Takes room; `None` when there is not enough.
     pub(super) fn take(self: &Arc<Self>, place: Place, bytes: u64) -> Option<Charge> {
         let mut used = lock(&self.used);
@@ -77,12 +82,14 @@ mod tests {
     #[test]
     fn room_is_taken_and_given_back() {
         let room = Room::new(&IndexSettings {
+            folder: "/tmp".into(),
             disk_bytes: 10,
             memory_bytes: 4,
             freshness: Duration::ZERO,
             retired_grace: Duration::ZERO,
         });
         let first = room.take(Place::Disk, 6).unwrap();
+        assert_eq!((room.left(Place::Disk), room.left(Place::Memory)), (4, 4));
         assert!(room.take(Place::Disk, 5).is_none());
         assert!(room.take(Place::Disk, u64::MAX).is_none());
         assert!(room.take(Place::Memory, 5).is_none());

@@ -261,10 +261,13 @@ fn environment(config: &FunctionConfig, address: &str) -> BTreeMap<String, Strin
         ("AWS_LAMBDA_LOG_STREAM_NAME", "laptop"),
         ("AWS_EXECUTION_ENV", "AWS_Lambda_provided.al2023"),
         ("_HANDLER", "bootstrap"),
-        ("TMPDIR", &std::env::temp_dir().display().to_string()),
     ] {
         environment.insert(name.to_owned(), value.to_owned());
     }
+    let temporary = || std::env::temp_dir().display().to_string();
+    environment
+        .entry("TMPDIR".to_owned())
+        .or_insert_with(temporary);
     environment
 }
 

@@ -103,6 +103,20 @@ impl Segment {
         })
     }
 
+    /// The bytes of the file, of which all are here unless it was opened in part.
+    pub fn file(&self) -> &[u8] {
+        self.source.bytes()
+    }
+
+    /// Has every block checked that was not yet.
+    ///
+    /// # Errors
+    /// [`SegmentError::Missing`] when some must be brought: all of them are asked for.
+    pub fn check(&self) -> Result<(), SegmentError> {
+        let whole = 0..self.source.bytes().len() as u64;
+        self.source.need(std::slice::from_ref(&whole))
+    }
+
     /// SHA-256 of the file, 64 hex digits: the name under which it is stored.
     pub fn id(&self) -> String {
         Sha256::digest(self.source.bytes())

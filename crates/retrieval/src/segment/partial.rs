@@ -1,7 +1,8 @@
 //! A segment's file that is here only in part: its blocks come in any order, each is checked before it is kept, and what
-//! is read too early is noted for the one who fetches.
+//! is read too early is noted for the one who fetches. A file that another process left here is one whose blocks are all
+//! here, and each is checked when it is first read: a search reads a tenth of them.
 //!
-//! Reading never waits and never sees an unchecked byte: what is not here refuses the reader with
+//! Reading never waits and never sees an unchecked byte: what is not here, or is damaged, refuses the reader with
 //! [`SegmentError::Missing`], whoever fetches asks [`Partial::take_wanted`] what that was, and the reader tries again.
 
 use std::collections::BTreeSet;
@@ -9,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::SegmentError;
@@ -19,14 +20,24 @@ use super::source::Fetch;
 /// A smaller section of strings is read with the first bytes: ids decide between equal scores.
 const STRINGS_BYTES: u64 = 4 << 20;
 
-/// A segment's file on its way.
+/// What is known of a block: nothing of it is in the file, or it is damaged there.
+const ABSENT: u8 = 0;
+/// It is in the file, and was not checked by this process.
+const STORED: u8 = 1;
+/// It is in the file as it was written.
+const CHECKED: u8 = 2;
+
+/// A segment's file on its way, or one that was left here.
 #[derive(Debug)]
 pub struct Partial {
     file: File,
     head: Head,
-    here: Vec<AtomicBool>,
-    left: AtomicUsize,
-    /// Blocks that a reader asked for before they were here.
+    blocks: Vec<AtomicU8>,
+    /// Blocks that are not checked yet.
+    unchecked: AtomicUsize,
+    /// Blocks that are absent.
+    absent: AtomicUsize,
+    /// Blocks that a reader asked for and are absent.
     wanted: Mutex<BTreeSet<usize>>,
     writing: Mutex<()>,
 }
@@ -43,23 +54,47 @@ impl Partial {
         file.set_len(head.file_length()).map_err(io)?;
         let head_bytes = prefix.get(..head.length()).unwrap_or_default();
         file.write_all_at(head_bytes, 0).map_err(io)?;
-        let blocks = head.block_count();
-        let partial = Self {
+        let partial = Self::new(file, head, ABSENT);
+        partial.add(0, prefix)?;
+        Ok(partial)
+    }
+
+    /// Takes the file at `path`, which was whole when it was left there. Only its head is checked now.
+    ///
+    /// # Errors
+    /// Those of [`Head::parse`]; [`SegmentError::Truncated`] or [`SegmentError::Corrupt`] when the file is not as long as
+    /// its head says; [`SegmentError::Io`].
+    pub fn resume(path: &Path) -> Result<Self, SegmentError> {
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        let file = file.map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
+        let mut prefix = vec![0; length.min(Head::FIXED_BYTES as u64) as usize];
+        file.read_exact_at(&mut prefix, 0).map_err(io)?;
+        let head_bytes = Head::length_of(&prefix)? as u64;
+        prefix.resize(length.min(head_bytes) as usize, 0);
+        file.read_exact_at(&mut prefix, 0).map_err(io)?;
+        let head = Head::parse(&prefix)?;
+        head.check_length(length)?;
+        Ok(Self::new(file, head, STORED))
+    }
+
+    fn new(file: File, head: Head, state: u8) -> Self {
+        let count = head.block_count();
+        Self {
             file,
-            here: (0..blocks).map(|_| AtomicBool::new(false)).collect(),
-            left: AtomicUsize::new(blocks),
+            blocks: (0..count).map(|_| AtomicU8::new(state)).collect(),
+            unchecked: AtomicUsize::new(count),
+            absent: AtomicUsize::new(if state == ABSENT { count } else { 0 }),
             head,
             wanted: Mutex::default(),
             writing: Mutex::new(()),
-        };
-        partial.add(0, prefix)?;
-        Ok(partial)
+        }
     }
 
     /// What the opener of such a file takes.
     pub fn fetch(self: &Arc<Self>) -> Fetch {
         let partial = self.clone();
-        Arc::new(move |ranges| partial.need(ranges))
+        Arc::new(move |file, ranges| partial.need(file, ranges))
     }
 
     /// Takes the bytes that stand at `start` of the file. Blocks that they hold whole are checked and kept, the rest is
@@ -80,8 +115,8 @@ impl Partial {
             let Some(range) = self.head.block_range(block) else {
                 continue;
             };
-            // INVARIANT: a block that is here is not written again, for somebody may read it.
-            if range.start < all.start || range.end > all.end || self.is_here(block) {
+            // INVARIANT: a block that is checked is not written again, for somebody may read it.
+            if range.start < all.start || range.end > all.end || self.state(block) != ABSENT {
                 continue;
             }
             self.head.verify(block, of(&range))?;
@@ -107,26 +142,53 @@ impl Partial {
             self.file
                 .write_all_at(of(&range), range.start)
                 .map_err(io)?;
-            self.left.fetch_sub(blocks.len(), Ordering::Relaxed);
-            for block in blocks {
-                self.here[block].store(true, Ordering::Release);
+            self.absent.fetch_sub(blocks.len(), Ordering::AcqRel);
+            for block in blocks.clone() {
+                self.blocks[block].store(CHECKED, Ordering::Release);
             }
+            self.unchecked.fetch_sub(blocks.len(), Ordering::AcqRel);
         }
         Ok(())
     }
 
-    fn need(&self, ranges: &[Range<u64>]) -> Result<(), SegmentError> {
-        if self.is_whole() {
+    fn need(&self, file: &[u8], ranges: &[Range<u64>]) -> Result<(), SegmentError> {
+        if self.is_checked() {
             return Ok(());
         }
         let blocks = ranges.iter().flat_map(|range| self.head.blocks_in(range));
-        let missing: Vec<usize> = blocks.filter(|block| !self.is_here(*block)).collect();
+        let missing: Vec<usize> = blocks.filter(|block| !self.check(*block, file)).collect();
         if missing.is_empty() {
             return Ok(());
         }
         let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         wanted.extend(missing);
         Err(SegmentError::Missing)
+    }
+
+    /// Whether a block is as it was written; what was left here is checked now. A damaged one is absent from then on.
+    fn check(&self, block: usize, file: &[u8]) -> bool {
+        match self.state(block) {
+            CHECKED => return true,
+            ABSENT => return false,
+            _ => {}
+        }
+        let range = self.head.block_range(block).unwrap_or_default();
+        let bytes = file.get(range.start as usize..range.end as usize);
+        let good = self.head.verify(block, bytes.unwrap_or_default()).is_ok();
+        let state = if good { CHECKED } else { ABSENT };
+        let first =
+            self.blocks[block].compare_exchange(STORED, state, Ordering::AcqRel, Ordering::Acquire);
+        match first {
+            Ok(_) if good => {
+                self.unchecked.fetch_sub(1, Ordering::AcqRel);
+            }
+            Ok(_) => {
+                self.absent.fetch_add(1, Ordering::AcqRel);
+            }
+            // Another reader was faster.
+            Err(_) => return self.state(block) == CHECKED,
+        }
+        good
     }
 
     /// The ranges of the file that readers asked for and are not here, in order; two with less than `gap` bytes between
@@ -139,17 +201,22 @@ impl Partial {
 
     /// All ranges of the file that are not here, in order.
     pub fn missing(&self) -> Vec<Range<u64>> {
-        self.joined(0..self.here.len(), 0)
+        self.joined(0..self.blocks.len(), 0)
     }
 
-    /// Whether every block is here.
+    /// Whether every block is here, as far as is known.
     pub fn is_whole(&self) -> bool {
-        self.left.load(Ordering::Acquire) == 0
+        self.absent.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether every block is here and was checked.
+    pub fn is_checked(&self) -> bool {
+        self.unchecked.load(Ordering::Acquire) == 0
     }
 
     fn joined(&self, blocks: impl Iterator<Item = usize>, gap: u64) -> Vec<Range<u64>> {
         let mut joined: Vec<Range<u64>> = Vec::new();
-        let missing = blocks.filter(|block| !self.is_here(*block));
+        let missing = blocks.filter(|block| self.state(*block) == ABSENT);
         for range in missing.filter_map(|block| self.head.block_range(block)) {
             match joined.last_mut() {
                 Some(last) if range.start <= last.end.saturating_add(gap) => last.end = range.end,
@@ -159,8 +226,8 @@ impl Partial {
         joined
     }
 
-    fn is_here(&self, block: usize) -> bool {
-        self.here[block].load(Ordering::Acquire)
+    fn state(&self, block: usize) -> u8 {
+        self.blocks[block].load(Ordering::Acquire)
     }
 }
 

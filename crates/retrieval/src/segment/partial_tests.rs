@@ -52,7 +52,7 @@ type Rounds = Arc<Mutex<Vec<usize>>>;
 fn fetching(whole: Arc<Vec<u8>>, file: File, rounds: Rounds) -> Fetch {
     let head = Head::parse(&whole).unwrap();
     let here = Mutex::new(BTreeSet::new());
-    Arc::new(move |ranges| {
+    Arc::new(move |_, ranges| {
         let mut here = here.lock().unwrap();
         let mut brought = 0;
         for block in ranges.iter().flat_map(|range| head.blocks_in(range)) {

@@ -7,10 +7,10 @@ use tantivy::directory::OwnedBytes;
 
 use super::SegmentError;
 
-/// Is told what is about to be read of a segment's file that is here in part, and returns when the mapping shows it,
-/// checked block by block ([`super::Head::verify`]); or refuses with [`SegmentError::Missing`], and whoever searched tries
+/// Is given the mapping of a segment's file that is here in part and told what is about to be read of it, and returns when the
+/// mapping shows that, checked block by block ([`super::Head::verify`]); or refuses with [`SegmentError::Missing`], and whoever searched tries
 /// again when it has come ([`super::Partial`]).
-pub type Fetch = Arc<dyn Fn(&[Range<u64>]) -> Result<(), SegmentError> + Send + Sync>;
+pub type Fetch = Arc<dyn Fn(&[u8], &[Range<u64>]) -> Result<(), SegmentError> + Send + Sync>;
 
 /// A segment's file.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ impl Source {
     /// Brings what is about to be read.
     pub(super) fn need(&self, ranges: &[Range<u64>]) -> Result<(), SegmentError> {
         match &self.fetch {
-            Some(fetch) if !ranges.is_empty() => fetch(ranges),
+            Some(fetch) if !ranges.is_empty() => fetch(&self.bytes, ranges),
             _ => Ok(()),
         }
     }

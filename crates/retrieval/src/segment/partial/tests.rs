@@ -205,7 +205,75 @@ fn what_is_missing_is_told_by_name() {
     assert_eq!(error, SearchError::Segment(SegmentError::Missing));
 }
 
+/// A file that an earlier process left whole.
+fn left(bytes: &[u8]) -> (tempfile::NamedTempFile, Result<Arc<Partial>, SegmentError>) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    let partial = Partial::resume(file.path()).map(Arc::new);
+    (file, partial)
+}
+
+#[test]
+fn a_file_that_was_left_is_checked_as_it_is_read() {
+    let bytes = segment(0..300);
+    let (file, partial) = left(&bytes);
+    let partial = partial.unwrap();
+    let opened = Segment::open_partial(file.path(), partial.fetch()).unwrap();
+    assert!(partial.is_whole() && !partial.is_checked());
+    assert_eq!(
+        opened.passage(7).unwrap(),
+        Segment::from_bytes(bytes.clone())
+            .unwrap()
+            .passage(7)
+            .unwrap()
+    );
+    assert!(partial.take_wanted(0).is_empty());
+    opened.check().unwrap();
+    assert!(partial.is_checked());
+}
+
+#[test]
+fn a_file_that_is_no_whole_segment_is_not_taken() {
+    let bytes = segment(0..120);
+    let check = |left_here: &[u8], name: &str| {
+        let (_file, partial) = left(left_here);
+        assert_eq!(partial.unwrap_err().name(), name);
+    };
+    check(&[], "SegmentTruncated");
+    check(&bytes[..20], "SegmentTruncated");
+    check(&bytes[..600], "SegmentTruncated");
+    check(&bytes[..bytes.len() - 1], "SegmentTruncated");
+    check(&[bytes.as_slice(), &[0]].concat(), "SegmentCorrupt");
+    check(&vec![0; bytes.len()], "NotASegment");
+}
+
 proptest! {
+    /// Whatever bytes of a file that was left are not what was written, they are missed by their reader, brought, and then the
+    /// file is the one that was written.
+    #[test]
+    fn damage_in_a_file_that_was_left_is_found_and_brought(places in prop::collection::vec(any::<prop::sample::Index>(), 1..6)) {
+        let whole: &[u8] = &SMALL;
+        let head = Head::parse(whole).unwrap().length();
+        let mut bytes = whole.to_vec();
+        let places: BTreeSet<usize> = places.iter().map(|place| head + place.index(whole.len() - head)).collect();
+        places.iter().for_each(|place| bytes[*place] ^= 0x55);
+        let (file, partial) = left(&bytes);
+        let partial = partial.unwrap();
+        let all = 0..bytes.len() as u64;
+        let needed = partial.need(&bytes, std::slice::from_ref(&all));
+        prop_assert_eq!(needed, Err(SegmentError::Missing));
+        prop_assert!(!partial.is_whole());
+        let wanted = partial.take_wanted(0);
+        for place in places {
+            prop_assert!(wanted.iter().any(|range| range.contains(&(place as u64))));
+        }
+        for range in wanted {
+            partial.add(range.start, &whole[range.start as usize..range.end as usize]).unwrap();
+        }
+        prop_assert!(partial.is_checked() && partial.missing().is_empty());
+        prop_assert_eq!(std::fs::read(file.path()).unwrap(), whole);
+    }
+
     /// Pieces of any size in any order make the file that they were cut from.
     #[test]
     fn pieces_make_the_file(mut cuts in prop::collection::vec(0usize..60_000, 0..12), seed in 0usize..100) {
