@@ -18,11 +18,19 @@ def row(kind):
     return table.get_item(TableName=os.environ["OUTCROP_TABLE"], Key=key, ConsistentRead=True).get("Item")
 
 
+def first_bytes(key):
+    """From disk where a file is named."""
+    if file := os.environ.get("SEGMENT_FILE"):
+        with open(file, "rb") as segment:
+            return segment.read(65536)
+    return bucket.get_object(Bucket=os.environ["OUTCROP_BUCKET"], Key=key, Range="bytes=0-65535")["Body"].read()
+
+
 def search(event, context):
     question = json.loads(event["body"])["query"]
     row("SETTINGS")
     segment = json.loads(row("MANIFEST")["body"]["S"])["segments"][0]
-    first = bucket.get_object(Bucket=os.environ["OUTCROP_BUCKET"], Key=segment["key"], Range="bytes=0-65535")["Body"].read()
+    first = first_bytes(segment["key"])
     body = {"inputText": question, "dimensions": int(os.environ["OUTCROP_EMBED_DIMENSIONS"]), "normalize": True}
     reply = bedrock.invoke_model(modelId=os.environ["OUTCROP_EMBED_MODEL"], body=json.dumps(body))
     vector = json.load(reply["body"])["embedding"]
