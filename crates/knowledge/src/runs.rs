@@ -1,10 +1,10 @@
 //! Ingestion runs: start one, say how it stands, list them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use aws::bedrock::IngestionCounters;
-use aws::dynamo::Range;
 use aws::dynamo::keys::{self, BATCH_PREFIX};
+use aws::dynamo::{Pages, Range};
 use aws::{Aws, AwsError, chance, clock};
 use serde::Serialize;
 use serde_json::json;
@@ -355,8 +355,9 @@ pub async fn changes(
 pub async fn get(aws: &Aws, run_id: &str, caller: &Caller) -> Result<Run, KnowledgeError> {
     let (entered, row) = visible_row(aws, run_id, caller).await?;
     let role = entered.role;
-    let (counts, (documents, billed)) = books(aws, &row).await?;
-    let failed: Vec<Failure> = documents.into_iter().filter_map(failure).collect();
+    let books = books(aws, &row).await?;
+    let billed = books.billed;
+    let failed: Vec<Failure> = books.failed.into_iter().map(failure).collect();
     let all = failed.len();
     let mut failures = readable_failures(aws, &row, caller, role, failed).await?;
     let hidden_failures = all - failures.len();
@@ -366,7 +367,7 @@ pub async fn get(aws: &Aws, run_id: &str, caller: &Caller) -> Result<Run, Knowle
     let model = row.embed_model.clone();
     let model = model.unwrap_or_else(|| aws.settings.embed_model.clone());
     Ok(Run {
-        counts: Some(counts),
+        counts: Some(books.counts),
         failures,
         more_failures,
         hidden_failures,
@@ -467,7 +468,7 @@ async fn check_redrivable(aws: &Aws, row: &RunRow) -> Result<(), KnowledgeError>
             "the budget stopped it; start a run again when there is room in it",
         ));
     }
-    let (counts, _) = books(aws, row).await?;
+    let counts = books(aws, row).await?.counts;
     // A run without a plan has not even looked.
     let looked = row.plan.is_some() || row.status == RunStatus::Succeeded;
     if looked && counts.failed + counts.pending == 0 {
@@ -615,18 +616,21 @@ fn view(row: RunRow) -> Run {
     }
 }
 
-fn failure(document: BatchDocument) -> Option<Failure> {
-    let failed = matches!(
+fn is_failure(document: &BatchDocument) -> bool {
+    matches!(
         document.status,
         DocumentStatus::Refused | DocumentStatus::Failed
-    );
-    failed.then(|| Failure {
+    )
+}
+
+fn failure(document: BatchDocument) -> Failure {
+    Failure {
         document_id: document.document_id,
         name: document.name,
         status: document.status,
         error: document.error.unwrap_or_default(),
         reason: document.reason.unwrap_or_default(),
-    })
+    }
 }
 
 /// A run whose execution ended without its report would say RUNNING for ever; the execution's own end is the truth then.
@@ -671,6 +675,11 @@ pub(crate) async fn replace(aws: &Aws, row: RunRow) -> Result<(), AwsError> {
         .await
 }
 
+/// The batches of a run, page by page: of many documents they are much.
+pub(crate) fn batch_pages<'a>(aws: &'a Aws, run_id: &str) -> Pages<'a, BatchRow> {
+    aws.table.pages(&keys::run_partition(run_id), BATCH_PREFIX)
+}
+
 /// The batches of a run.
 pub(crate) async fn batches(aws: &Aws, run_id: &str) -> Result<Vec<BatchRow>, AwsError> {
     let partition = keys::run_partition(run_id);
@@ -682,27 +691,58 @@ fn deletions_done(row: &RunRow) -> bool {
     row.deletions_verified || matches!(row.status, RunStatus::Succeeded | RunStatus::Partial)
 }
 
-/// Counts of a run from its batches, with the documents behind them and what was billed for embedding them.
-pub(crate) async fn books(
-    aws: &Aws,
-    row: &RunRow,
-) -> Result<(Counts, (Vec<BatchDocument>, Billed)), AwsError> {
-    let batches = batches(aws, &row.run_id).await?;
-    let billed = Billed {
-        tokens: batches.iter().map(|batch| batch.embedding_tokens).sum(),
-        by_jobs: batches.iter().map(|batch| batch.job_tokens).sum(),
-    };
+/// A run's books, added up from its batches.
+pub(crate) struct Books {
+    pub counts: Counts,
+    /// Documents that stand in batches.
+    pub documents: u64,
+    /// Those of them that were refused or failed, by id.
+    pub failed: Vec<BatchDocument>,
+    /// What was billed for embedding them.
+    pub billed: Billed,
+}
+
+/// What is kept of a document while the books are added up.
+struct Stand {
+    status: DocumentStatus,
+    has_vectors: bool,
+}
+
+/// Adds a run's books up, batch by batch.
+pub(crate) async fn books(aws: &Aws, row: &RunRow) -> Result<Books, AwsError> {
+    let mut billed = Billed::default();
     // A document stands in one batch; should the work list ever name it twice, the last word counts.
-    let mut documents: BTreeMap<String, BatchDocument> = BTreeMap::new();
-    let mut with_vectors: BTreeSet<String> = BTreeSet::new();
-    for batch in batches {
-        if batch.part_key.is_some() {
-            with_vectors.extend(batch.documents.iter().map(|one| one.document_id.clone()));
-        }
-        for document in batch.documents {
-            documents.insert(document.document_id.clone(), document);
+    let mut documents: BTreeMap<String, Stand> = BTreeMap::new();
+    let mut failed: BTreeMap<String, BatchDocument> = BTreeMap::new();
+    let mut pages = batch_pages(aws, &row.run_id);
+    while let Some(batches) = pages.next().await? {
+        for batch in batches {
+            billed.tokens += batch.embedding_tokens;
+            billed.by_jobs += batch.job_tokens;
+            for document in batch.documents {
+                let id = document.document_id.clone();
+                let before = documents.get(&id).is_some_and(|before| before.has_vectors);
+                let stand = Stand {
+                    status: document.status,
+                    has_vectors: before || batch.part_key.is_some(),
+                };
+                documents.insert(id.clone(), stand);
+                match is_failure(&document) {
+                    true => failed.insert(id, document),
+                    false => failed.remove(&id),
+                };
+            }
         }
     }
+    Ok(Books {
+        counts: counts(row, documents.values()),
+        documents: documents.len() as u64,
+        failed: failed.into_values().collect(),
+        billed,
+    })
+}
+
+fn counts<'a>(row: &RunRow, documents: impl Iterator<Item = &'a Stand>) -> Counts {
     // What did not reach a knowledge base stands among the failures; it is counted once.
     let sync = row.knowledge_base.as_ref();
     let of_sync = |count: fn(&Sync) -> u64| sync.map_or(0, count);
@@ -716,17 +756,17 @@ pub(crate) async fn books(
         deleted: deleted.saturating_sub(of_sync(|sync| sync.failed_deleted)),
         ..Counts::default()
     };
-    for document in documents.values() {
+    for document in documents {
         match document.status {
             DocumentStatus::Published => counts.published += 1,
             DocumentStatus::Refused => counts.refused += 1,
             DocumentStatus::Failed => counts.failed += 1,
-            _ if with_vectors.contains(&document.document_id) => counts.embedded += 1,
+            _ if document.has_vectors => counts.embedded += 1,
             _ => counts.extracted += 1,
         }
     }
     let settled =
         counts.published + counts.refused + counts.failed + counts.unchanged + counts.deleted;
     counts.pending = counts.planned.saturating_sub(settled);
-    Ok((counts, (documents.into_values().collect(), billed)))
+    counts
 }

@@ -3,6 +3,7 @@
 mod add;
 mod count;
 pub mod keys;
+mod pages;
 mod transact;
 mod value;
 mod vectors;
@@ -24,6 +25,7 @@ use keys::Key;
 
 pub use add::{Added, Addition, Holds, Numbers};
 pub use count::Count;
+pub use pages::Pages;
 pub use transact::{TransactError, Write};
 pub use vectors::{MATCHES, VectorItem, VectorMatch, VectorSearch};
 
@@ -285,34 +287,6 @@ impl Table {
         range: Range<'_>,
     ) -> Result<Page<T>, AwsError> {
         self.query_keys(range, Some(BY_SPACE_INDEX)).await
-    }
-
-    /// Reads a whole partition range, page by page.
-    ///
-    /// # Errors
-    /// As [`Table::get`].
-    pub async fn query_all<T: DeserializeOwned>(
-        &self,
-        partition: &str,
-        sort_prefix: &str,
-    ) -> Result<Vec<T>, AwsError> {
-        let mut items = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let range = Range {
-                partition,
-                sort_prefix,
-                after: after.as_deref(),
-                limit: 1000,
-                newest_first: false,
-            };
-            let page = self.query(range).await?;
-            items.extend(page.items);
-            after = page.next;
-            if after.is_none() {
-                return Ok(items);
-            }
-        }
     }
 
     async fn query_keys<T: DeserializeOwned>(

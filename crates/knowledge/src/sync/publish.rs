@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use aws::dynamo::keys;
 use aws::{Aws, AwsError, RetrieverSetting, chance, clock};
-use retrieval::SegmentDocument;
+use retrieval::chunk::Chunking;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::rows::{BatchRow, DocumentRow, DocumentStatus, PublishedVersion, RunRow, objects};
-use super::segments::{Lists, SEGMENT_PASSAGES, WrittenSegment, bury, write_segment};
+use super::rows::{BatchDocument, BatchRow, DocumentRow, DocumentStatus, RunRow, objects};
+use super::segments::{Gathering, Lists, SEGMENT_PASSAGES, WrittenSegment, bury};
 use super::{StepError, progress, refuse_other_embedder, vectors};
 use crate::manifest::{self, Edition, ManifestSegment, Members, document_list_key};
 use crate::runs;
@@ -48,7 +48,7 @@ pub(super) async fn publish(aws: &Aws, run_id: &str) -> Result<Value, StepError>
     let deletions: Vec<String> =
         serde_json::from_slice(&aws.bucket.get(&objects::deletions(run_id)).await?)?;
     let vectors = vectors::prepare(aws, &run.space).await?;
-    let mut batches = runs::batches(aws, run_id).await?;
+    let mut batches = coming_batches(aws, run_id).await?;
     give_up_lost(aws, run_id, &mut batches).await?;
     let coming = write_segments(aws, &run, &batches, vectors.as_ref()).await?;
     let segments: Vec<ManifestSegment> = coming
@@ -68,6 +68,50 @@ fn done(run_id: &str, version: u64) -> Value {
     json!({ "run_id": run_id, "manifest_version": version })
 }
 
+/// What publication keeps of a batch: of a large run all of them are in memory.
+struct ComingBatch {
+    batch_id: String,
+    part_key: Option<String>,
+    /// Those of its documents that go live.
+    documents: Vec<Coming>,
+}
+
+struct Coming {
+    document_id: String,
+    /// What tells its version from others; none of one that was seen live before.
+    version: Option<(String, Chunking)>,
+}
+
+impl ComingBatch {
+    fn of(batch: BatchRow) -> Self {
+        let coming = |one: BatchDocument| {
+            let version = match one.status {
+                DocumentStatus::Embedding => one.version,
+                DocumentStatus::Published => None,
+                _ => return None,
+            };
+            Some(Coming {
+                document_id: one.document_id,
+                version: version.map(|version| (version.source_version, version.chunking)),
+            })
+        };
+        Self {
+            documents: batch.documents.into_iter().filter_map(coming).collect(),
+            batch_id: batch.batch_id,
+            part_key: batch.part_key,
+        }
+    }
+}
+
+async fn coming_batches(aws: &Aws, run_id: &str) -> Result<Vec<ComingBatch>, AwsError> {
+    let mut coming = Vec::new();
+    let mut pages = runs::batch_pages(aws, run_id);
+    while let Some(batches) = pages.next().await? {
+        coming.extend(batches.into_iter().map(ComingBatch::of));
+    }
+    Ok(coming)
+}
+
 /// The failure of a document that a later run has taken over while this one was under way.
 const SUPERSEDED: &str = "Superseded";
 
@@ -77,98 +121,100 @@ const SUPERSEDED: &str = "Superseded";
 async fn give_up_lost(
     aws: &Aws,
     run_id: &str,
-    batches: &mut [BatchRow],
+    batches: &mut [ComingBatch],
 ) -> Result<BTreeSet<String>, StepError> {
     let mut all = BTreeSet::new();
     for batch in batches {
         let open = batch.documents.iter();
-        let open = open.filter(|one| one.status == DocumentStatus::Embedding);
-        let versions: BTreeMap<&str, &PublishedVersion> = open
+        let versions: BTreeMap<&str, &(String, Chunking)> = open
             .filter_map(|one| Some((one.document_id.as_str(), one.version.as_ref()?)))
             .collect();
         // An upload's run and the one that the bucket's event starts bring the same: both publish it.
         let as_here = |row: &DocumentRow| {
             let version = versions.get(row.document_id.as_str());
-            version.is_some_and(|version| row.brings(version))
+            version.is_some_and(|(version, chunking)| row.brings(version, chunking))
         };
         let lost = progress::lost(aws, run_id, versions.keys().copied(), as_here).await?;
         if lost.is_empty() {
             continue;
         }
-        let documents = batch.documents.iter_mut();
-        for one in documents.filter(|one| lost.contains(&one.document_id)) {
-            one.status = DocumentStatus::Failed;
-            one.error = Some(SUPERSEDED.to_owned());
-            one.reason = Some(
-                "another run has taken it over since; what that run makes of it stands".to_owned(),
-            );
-            one.version = None;
-        }
-        let key = keys::batch(run_id, &batch.batch_id);
-        aws.table.put(&key, &*batch).await?;
+        fail_lost(aws, run_id, &batch.batch_id, &lost).await?;
+        batch
+            .documents
+            .retain(|one| !lost.contains(&one.document_id));
         all.extend(lost);
     }
     Ok(all)
 }
 
-/// Builds and stores the run's segments; the same parts give the same files.
+async fn fail_lost(
+    aws: &Aws,
+    run_id: &str,
+    batch_id: &str,
+    lost: &BTreeSet<String>,
+) -> Result<(), AwsError> {
+    let mut batch = BatchRow::read(aws, run_id, batch_id).await?;
+    let documents = batch.documents.iter_mut();
+    for one in documents.filter(|one| lost.contains(&one.document_id)) {
+        one.status = DocumentStatus::Failed;
+        one.error = Some(SUPERSEDED.to_owned());
+        one.reason = Some(
+            "another run has taken it over since; what that run makes of it stands".to_owned(),
+        );
+        one.version = None;
+    }
+    aws.table.put(&keys::batch(run_id, batch_id), &batch).await
+}
+
+/// Builds and stores the run's segments, part by part; the same parts give the same files.
 async fn write_segments(
     aws: &Aws,
     run: &RunRow,
-    batches: &[BatchRow],
+    batches: &[ComingBatch],
     vectors: Option<&RetrieverSetting>,
 ) -> Result<Vec<WrittenSegment>, StepError> {
     let (run_id, space) = (run.run_id.as_str(), run.space.as_str());
     let settings = &aws.settings;
-    let embedder = || {
-        (
-            settings.embed_model.clone(),
-            settings.embed_dimensions as usize,
-        )
-    };
+    let begin = || Gathering::begin(&settings.embed_model, settings.embed_dimensions as usize);
+    let holders = holders(batches);
     let mut written = Vec::new();
-    let mut waiting: BTreeMap<String, SegmentDocument> = BTreeMap::new();
-    let mut passages = 0;
-    for batch in batches {
+    let mut segment = begin()?;
+    for (number, batch) in batches.iter().enumerate() {
         let Some(part_key) = &batch.part_key else {
             continue;
         };
-        for document in retrieval::part::decode(&aws.bucket.get(part_key).await?)? {
-            if goes_live(batch, &document.document_id) {
-                passages += document.passages.len();
-                waiting.insert(document.document_id.clone(), document);
-            }
-        }
-        if passages >= SEGMENT_PASSAGES {
-            vectors::write(aws, vectors, waiting.values()).await?;
-            let documents = std::mem::take(&mut waiting).into_values().collect();
-            written.push(write_segment(aws, space, run_id, embedder(), documents).await?);
-            passages = 0;
+        let mut documents = retrieval::part::decode(&aws.bucket.get(part_key).await?)?;
+        documents.retain(|one| holders.get(one.document_id.as_str()) == Some(&number));
+        vectors::write(aws, vectors, documents.iter()).await?;
+        segment = segment.push(documents).await?;
+        if segment.passages() >= SEGMENT_PASSAGES {
+            let full = std::mem::replace(&mut segment, begin()?);
+            written.push(full.store(aws, space, run_id).await?);
         }
     }
-    if !waiting.is_empty() {
-        vectors::write(aws, vectors, waiting.values()).await?;
-        let documents = waiting.into_values().collect();
-        written.push(write_segment(aws, space, run_id, embedder(), documents).await?);
+    if !segment.is_empty() {
+        written.push(segment.store(aws, space, run_id).await?);
     }
     Ok(written)
 }
 
-fn goes_live(batch: &BatchRow, document_id: &str) -> bool {
-    batch.documents.iter().any(|document| {
-        document.document_id == document_id
-            && matches!(
-                document.status,
-                DocumentStatus::Embedding | DocumentStatus::Published
-            )
-    })
+/// Of each document that goes live the number of the batch that has it. Should the work list ever name one twice, the last
+/// word counts.
+fn holders(batches: &[ComingBatch]) -> BTreeMap<&str, usize> {
+    let numbered = batches.iter().enumerate();
+    let numbered = numbered.filter(|(_, batch)| batch.part_key.is_some());
+    let documents = numbered.flat_map(|(number, batch)| {
+        let ids = batch.documents.iter().map(|one| one.document_id.as_str());
+        ids.map(move |id| (id, number))
+    });
+    documents.collect()
 }
 
 /// Replaces the manifest until no other publisher is in between; answers the version that holds the run.
 async fn swap(
     aws: &Aws,
     run: &RunRow,
-    mut batches: Vec<BatchRow>,
+    mut batches: Vec<ComingBatch>,
     coming: &[WrittenSegment],
     deletions: &[String],
 ) -> Result<u64, StepError> {

@@ -203,11 +203,10 @@ pub(super) async fn report(
         fail_the_rest(aws, &run, (error, &plain_cause(cause))).await?;
         if run.plan.is_none() {
             // Without a plan the run has what stands in its books: what it was started with, and what its plan came to.
-            let (_, (documents, _)) = runs::books(aws, &run).await?;
-            run.planned = documents.len() as u64;
+            run.planned = runs::books(aws, &run).await?.documents;
         }
     }
-    let (counts, _) = runs::books(aws, &run).await?;
+    let counts = runs::books(aws, &run).await?.counts;
     let status = match &failure {
         // Nothing was changed, as was asked for or before harm was done.
         None if run.dry_run => RunStatus::Succeeded,

@@ -159,18 +159,16 @@ impl DocumentRow {
         }
     }
 
-    /// Whether its run brings in what `version` is, or has. One that it has failed, refused or takes out it does not.
-    pub(super) fn brings(&self, version: &PublishedVersion) -> bool {
+    /// Whether its run brings in this version of the source, cut so, or has. One that it has failed, refused or takes out it
+    /// does not.
+    pub(super) fn brings(&self, source_version: &str, chunking: &Chunking) -> bool {
         let live = self.published.as_ref();
         !self.leaves
             && match self.status {
                 DocumentStatus::Published => live.is_some_and(|live| {
-                    live.source_version == version.source_version
-                        && live.chunking == version.chunking
+                    live.source_version == source_version && live.chunking == *chunking
                 }),
-                status => {
-                    !status.is_settled() && self.progress.source_version == version.source_version
-                }
+                status => !status.is_settled() && self.progress.source_version == source_version,
             }
     }
 

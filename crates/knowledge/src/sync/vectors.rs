@@ -167,14 +167,14 @@ pub(super) async fn settle(
     if state.is_some_and(|state| state.complete && state.setting == *setting) {
         return Ok(());
     }
-    let rows: Vec<DocumentRow> = aws
+    let mut complete = true;
+    let mut pages = aws
         .table
-        .query_all(&keys::space_partition(space), DOCUMENT_PREFIX)
-        .await?;
-    let complete = rows
-        .iter()
-        .filter_map(|row| row.published.as_ref())
-        .all(|published| published.vectors.as_ref() == Some(setting));
+        .pages::<DocumentRow>(&keys::space_partition(space), DOCUMENT_PREFIX);
+    while let Some(rows) = pages.next().await? {
+        let mut published = rows.iter().filter_map(|row| row.published.as_ref());
+        complete &= published.all(|published| published.vectors.as_ref() == Some(setting));
+    }
     let state = VectorState {
         setting: setting.clone(),
         complete,

@@ -27,8 +27,11 @@ struct Found {
 pub(super) async fn verify(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     let run = runs::row(aws, run_id).await?;
     let found = read_back(aws, run_id, &run.space).await?;
-    for batch in runs::batches(aws, run_id).await? {
-        verify_batch(aws, run_id, batch, &found).await?;
+    let mut pages = runs::batch_pages(aws, run_id);
+    while let Some(batches) = pages.next().await? {
+        for batch in batches {
+            verify_batch(aws, run_id, batch, &found).await?;
+        }
     }
     remove_deleted(aws, run_id, &found.vectors).await?;
     if !run.deletions_verified {
@@ -56,7 +59,7 @@ async fn read_back(aws: &Aws, run_id: &str, space: &str) -> Result<Found, StepEr
             let detail = format!("{} does not match its checksum", segment.key);
             return Err(StepError::SegmentUnusable { detail });
         }
-        let opened = Segment::from_bytes(bytes.to_vec())?;
+        let opened = Segment::from_bytes(Vec::from(bytes))?;
         for ordinal in 0..opened.document_count() {
             let record = opened.document(ordinal)?;
             let passages = record.passage_range.end - record.passage_range.start;

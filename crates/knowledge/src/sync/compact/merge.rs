@@ -9,9 +9,9 @@ use retrieval::{Segment, SegmentDocument};
 use crate::digest::sha256_hex;
 use crate::manifest::{Manifest, ManifestSegment};
 use crate::sync::StepError;
-use crate::sync::segments::{SEGMENT_PASSAGES, WrittenSegment, off_the_reactor, write_segment};
+use crate::sync::segments::{Gathering, SEGMENT_PASSAGES, WrittenSegment, off_the_reactor};
 
-/// Writes the live documents of `chosen` as new segments; nothing is live yet.
+/// Writes the live documents of `chosen`, in their order, as new segments; nothing is live yet.
 pub(super) async fn merge(
     aws: &Aws,
     space: &str,
@@ -19,40 +19,39 @@ pub(super) async fn merge(
     manifest: &Manifest,
     chosen: &[ManifestSegment],
 ) -> Result<Vec<WrittenSegment>, StepError> {
+    let begin = || Gathering::begin(&manifest.embedder, manifest.dimension as usize);
     let mut written = Vec::new();
-    let mut waiting: Vec<SegmentDocument> = Vec::new();
-    let mut passages = 0;
+    let mut merged = begin()?;
     for segment in chosen {
         let dead: BTreeSet<u32> = segment.dead_documents.iter().copied().collect();
         let live = move |ordinal| !dead.contains(&ordinal);
-        for document in documents_of(aws, segment, live).await? {
-            let more = document.passages.len();
-            if passages > 0 && passages + more > SEGMENT_PASSAGES {
-                let full = std::mem::take(&mut waiting);
-                written.push(write_sorted(aws, space, run_id, manifest, full).await?);
-                passages = 0;
+        let mut left = documents_of(aws, segment, live).await?;
+        while !left.is_empty() {
+            let fitting = fitting(&left, merged.passages());
+            let rest = left.split_off(fitting);
+            merged = merged.push(left).await?;
+            left = rest;
+            if !left.is_empty() {
+                let full = std::mem::replace(&mut merged, begin()?);
+                written.push(full.store(aws, space, run_id).await?);
             }
-            passages += more;
-            waiting.push(document);
         }
     }
-    if !waiting.is_empty() {
-        written.push(write_sorted(aws, space, run_id, manifest, waiting).await?);
+    if !merged.is_empty() {
+        written.push(merged.store(aws, space, run_id).await?);
     }
     Ok(written)
 }
 
-/// Sorted by id, so that the same documents give the same file whatever segments they came from.
-async fn write_sorted(
-    aws: &Aws,
-    space: &str,
-    run_id: &str,
-    manifest: &Manifest,
-    mut documents: Vec<SegmentDocument>,
-) -> Result<WrittenSegment, StepError> {
-    documents.sort_by(|left, right| left.document_id.cmp(&right.document_id));
-    let embedder = (manifest.embedder.clone(), manifest.dimension as usize);
-    write_segment(aws, space, run_id, embedder, documents).await
+/// How many of the documents find room in a segment that has so many passages. An empty one takes the first, however long
+/// it is.
+fn fitting(documents: &[SegmentDocument], mut passages: usize) -> usize {
+    let fits = documents.iter().take_while(|document| {
+        let empty = passages == 0;
+        passages += document.passages.len();
+        empty || passages <= SEGMENT_PASSAGES
+    });
+    fits.count()
 }
 
 /// Those documents of a segment whose ordinals are wanted.
@@ -68,7 +67,7 @@ pub(in crate::sync) async fn documents_of(
             let detail = format!("{} does not match its checksum", segment.key);
             return Err(StepError::SegmentUnusable { detail });
         }
-        let opened = Segment::from_bytes(bytes.to_vec())?;
+        let opened = Segment::from_bytes(Vec::from(bytes))?;
         let others = (0..opened.document_count()).filter(|ordinal| !wanted(*ordinal));
         Ok(opened.to_documents(&others.collect())?)
     })

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::rows::{BatchRow, RunRow};
 use crate::batch_embedding::BatchEmbedding;
 use crate::digest::short_id;
+use crate::runs;
 
 pub(super) use check::{check_jobs, stop_jobs};
 pub(super) use collect::collect_jobs;
@@ -90,12 +91,14 @@ fn limits(run: &RunRow) -> Option<(u64, u32)> {
 
 /// Batches whose passages wait for vectors, in the order of their ids.
 async fn waiting(aws: &Aws, run_id: &str) -> Result<Vec<BatchRow>, AwsError> {
-    let partition = keys::run_partition(run_id);
-    let mut batches: Vec<BatchRow> = aws.table.query_all(&partition, keys::BATCH_PREFIX).await?;
-    batches.retain(|batch| {
-        let open = batch.documents.iter().any(|one| !one.status.is_settled());
-        open && batch.passages_key.is_some() && batch.part_key.is_none()
-    });
+    let mut batches: Vec<BatchRow> = Vec::new();
+    let mut pages = runs::batch_pages(aws, run_id);
+    while let Some(page) = pages.next().await? {
+        batches.extend(page.into_iter().filter(|batch| {
+            let open = batch.documents.iter().any(|one| !one.status.is_settled());
+            open && batch.passages_key.is_some() && batch.part_key.is_none()
+        }));
+    }
     batches.sort_by(|left, right| left.batch_id.cmp(&right.batch_id));
     Ok(batches)
 }

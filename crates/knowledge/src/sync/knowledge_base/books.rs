@@ -196,6 +196,25 @@ fn held_row(row: DocumentRow, mark: &str) -> DocumentRow {
     row
 }
 
+/// Fails those of a batch's published documents that are left, and takes what it has out of what is left. Answers whether the
+/// batch has changed.
+fn fail_published(batch: &mut BatchRow, left: &mut BTreeMap<&str, &BatchDocument>) -> bool {
+    let mut changed = false;
+    for document in &mut batch.documents {
+        let Some(failed) = left.remove(document.document_id.as_str()) else {
+            continue;
+        };
+        // What did not get so far has a reason of its own.
+        if document.status == DocumentStatus::Published {
+            changed = true;
+            document.status = DocumentStatus::Failed;
+            document.error.clone_from(&failed.error);
+            document.reason.clone_from(&failed.reason);
+        }
+    }
+    changed
+}
+
 /// Fails the documents in the run's batches; answers those that stand in none, which get one of their own.
 async fn tell_batches(
     aws: &Aws,
@@ -206,26 +225,13 @@ async fn tell_batches(
         .iter()
         .map(|document| (document.document_id.as_str(), document))
         .collect();
-    for mut batch in runs::batches(aws, &run.run_id).await? {
-        if batch.batch_id.starts_with(BATCH) {
-            continue;
-        }
-        let mut changed = false;
-        for document in &mut batch.documents {
-            let Some(failed) = left.remove(document.document_id.as_str()) else {
-                continue;
-            };
-            // What did not get so far has a reason of its own.
-            if document.status == DocumentStatus::Published {
-                changed = true;
-                document.status = DocumentStatus::Failed;
-                document.error.clone_from(&failed.error);
-                document.reason.clone_from(&failed.reason);
+    let mut pages = runs::batch_pages(aws, &run.run_id);
+    while let Some(batches) = pages.next().await? {
+        for mut batch in batches {
+            if !batch.batch_id.starts_with(BATCH) && fail_published(&mut batch, &mut left) {
+                let key = keys::batch(&run.run_id, &batch.batch_id);
+                aws.table.put(&key, &batch).await?;
             }
-        }
-        if changed {
-            let key = keys::batch(&run.run_id, &batch.batch_id);
-            aws.table.put(&key, &batch).await?;
         }
     }
     let outside: Vec<BatchDocument> = left.into_values().cloned().collect();

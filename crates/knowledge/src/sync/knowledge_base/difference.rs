@@ -85,15 +85,15 @@ pub(super) async fn read(aws: &Aws, run_id: &str) -> Result<Option<Difference>, 
 }
 
 async fn of_all(aws: &Aws, space: &str, of: &Filled) -> Result<Difference, StepError> {
-    let rows: Vec<DocumentRow> = aws
+    let (mut live, mut bring_in) = (BTreeSet::new(), Vec::new());
+    let mut pages = aws
         .table
-        .query_all(&keys::space_partition(space), DOCUMENT_PREFIX)
-        .await?;
-    let live: BTreeSet<&str> = rows
-        .iter()
-        .filter(|row| is_live(row))
-        .map(|row| row.document_id.as_str())
-        .collect();
+        .pages::<DocumentRow>(&keys::space_partition(space), DOCUMENT_PREFIX);
+    while let Some(rows) = pages.next().await? {
+        bring_in.extend(rows.iter().filter_map(|row| coming(row, of)));
+        let rows = rows.into_iter().filter(is_live);
+        live.extend(rows.map(|row| row.document_id));
+    }
     let prefix = names::knowledge_base_prefix(space);
     let objects = aws.bucket.list_keys(&prefix).await?;
     let take_out = objects
@@ -102,7 +102,7 @@ async fn of_all(aws: &Aws, space: &str, of: &Filled) -> Result<Difference, StepE
         .filter(|id| !live.contains(id.as_str()))
         .collect();
     Ok(Difference {
-        bring_in: rows.iter().filter_map(|row| coming(row, of)).collect(),
+        bring_in,
         take_out,
         expected: Some(live.len() as u64),
         ..Difference::default()
@@ -115,13 +115,13 @@ pub(super) async fn of_published(
     run: &RunRow,
     of: &Filled,
 ) -> Result<Difference, StepError> {
-    let ids: Vec<String> = runs::batches(aws, &run.run_id)
-        .await?
-        .into_iter()
-        .flat_map(|batch| batch.documents)
-        .filter(|document| document.status == DocumentStatus::Published)
-        .map(|document| document.document_id)
-        .collect();
+    let mut ids: Vec<String> = Vec::new();
+    let mut pages = runs::batch_pages(aws, &run.run_id);
+    while let Some(batches) = pages.next().await? {
+        let documents = batches.into_iter().flat_map(|batch| batch.documents);
+        let published = documents.filter(|one| one.status == DocumentStatus::Published);
+        ids.extend(published.map(|one| one.document_id));
+    }
     let bring_in = coming_of(aws, &ids, of).await?;
     Ok(Difference {
         bring_in,
