@@ -7,8 +7,9 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Error;
 use aws_sdk_s3::presigning::PresigningConfig;
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::primitives::{ByteStream, ByteStreamError};
 use bytes::Bytes;
+use futures_util::{TryStreamExt, stream};
 
 use crate::{AwsError, Lazy, chance, classify, lazily};
 
@@ -19,6 +20,12 @@ pub const UPLOAD_LINK_SECONDS: u64 = 900;
 
 /// The longest pause before a body that broke off is asked for again; it doubles each time.
 const BODY_PAUSE: Duration = Duration::from_millis(50);
+
+/// The most that is reserved for a body because a header says so.
+const LARGEST_RESERVATION: usize = 256 << 20;
+
+/// How many objects are asked for their ETags side by side.
+const HEADS_IN_FLIGHT: usize = 16;
 
 /// The service's bucket.
 #[derive(Clone, Debug)]
@@ -134,9 +141,9 @@ impl Bucket {
             let whole = reply
                 .content_range()
                 .and_then(|range| range.rsplit_once('/')?.1.parse().ok());
-            match reply.body.collect().await {
-                Ok(body) => {
-                    let bytes = body.into_bytes();
+            let expected = reply.content_length().unwrap_or_default();
+            match whole_body(reply.body, expected).await {
+                Ok(bytes) => {
                     return Ok(Piece {
                         etag: found,
                         object_bytes: whole.unwrap_or(bytes.len() as u64),
@@ -287,12 +294,15 @@ impl Bucket {
 
     /// S3 lists ETags; a store that does not (the laptop's) is asked object by object.
     async fn fill_etags(&self, objects: &mut [Listed]) -> Result<(), AwsError> {
-        for object in objects.iter_mut().filter(|object| object.etag.is_empty()) {
-            if let Some(found) = self.head(&object.key).await? {
-                object.etag = found.etag;
-            }
-        }
-        Ok(())
+        let without = objects.iter_mut().filter(|object| object.etag.is_empty());
+        stream::iter(without.map(Ok))
+            .try_for_each_concurrent(HEADS_IN_FLIGHT, async |object: &mut Listed| {
+                if let Some(found) = self.head(&object.key).await? {
+                    object.etag = found.etag;
+                }
+                Ok(())
+            })
+            .await
     }
 
     /// Copies an object within the bucket, whatever was there before.
@@ -338,6 +348,16 @@ impl Bucket {
             .map_err(|error| classify(SERVICE, error))?;
         Ok(signed.uri().to_owned())
     }
+}
+
+/// Collects a body into one buffer of the length that its header says: collected in pieces it would stand in memory twice.
+async fn whole_body(mut body: ByteStream, expected: i64) -> Result<Bytes, ByteStreamError> {
+    let expected = usize::try_from(expected).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(expected.min(LARGEST_RESERVATION));
+    while let Some(piece) = body.try_next().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes.into())
 }
 
 /// The copy source is a header: its key is percent-encoded, path separators aside.

@@ -1,13 +1,10 @@
-//! What a plan does about the sources of its space: it asks them first, and leaves out what they could not give.
+//! What a plan does about the sources of its space: it asks them first.
 
-use std::collections::BTreeMap;
-
-use aws::{Aws, AwsError, clock};
+use aws::{Aws, AwsError};
 use serde_json::{Value, json};
 
 use super::StepError;
-use super::plan::{SourceObject, Sources};
-use super::rows::{BatchDocument, DocumentRow, DocumentStatus, RunRow, RunStatus};
+use super::rows::{RunRow, RunStatus};
 use crate::runs;
 use crate::sources::{self, Fetched};
 
@@ -44,44 +41,4 @@ pub(super) async fn still_asking(
         "wait_seconds": wait_seconds.max(1),
         "by_jobs": false,
     }))
-}
-
-/// Documents that their source could not give stay out of the comparison, so that they stay as they are; answers their
-/// rows, which say why. One whose copy is not published as it is goes its way all the same, and is no failure of this run:
-/// its readers may have changed, or a run that was stopped left it behind.
-pub(super) fn set_aside(
-    rows: &mut Vec<DocumentRow>,
-    sources: &mut Sources,
-    failed: &mut Vec<BatchDocument>,
-) -> Vec<DocumentRow> {
-    let live: BTreeMap<&str, &str> = rows
-        .iter()
-        .filter_map(|row| {
-            let live = row.published.as_ref()?;
-            Some((row.document_id.as_str(), live.source_version.as_str()))
-        })
-        .collect();
-    failed.retain(|one| {
-        let copy = sources.get(&one.document_id).map(SourceObject::version);
-        copy.is_none_or(|copy| live.get(one.document_id.as_str()) == Some(&copy.as_str()))
-    });
-    let failed: BTreeMap<&str, &BatchDocument> = failed
-        .iter()
-        .map(|one| (one.document_id.as_str(), one))
-        .collect();
-    sources.retain(|id, _| !failed.contains_key(id.as_str()));
-    let (aside, rest) = std::mem::take(rows)
-        .into_iter()
-        .partition(|row| failed.contains_key(row.document_id.as_str()));
-    *rows = rest;
-    let now_ms = clock::now_ms();
-    let told = |row: DocumentRow| {
-        let one = failed.get(row.document_id.as_str())?;
-        let problem = one.error.clone().zip(one.reason.clone());
-        // A document that is not there yet has nothing to stay.
-        let known = row.published.is_some();
-        known.then(|| row.with_status(DocumentStatus::Failed, problem, now_ms))
-    };
-    let aside: Vec<DocumentRow> = aside;
-    aside.into_iter().filter_map(told).collect()
 }

@@ -32,6 +32,16 @@ pub struct PlannedChange {
     pub renamed_from: Option<String>,
 }
 
+/// A planned change as it is written: see [`PlannedChange`].
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(super) struct Told<'a> {
+    pub change: Change,
+    pub document_id: &'a str,
+    pub name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renamed_from: Option<&'a str>,
+}
+
 /// Why a run goes no further than its plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stop {
@@ -59,9 +69,9 @@ pub(super) fn brake(live: usize, deleted: usize, percent: u64) -> Option<Stop> {
 pub(super) async fn write(
     aws: &Aws,
     run_id: &str,
-    mut changes: Vec<PlannedChange>,
+    mut changes: Vec<Told<'_>>,
 ) -> Result<(), AwsError> {
-    changes.sort_by(|left, right| (left.change, &left.name).cmp(&(right.change, &right.name)));
+    changes.sort_by_key(|told| (told.change, told.name));
     let mut lines = String::new();
     for change in &changes {
         let line = serde_json::to_string(change).map_err(|error| AwsError::Damaged {

@@ -7,7 +7,8 @@ use aws::Aws;
 use retrieval::chunk;
 use serde::{Deserialize, Serialize};
 
-use super::rows::{DocumentRow, PlannedDocument, RunRow};
+use super::plan::Work;
+use super::rows::{PlannedDocument, RunRow};
 use super::{StepError, chunking, extraction};
 use crate::{batch_embedding, spaces};
 
@@ -47,8 +48,7 @@ struct Yield {
 pub(super) async fn note(
     aws: &Aws,
     run: &mut RunRow,
-    documents: &[&PlannedDocument],
-    rows: &[DocumentRow],
+    work: &[&Work],
     wanted: bool,
 ) -> Result<Option<Estimate>, StepError> {
     let setting = spaces::batch_embedding(aws, &run.space).await?;
@@ -57,7 +57,7 @@ pub(super) async fn note(
     if !whole && !wanted && jobs_from.is_none() {
         return Ok(None);
     }
-    let mut found = estimate(aws, documents, rows).await;
+    let mut found = estimate(aws, work).await;
     match jobs_from.is_some_and(|passages| found.passages >= passages) {
         true => run.batch_embedding = setting,
         false => found.job_tokens = 0,
@@ -66,34 +66,29 @@ pub(super) async fn note(
     Ok(Some(found))
 }
 
-/// Estimates what embedding `documents` takes, as if batch jobs did it; `rows` are theirs, with their sizes.
-async fn estimate(aws: &Aws, documents: &[&PlannedDocument], rows: &[DocumentRow]) -> Estimate {
-    let sizes: BTreeMap<&str, u64> = rows
-        .iter()
-        .map(|row| (row.document_id.as_str(), row.bytes))
-        .collect();
-    let bytes_of = |one: &PlannedDocument| sizes.get(one.document_id.as_str()).copied();
-    let mut kinds: BTreeMap<String, (u64, Vec<&PlannedDocument>)> = BTreeMap::new();
-    for one in documents.iter().copied() {
-        let (bytes, of_kind) = kinds.entry(kind(&one.name)).or_default();
-        *bytes += bytes_of(one).unwrap_or_default();
-        of_kind.push(one);
+/// Estimates what embedding documents takes, as if batch jobs did it.
+async fn estimate(aws: &Aws, work: &[&Work]) -> Estimate {
+    let mut kinds: BTreeMap<String, (u64, Vec<&Work>)> = BTreeMap::new();
+    for one in work.iter().copied() {
+        let (bytes, of_kind) = kinds.entry(kind(&one.planned.name)).or_default();
+        *bytes += one.bytes;
+        if one.bytes <= SAMPLE_BYTES {
+            of_kind.push(one);
+        }
     }
-    let mut kinds: Vec<(u64, Vec<&PlannedDocument>)> = kinds.into_values().collect();
+    let mut kinds: Vec<(u64, Vec<&Work>)> = kinds.into_values().collect();
     kinds.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
     let mut parts = Vec::new();
     for (at, (bytes, of_kind)) in kinds.into_iter().enumerate() {
         let mut sample = Yield::default();
-        let small = |one: &&PlannedDocument| bytes_of(one).is_some_and(|size| size <= SAMPLE_BYTES);
-        let of_kind: Vec<&PlannedDocument> = of_kind.into_iter().filter(small).collect();
         if at < KINDS {
             for one in evenly(&of_kind, SAMPLES) {
-                look_at(aws, one, bytes_of(one).unwrap_or_default(), &mut sample).await;
+                look_at(aws, &one.planned, one.bytes, &mut sample).await;
             }
         }
         parts.push((bytes, sample));
     }
-    carried_over(documents.len() as u64, &parts)
+    carried_over(work.len() as u64, &parts)
 }
 
 /// The extension, in lowercase; a name without one is of the kind of those without one.

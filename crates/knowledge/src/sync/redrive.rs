@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws::dynamo::keys;
-use aws::{Aws, AwsError, clock};
+use aws::{Aws, AwsError};
 
-use super::plan::{Difference, SOURCES_BATCH};
+use super::plan::{SOURCES_BATCH, Work};
 use super::rows::{
     BatchDocument, BatchRow, DocumentStatus, PlannedDocument, PublishedVersion, RunRow, objects,
 };
@@ -136,17 +136,17 @@ async fn work_list(aws: &Aws, run_id: &str) -> Result<Vec<PlannedDocument>, Step
         .collect::<Result<_, _>>()?)
 }
 
-/// Takes batches of the earlier run over whose documents were embedded, and those documents out of the work list. Answers
-/// how many documents that are.
+/// Takes batches of the earlier run over whose documents were embedded; answers those documents that are of the work and
+/// need not be embedded.
 pub(super) async fn carry_over(
     aws: &Aws,
     run_id: &str,
     left: &LeftOver,
-    difference: &mut Difference,
-) -> Result<u64, StepError> {
-    let wanted: BTreeMap<&str, &str> = difference
-        .process
+    work: &[Work],
+) -> Result<BTreeSet<String>, StepError> {
+    let wanted: BTreeMap<&str, &str> = work
         .iter()
+        .map(|one| &one.planned)
         .map(|one| (one.document_id.as_str(), one.source_version.as_str()))
         .collect();
     let mut carried = BTreeSet::new();
@@ -166,18 +166,7 @@ pub(super) async fn carry_over(
         aws.table.put(&key, &batch).await?;
         carried.extend(batch.documents.into_iter().map(|one| one.document_id));
     }
-    difference
-        .process
-        .retain(|one| !carried.contains(&one.document_id));
-    let now_ms = clock::now_ms();
-    for row in &mut difference.rows {
-        if carried.contains(&row.document_id) {
-            *row = row
-                .clone()
-                .with_status(DocumentStatus::Embedding, None, now_ms);
-        }
-    }
-    Ok(carried.len() as u64)
+    Ok(carried)
 }
 
 /// The batch with its documents whose vectors can be taken as they are; `None` where there are none.
