@@ -335,6 +335,37 @@ async fn a_run_whose_plan_breaks_off_holds_nothing_afterwards() {
     }
 }
 
+/// A run that was stopped in Step Functions held its estimate for days.
+#[tokio::test]
+async fn a_run_that_was_stopped_holds_nothing_once_another_begins() {
+    not_at_midnight().await;
+    let instance = Instance::start().await;
+    assert_eq!(set(&instance, json!({"day_usd": 1})).await.status, 200);
+    Space::on(&instance, "default")
+        .put(&[("gate.md", GATE)])
+        .await;
+    let held = async || {
+        span(&usage(&instance).await, "day")["held_usd"]
+            .as_f64()
+            .unwrap()
+    };
+    let throttled = json!({"operation": "InvokeModel", "error": "ThrottlingException"});
+    instance.fault(&throttled).await;
+    let stopped = instance.post("/v1/runs", &json!({})).await;
+    assert_eq!(stopped.status, 202, "{}", stopped.body);
+    while held().await == 0.0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    instance
+        .stop_execution(stopped.body["run_id"].as_str().unwrap())
+        .await;
+    instance.clear_faults().await;
+    // It looks, and holds nothing.
+    let dry = instance.post("/v1/runs", &json!({"dry_run": true})).await;
+    assert_eq!(dry.status, 202, "{}", dry.body);
+    assert_eq!(held().await, 0.0);
+}
+
 /// What a run spends beyond its estimate was seen when the run ended, and not before.
 #[tokio::test]
 async fn what_a_run_spends_beyond_its_estimate_counts_at_once() {

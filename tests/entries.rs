@@ -324,20 +324,7 @@ async fn what_came_during_a_run_that_was_stopped_is_not_lost_to_a_dry_run() {
         "This ibex came in the meantime.",
     );
     assert!(deliver(&host, "queue-object-created.json").await.is_empty());
-    let arn = format!("arn:aws:states:us-east-1:000000000000:execution:outcrop-ingest:{held}");
-    let stop = reqwest::Client::new()
-        .post(&instance.aws)
-        .header("x-amz-target", "AWSStepFunctions.StopExecution")
-        .header("content-type", "application/x-amz-json-1.0")
-        .header(
-            "authorization",
-            "AWS4-HMAC-SHA256 Credential=outcrop/20260101/us-east-1/states/aws4_request, \
-             SignedHeaders=host;x-amz-date, Signature=0",
-        )
-        .header("x-amz-date", "20260101T000000Z")
-        .body(json!({ "executionArn": arn }).to_string());
-    let stopped = stop.send().await.unwrap();
-    assert!(stopped.status().is_success(), "{:?}", stopped.text().await);
+    instance.stop_execution(&held).await;
     instance.clear_faults().await;
     let dry = instance.post("/v1/runs", &json!({"dry_run": true})).await;
     assert_eq!(dry.status, 202, "{}", dry.body);

@@ -242,6 +242,26 @@ impl Instance {
         reply.json().await.unwrap()
     }
 
+    /// Ends the execution of a run as a person does who stops it in Step Functions.
+    pub async fn stop_execution(&self, run_id: &str) {
+        let arn =
+            format!("arn:aws:states:us-east-1:000000000000:execution:outcrop-ingest:{run_id}");
+        let stop = self
+            .client
+            .post(&self.aws)
+            .header("x-amz-target", "AWSStepFunctions.StopExecution")
+            .header("content-type", "application/x-amz-json-1.0")
+            .header(
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=outcrop/20260101/us-east-1/states/aws4_request, \
+                 SignedHeaders=host;x-amz-date, Signature=0",
+            )
+            .header("x-amz-date", "20260101T000000Z")
+            .body(json!({ "executionArn": arn }).to_string());
+        let stopped = stop.send().await.unwrap();
+        assert!(stopped.status().is_success(), "{:?}", stopped.text().await);
+    }
+
     pub async fn clear_faults(&self) {
         for path in ["faults", "storage-faults"] {
             let url = format!("{}/_local/{path}", self.aws);

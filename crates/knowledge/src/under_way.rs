@@ -6,6 +6,7 @@ use aws::{Aws, AwsError, clock};
 use serde::{Deserialize, Serialize};
 
 use crate::KnowledgeError;
+use crate::ledger;
 use crate::sync::rows::RunRow;
 
 /// How long a run may be claimed before its execution is there. Whoever claimed it longer ago broke off in between.
@@ -59,6 +60,7 @@ pub(crate) async fn claim(
                     run_id: held.run_id.clone(),
                 });
             }
+            give_back(aws, &held.run_id).await?;
         }
         let expected = held.as_ref().map_or(0, |held| held.version);
         let claimed = UnderWayRow {
@@ -73,6 +75,15 @@ pub(crate) async fn claim(
         }
     }
     Err(conflict(space))
+}
+
+/// Gives back what a run holds of its budget that ended without its report: somebody has stopped it.
+async fn give_back(aws: &Aws, run_id: &str) -> Result<(), AwsError> {
+    let run: Option<RunRow> = aws.table.get(&keys::run(run_id)).await?;
+    match run.filter(|run| !run.status.is_final()) {
+        Some(run) => ledger::runs::give_back(aws, &run).await,
+        None => Ok(()),
+    }
 }
 
 /// Has `run_id` followed by another run, if it is under way.
