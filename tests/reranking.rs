@@ -296,9 +296,24 @@ async fn what_it_costs_is_told_counted_and_held() {
     let of_answer = told["cost_nano_usd"].as_u64().unwrap();
     assert!(nano(&after) >= before + of_answer + 2_000_000, "{after}");
 
+    // Beyond the soft limit an answer is made more cheaply.
+    let low = nano(&after) as f64 / 1e9 + 0.1;
+    let soft = json!({"month_usd": low, "soft_percent": 1, "soft_passages": 2});
+    let reply = set(&instance, json!({"budget": soft})).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let down = ask(&instance).await;
+    let gave_way = &down["stepped_down"]["passages"];
+    assert_eq!(
+        (gave_way, &down["usage"]["rerank_units"]),
+        (&json!(2), &json!(0)),
+        "{down}"
+    );
+    assert_eq!(down.get("reranking"), None, "{down}");
+
     // Room for a thousand embeddings, and for no reranker.
-    let room = (nano(&after) + 1_000_000) as f64 / 1e9;
-    let reply = set(&instance, json!({"budget": {"month_usd": room}})).await;
+    let room = (nano(&usage().await) + 1_000_000) as f64 / 1e9;
+    let hard = json!({"month_usd": room, "soft_percent": null, "soft_passages": null});
+    let reply = set(&instance, json!({"budget": hard})).await;
     assert_eq!(reply.status, 200, "{}", reply.body);
     let refused = instance
         .post("/v1/search", &json!({"query": QUESTION}))

@@ -185,6 +185,7 @@ pub async fn search(
             drop_near_duplicates: request.drop_near_duplicates,
             merge_neighbours: request.merge_neighbours,
         },
+        rerank: true,
     };
     let account = Account::unnamed(aws, &entered);
     let finding = async {
@@ -253,6 +254,8 @@ pub(crate) struct Wanted<'a> {
     /// Hits of the pages before.
     pub skip: usize,
     pub tidying: Tidying,
+    /// Whether the space's reranker is asked, if it has one.
+    pub rerank: bool,
 }
 
 /// The hits of the pages before, from the cursor that the page before gave.
@@ -335,7 +338,7 @@ pub(crate) async fn find(
         tidying: wanted.tidying,
     };
     let (found, reranking) = match rerank::model(entered, wanted.mode) {
-        Some(model) if rerank::reaches(&asked) => {
+        Some(model) if wanted.rerank && rerank::reaches(&asked) => {
             let reranker = rerank::Reranker {
                 aws,
                 caller,

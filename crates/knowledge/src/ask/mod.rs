@@ -143,6 +143,8 @@ async fn answer(
     let held = hold_question(call, &guard, &draft.model).await?;
     let stepped_down = held.step_down(aws, &draft.model, limit);
     let limit = stepped_down.as_ref().map_or(limit, |down| down.passages);
+    // What is saved on the model is not spent on the order of what it reads.
+    let rerank = stepped_down.is_none();
     draft.step_down(stepped_down);
     let question = understand(call, &guard, &mut draft, &call.request.question).await?;
     if question.verdict == Verdict::Block {
@@ -156,6 +158,7 @@ async fn answer(
         filter: call.filter.as_ref(),
         skip: 0,
         tidying: Tidying::default(),
+        rerank,
     };
     let (snapshots, caller, account) = (call.snapshots, call.caller, call.account);
     let found = search::find(aws, snapshots, caller, entered, &wanted, account).await?;
