@@ -157,6 +157,23 @@ pub(super) mod names {
         Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
     }
 
+    /// Takes what is held until a minute before `minute` out of the numbers.
+    pub fn forget_expired(numbers: &mut Numbers, minute: u64) {
+        let held = numbers.iter();
+        let expired = held.filter_map(|(name, left)| {
+            let (day, until) = parse_held(name)?;
+            (until < minute).then(|| (name.clone(), day, *left))
+        });
+        for (name, day, left) in expired.collect::<Vec<_>>() {
+            numbers.remove(&name);
+            for span in [MONTH.to_owned(), format!("day_{day:02}")] {
+                if let Some(taken) = numbers.get_mut(&span) {
+                    *taken = taken.saturating_sub(left);
+                }
+            }
+        }
+    }
+
     /// What is held in a month, or of one of its days.
     pub fn held_of(numbers: &Numbers, day: Option<Day>) -> i64 {
         let of = day.map(Day::of_month);

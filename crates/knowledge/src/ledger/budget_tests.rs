@@ -97,6 +97,32 @@ fn spans_stand_as_the_row_says() {
 }
 
 #[test]
+fn what_is_held_beyond_its_time_is_not_told() {
+    let row = [
+        ("month", 1_000),
+        ("day_29", 300),
+        ("day_30", 700),
+        ("held_29_100_01k9", 30),
+        ("held_30_100", 5),
+        ("held_30_101", 7),
+    ];
+    let check = |minute: u64, left: &[(&str, i64)]| {
+        let mut found = numbers(&row);
+        names::forget_expired(&mut found, minute);
+        assert_eq!(found, numbers(left), "{minute}");
+    };
+    check(100, &row);
+    let later = [
+        ("month", 965),
+        ("day_29", 270),
+        ("day_30", 695),
+        ("held_30_101", 7),
+    ];
+    check(101, &later);
+    check(102, &[("month", 958), ("day_29", 270), ("day_30", 688)]);
+}
+
+#[test]
 fn a_refusal_says_why_and_until_when() {
     let standing = Standing {
         span: Span::Day,

@@ -302,13 +302,15 @@ impl Purse<'_> {
         }
     }
 
-    /// How the spans stand now.
+    /// How the spans stand now, without what is held beyond its time: that is given back when it is in the way.
     ///
     /// # Errors
     /// The table's.
     pub async fn standings(&self) -> Result<Vec<Standing>, AwsError> {
-        let day = Day::of(clock::now_ms());
-        let numbers = self.aws.table.numbers(&self.key(day)).await?;
+        let now_ms = clock::now_ms();
+        let day = Day::of(now_ms);
+        let mut numbers = self.aws.table.numbers(&self.key(day)).await?;
+        names::forget_expired(&mut numbers, now_ms / MINUTE_MS);
         Ok(standings(self.budget, &numbers, day))
     }
 
