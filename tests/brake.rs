@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use knowledge::digest::sha256_hex;
 use serde_json::{Value, json};
 
 use crate::access::Caller;
@@ -250,4 +251,24 @@ async fn the_command_line_syncs() {
     let (code, done) = sync(&["--allow-deletions", "--json"]);
     let done: Value = serde_json::from_str(&done).unwrap();
     assert_eq!((code, &done["run"]["counts"]["deleted"]), (0, &json!(2)));
+}
+
+/// The laptop's store lists long names in the order of others that stand for them. A page that began after the last name of
+/// the one before gave the same documents again and again, or left some out, which were taken for gone.
+#[tokio::test]
+async fn a_source_of_long_names_is_seen_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let instance = Instance::start_in(folder.path()).await;
+    let (source, store) = (source(folder.path()), folder.path().join("s3"));
+    std::fs::create_dir_all(&source).unwrap();
+    // One more than a page of a listing has.
+    let documents = 1_001;
+    for number in 0..documents {
+        let key = format!("sources/default/{number}-{}.txt", "long".repeat(30));
+        let hash = &sha256_hex(key.as_bytes())[..32];
+        std::fs::write(store.join(format!(".key-{hash}")), &key).unwrap();
+        std::fs::write(source.join(format!("~{hash}")), "Marmots sleep.").unwrap();
+    }
+    let dry = run(&instance, json!({"dry_run": true})).await;
+    assert_eq!(dry["counts"]["planned"], documents, "{dry}");
 }

@@ -242,23 +242,48 @@ impl Bucket {
 
     async fn list_all(&self, prefix: &str) -> Result<Vec<Listed>, AwsError> {
         let mut objects = Vec::new();
-        let mut token: Option<String> = None;
+        let mut token = None;
         loop {
-            let reply = self
-                .client
-                .list_objects_v2()
-                .bucket(&self.name)
-                .prefix(prefix)
-                .set_continuation_token(token)
-                .send()
-                .await
-                .map_err(|error| classify(SERVICE, error))?;
-            objects.extend(reply.contents().iter().map(listed));
-            token = reply.next_continuation_token().map(str::to_owned);
-            if token.is_none() {
+            let (page, next) = self.list_on(prefix, token).await?;
+            objects.extend(page);
+            if next.is_none() {
                 return Ok(objects);
             }
+            token = next;
         }
+    }
+
+    /// A page of a listing that is read to its end, in no order, and the token of the next page; `token` is that of the page
+    /// before. A page may be empty and not the last. For ingestion; never on a request path.
+    ///
+    /// # Errors
+    /// The service's error.
+    pub async fn list_part(
+        &self,
+        prefix: &str,
+        token: Option<String>,
+    ) -> Result<(Vec<Listed>, Option<String>), AwsError> {
+        let (mut objects, next) = self.list_on(prefix, token).await?;
+        self.fill_etags(&mut objects).await?;
+        Ok((objects, next))
+    }
+
+    async fn list_on(
+        &self,
+        prefix: &str,
+        token: Option<String>,
+    ) -> Result<(Vec<Listed>, Option<String>), AwsError> {
+        let reply = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.name)
+            .prefix(prefix)
+            .set_continuation_token(token)
+            .send()
+            .await
+            .map_err(|error| classify(SERVICE, error))?;
+        let objects = reply.contents().iter().map(listed).collect();
+        Ok((objects, reply.next_continuation_token))
     }
 
     /// Up to `limit` objects below `prefix` after the key `after`, in the order of their keys, and whether there are more.

@@ -12,8 +12,6 @@ use crate::names;
 
 /// How many objects are looked at side by side.
 pub(super) const HEADS_IN_FLIGHT: usize = 16;
-/// Objects of one listing. Source: Amazon S3 API Reference, ListObjectsV2.
-const PAGE_OBJECTS: usize = 1_000;
 
 /// What the source holds of one document.
 #[derive(Debug, Default)]
@@ -39,20 +37,17 @@ pub(super) type Sources = BTreeMap<String, SourceObject>;
 pub(super) async fn whole(aws: &Aws, space: &str) -> Result<Sources, AwsError> {
     let prefix = names::source_prefix(space);
     let mut listing = Listing::default();
-    let mut after: Option<String> = None;
+    let mut token = None;
     loop {
-        let page = aws
-            .bucket
-            .list_page(&prefix, after.as_deref(), PAGE_OBJECTS);
-        let (objects, more) = page.await?;
-        let last = objects.last().map(|object| object.key.clone());
+        // By tokens: a page may be empty and not the last, and what is left out of one would look gone.
+        let (objects, next) = aws.bucket.list_part(&prefix, token).await?;
         for object in objects {
             listing.add(space, &prefix, object);
         }
-        match last.filter(|_| more) {
-            None => return Ok(listing.finish()),
-            last => after = last,
+        if next.is_none() {
+            return Ok(listing.finish());
         }
+        token = next;
     }
 }
 
