@@ -44,8 +44,22 @@ pub(super) struct Gone {
     name: String,
     /// The version that answers now.
     live: Option<PublishedVersion>,
+    /// The run that had it last.
+    run_id: Option<String>,
     /// Whether it comes again under another name.
     renamed: bool,
+}
+
+impl Gone {
+    /// The row once the document is the run's to take out: as it was, for until then it answers. `None` where another run has
+    /// taken it over since the comparison: it may have come again.
+    pub(super) fn taken_by(&self, run_id: &str, row: DocumentRow) -> Option<DocumentRow> {
+        (row.run_id == self.run_id).then(|| DocumentRow {
+            run_id: Some(run_id.to_owned()),
+            leaves: true,
+            ..row
+        })
+    }
 }
 
 #[derive(Debug, Default)]
@@ -144,6 +158,7 @@ impl Comparison {
                     document_id: row.document_id,
                     name: row.name,
                     live: row.published,
+                    run_id: row.run_id,
                     renamed: false,
                 });
             }

@@ -278,19 +278,20 @@ async fn take_over(aws: &Aws, run_id: &str, begun: &Begun) -> Result<(), AwsErro
     }
     for gone in difference.gone.chunks(ROWS) {
         let ids = gone.iter().map(|one| one.document_id.as_str());
-        // The row is this run's from now on, and as it was: until the document is deleted, it answers.
-        let left = rows_of(aws, ids).await?.into_values();
-        let left = left.map(|row| DocumentRow {
-            run_id: Some(run_id.to_owned()),
-            leaves: true,
-            ..row
-        });
+        let mut rows = rows_of(aws, ids).await?;
+        let left = gone
+            .iter()
+            .filter_map(|one| one.taken_by(run_id, rows.remove(&one.document_id)?));
         put(aws, left).await?;
     }
     for given in difference.given_again.chunks(ROWS) {
         let rows = rows_of(aws, given.iter().map(String::as_str)).await?;
+        // One that another run works on since is that run's.
+        let failed = rows
+            .into_values()
+            .filter(|row| row.status == DocumentStatus::Failed);
         let published = |row: DocumentRow| row.with_status(DocumentStatus::Published, None, now_ms);
-        put(aws, rows.into_values().map(published)).await?;
+        put(aws, failed.map(published)).await?;
     }
     for not_given in difference.not_given.chunks(ROWS) {
         let told = not_given.iter().filter(|one| {

@@ -179,6 +179,31 @@ fn what_a_source_could_not_give_stays_as_it_is() {
     check(None, None, (1, 0, 0, 0));
 }
 
+/// Who uploaded a document again while a run looked at the source had it taken out of the index.
+#[test]
+fn what_another_run_has_taken_over_since_is_not_taken_out() {
+    // (whose the row was at the comparison, whose it is now) → whether it goes
+    let check = |before: Option<&str>, now: Option<&str>, goes: bool| {
+        let of = |run_id: Option<&str>| DocumentRow {
+            run_id: run_id.map(str::to_owned),
+            ..row("a", DocumentStatus::Published, Some("v"))
+        };
+        let plan = compare(wanted(false), vec![of(before)], sources(&[]));
+        let taken = plan.gone[0].taken_by("s.run", of(now));
+        assert_eq!(taken.is_some(), goes, "{before:?} {now:?}");
+        if let Some(row) = taken {
+            assert_eq!((row.run_id.as_deref(), row.leaves), (Some("s.run"), true));
+            assert!(row.published.is_some());
+        }
+    };
+    check(None, None, true);
+    check(Some("s.before"), Some("s.before"), true);
+    // A plan that broke off is made again.
+    check(Some("s.run"), Some("s.run"), true);
+    check(None, Some("s.other"), false);
+    check(Some("s.before"), Some("s.other"), false);
+}
+
 #[test]
 fn a_document_without_the_vectors_that_are_wanted_is_done_again() {
     let keys = |keys: &[&str]| RetrieverSetting::Dynamodb {
