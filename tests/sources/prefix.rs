@@ -87,6 +87,24 @@ async fn objects_of_another_bucket_are_copied_with_their_sidecars() {
     assert_eq!(many["counts"]["pending"], 205);
 }
 
+/// A page of a listing without objects ended the source, and what came after it was taken for gone. The laptop's store gives
+/// such pages where a prefix is longer than it keeps: what it finds too much it leaves out.
+#[tokio::test]
+async fn a_page_without_objects_is_not_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let instance = Instance::start_in(folder.path()).await;
+    let bucket = folder.path().join("s3/handbooks");
+    for number in 0..205 {
+        put(&bucket, &format!("docs/{number:03}.txt"), "One of many.");
+    }
+    let prefix = format!("docs/{}/", "long".repeat(23));
+    put(&bucket, &format!("{prefix}a.txt"), "Marmots sleep in a.");
+    let source = json!({"kind": "s3", "bucket": "handbooks", "prefix": prefix});
+    assert_eq!(set(&instance, "books", source).await.status, 200);
+    let first = run(&instance, json!({})).await;
+    assert_eq!(books(&first), ("SUCCEEDED", [1, 0, 0, 0]), "{first}");
+}
+
 #[tokio::test]
 async fn a_bucket_that_cannot_be_read_deletes_nothing() {
     let folder = tempfile::tempdir().unwrap();

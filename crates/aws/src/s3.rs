@@ -286,7 +286,8 @@ impl Bucket {
         Ok((objects, reply.next_continuation_token))
     }
 
-    /// Up to `limit` objects below `prefix` after the key `after`, in the order of their keys, and whether there are more.
+    /// Up to `limit` objects below `prefix` after the key `after`, in the order of their keys, and whether there are more:
+    /// without objects there are none.
     ///
     /// # Errors
     /// [`AwsError::Missing`] when there is no such bucket; else the service's error.
@@ -296,25 +297,35 @@ impl Bucket {
         after: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<Listed>, bool), AwsError> {
-        let reply = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.name)
-            .prefix(prefix)
-            .set_start_after(after.map(str::to_owned))
-            .max_keys(limit.clamp(1, 1000) as i32)
-            .send()
-            .await
-            .map_err(|error| match error.as_service_error() {
-                Some(ListObjectsV2Error::NoSuchBucket(_)) => AwsError::Missing {
-                    what: format!("bucket {}", self.name),
-                },
-                _ => classify(SERVICE, error),
-            })?;
-        let mut objects: Vec<Listed> = reply.contents().iter().map(listed).collect();
-        self.fill_etags(&mut objects).await?;
-        objects.sort_by(|left, right| left.key.cmp(&right.key));
-        Ok((objects, reply.is_truncated().unwrap_or_default()))
+        let mut token = None;
+        loop {
+            let reply = self
+                .client
+                .list_objects_v2()
+                .bucket(&self.name)
+                .prefix(prefix)
+                .set_start_after(after.map(str::to_owned))
+                .set_continuation_token(token)
+                .max_keys(limit.clamp(1, 1000) as i32)
+                .send()
+                .await
+                .map_err(|error| match error.as_service_error() {
+                    Some(ListObjectsV2Error::NoSuchBucket(_)) => AwsError::Missing {
+                        what: format!("bucket {}", self.name),
+                    },
+                    _ => classify(SERVICE, error),
+                })?;
+            let mut objects: Vec<Listed> = reply.contents().iter().map(listed).collect();
+            let more = reply.is_truncated().unwrap_or_default();
+            token = reply.next_continuation_token;
+            // A page may be empty and not the last.
+            if objects.is_empty() && token.is_some() {
+                continue;
+            }
+            self.fill_etags(&mut objects).await?;
+            objects.sort_by(|left, right| left.key.cmp(&right.key));
+            return Ok((objects, more));
+        }
     }
 
     /// S3 lists ETags; a store that does not (the laptop's) is asked object by object.
