@@ -21,7 +21,6 @@ use super::Snapshot;
 use super::fetch::{Fetcher, split};
 use super::kept::Lease;
 use crate::KnowledgeError;
-use crate::digest::sha256_hex_of;
 use crate::manifest::ManifestSegment;
 
 /// Segments below this are brought whole: at 75 MB/s that takes no longer than the rounds would.
@@ -195,14 +194,7 @@ impl Cold {
             return Ok(());
         };
         let sha256 = self.sha256.clone();
-        let proven = tokio::task::spawn_blocking(move || {
-            let hash = sha256_hex_of(std::fs::File::open(lease.path())?)?;
-            let same = hash == sha256;
-            if same {
-                lease.keep();
-            }
-            Ok::<_, std::io::Error>(same)
-        });
+        let proven = tokio::task::spawn_blocking(move || lease.prove(&sha256));
         let proven = proven.await.map_err(|_| ColdError::Interrupted)?;
         if proven.is_ok_and(|same| same) {
             return Ok(());

@@ -18,7 +18,7 @@ use aws::{Aws, clock};
 use tempfile::{NamedTempFile, TempDir, TempPath};
 
 use super::lock;
-use crate::digest::short_id;
+use crate::digest::{sha256_hex_of, short_id};
 use crate::manifest::ManifestSegment;
 
 /// Below the temporary folder.
@@ -33,8 +33,8 @@ const ID_DIGITS: usize = 32;
 /// A folder of segment files.
 pub(super) struct Kept {
     folder: PathBuf,
-    /// The folder goes with the process where none that outlasts it can be trusted.
-    _own: Option<TempDir>,
+    /// Where none that outlasts the process can be used: the folder goes with it, and a file with its user.
+    own: Option<TempDir>,
 }
 
 /// A segment's file in use.
@@ -43,23 +43,27 @@ pub(super) struct Lease {
     _locked: File,
     /// Where it is, and goes with this, until it is kept.
     on_its_way: Mutex<Option<TempPath>>,
-    path: PathBuf,
+    /// Held while all of it is compared with its hash, so that its name stays meanwhile.
+    proving: Mutex<()>,
+    /// Where it is when it is kept; `None` where it never is.
+    kept: Option<PathBuf>,
 }
 
 impl Kept {
-    /// The folder below `temporary`. One that belongs to somebody else is not used, for they could write to it.
+    /// The folder below `temporary`. One that belongs to somebody else is not used, for they could write to it; nor one whose
+    /// file system has no locks.
     ///
     /// # Errors
     /// When no folder can be made there.
     pub(super) fn below(temporary: &Path) -> std::io::Result<Self> {
         let folder = temporary.join(FOLDER);
         if let Ok(()) = own_folder(&folder) {
-            return Ok(Self { folder, _own: None });
+            return Ok(Self { folder, own: None });
         }
         let own = tempfile::tempdir_in(temporary)?;
         Ok(Self {
             folder: own.path().to_owned(),
-            _own: Some(own),
+            own: Some(own),
         })
     }
 
@@ -77,7 +81,8 @@ impl Kept {
         Some(Lease {
             _locked: locked,
             on_its_way: Mutex::default(),
-            path,
+            proving: Mutex::default(),
+            kept: Some(path),
         })
     }
 
@@ -98,11 +103,15 @@ impl Kept {
         let mut named = tempfile::Builder::new();
         let named = named.suffix(ON_ITS_WAY).tempfile_in(folder)?;
         let (file, on_its_way) = named.into_parts();
-        file.try_lock_shared()?;
+        let lasts = self.own.is_none();
+        if lasts {
+            file.try_lock_shared()?;
+        }
         let lease = Lease {
             _locked: file.try_clone()?,
             on_its_way: Mutex::new(Some(on_its_way)),
-            path,
+            proving: Mutex::default(),
+            kept: lasts.then_some(path),
         };
         Ok((file, lease))
     }
@@ -110,6 +119,9 @@ impl Kept {
     /// Removes files that nobody uses, the one used longest ago first, until those that were left have at most `bytes`
     /// together. `used` are those that this process uses.
     pub(super) fn shrink(&self, bytes: u64, used: &BTreeSet<PathBuf>) {
+        if self.own.is_some() {
+            return;
+        }
         let mut left = self.left(used);
         left.sort_by_key(|(_, metadata)| metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH));
         let mut sum: u64 = left.iter().map(|(_, metadata)| metadata.len()).sum();
@@ -126,6 +138,9 @@ impl Kept {
     /// Removes files of a space that its manifest does not name: what was deleted there must not lie here. Who uses one
     /// keeps what is mapped.
     pub(super) fn forget_others(&self, aws: &Aws, space: &str, segments: &[ManifestSegment]) {
+        if self.own.is_some() {
+            return;
+        }
         let named: BTreeSet<&str> = segments.iter().map(|one| one.sha256.as_str()).collect();
         for path in entries(&self.folder.join(place(aws, space))) {
             let is_whole = path.extension().is_some_and(|extension| extension == WHOLE);
@@ -157,16 +172,32 @@ impl Lease {
     /// Where the file is now.
     pub(super) fn path(&self) -> PathBuf {
         let on_its_way = lock(&self.on_its_way);
-        on_its_way
-            .as_ref()
-            .map_or_else(|| self.path.clone(), |path| path.to_path_buf())
+        let on_its_way = on_its_way.as_ref().map(|path| path.to_path_buf());
+        on_its_way.or_else(|| self.kept.clone()).unwrap_or_default()
+    }
+
+    /// Compares all of the file with its hash, and keeps it if they are the same.
+    ///
+    /// # Errors
+    /// The file's.
+    pub(super) fn prove(&self, sha256: &str) -> std::io::Result<bool> {
+        let _proving = lock(&self.proving);
+        if lock(&self.on_its_way).is_none() {
+            return Ok(true);
+        }
+        let same = sha256_hex_of(File::open(self.path())?)? == sha256;
+        if same {
+            self.keep();
+        }
+        Ok(same)
     }
 
     /// Gives the file its own name: all of it was compared with its hash. Where that fails it goes with its user.
     pub(super) fn keep(&self) {
+        let Some(kept) = &self.kept else { return };
         let mut on_its_way = lock(&self.on_its_way);
         if let Some(path) = on_its_way.take()
-            && let Err(error) = path.persist(&self.path)
+            && let Err(error) = path.persist(kept)
         {
             tracing::warn!(error = %error.error, "a segment's file is not kept");
             *on_its_way = Some(error.path);
@@ -184,14 +215,16 @@ fn place(aws: &Aws, space: &str) -> String {
     short_id(&[aws.bucket.name(), &aws.settings.table, space], ID_DIGITS)
 }
 
-/// Makes the folder, or makes sure that it is one of this user alone.
+/// Makes the folder, and makes sure that it is one of this user alone, with locks.
 fn own_folder(folder: &Path) -> std::io::Result<()> {
     match DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        made => return made,
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
     }
     let found = std::fs::symlink_metadata(folder)?;
-    let mine = NamedTempFile::new_in(folder)?.as_file().metadata()?.uid();
+    let probe = NamedTempFile::new_in(folder)?;
+    probe.as_file().try_lock()?;
+    let mine = probe.as_file().metadata()?.uid();
     match found.is_dir() && found.uid() == mine && found.mode() & 0o077 == 0 {
         true => Ok(()),
         false => Err(ErrorKind::PermissionDenied.into()),
