@@ -52,6 +52,17 @@ async fn wait_for(space: &Space, count: usize) -> Vec<PathBuf> {
     }
 }
 
+/// Waits until no more than so many are in use: what a search has let go of may still be compared with its hash beside.
+async fn wait_for_use(space: &Space, count: usize) {
+    let in_use = |path: &PathBuf| {
+        let file = std::fs::File::open(path);
+        file.is_ok_and(|file| file.try_lock().is_err())
+    };
+    while left(space).iter().filter(|path| in_use(path)).count() > count {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// A space with one large segment, which a first process has asked and left.
 async fn asked(instance: &Instance) -> (Space, Vec<u8>, PathBuf) {
     let space = Space::on(instance, "parts");
@@ -257,6 +268,7 @@ async fn what_was_left_is_bounded() {
         aws: aws::Aws::new(one.aws.settings.clone()),
         ..second
     };
+    wait_for_use(&one, 1).await;
     ask(&three, 2).await;
     let left = wait_for(&one, 2).await;
     assert!(left.contains(&first[0]), "{left:?}");
@@ -267,10 +279,12 @@ async fn what_was_left_is_bounded() {
         aws: aws::Aws::new(one.aws.settings.clone()),
         ..other
     };
+    wait_for_use(&one, 1).await;
     ask(&four, 1).await;
     let left = wait_for(&one, 2).await;
     assert!(left.contains(&first[0]), "{left:?}");
     drop(in_use);
+    wait_for_use(&one, 0).await;
     ask(&two, 1).await;
     wait_for(&one, 1).await;
 }
