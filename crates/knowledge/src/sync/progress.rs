@@ -8,7 +8,7 @@ use aws::{Aws, AwsError, clock};
 use super::rows::{DocumentRow, DocumentStatus};
 
 /// Rows that are read and written together.
-const ROWS: usize = 100;
+pub(super) const ROWS: usize = 100;
 
 /// Changes the rows of documents as `change` says. A document that another run has taken over is that run's to tell about.
 pub(super) async fn update(
@@ -20,15 +20,21 @@ pub(super) async fn update(
     let keys: Vec<_> = document_ids.map(keys::document).collect();
     for keys in keys.chunks(ROWS) {
         let rows: Vec<DocumentRow> = aws.table.get_many(keys).await?;
-        let updated: Vec<_> = rows
-            .into_iter()
-            .filter(|row| belongs_to(row, run_id))
-            .map(&mut change)
-            .map(|row| (keys::document(&row.document_id), row))
-            .collect();
-        aws.table.put_many(&updated).await?;
+        let own = rows.into_iter().filter(|row| belongs_to(row, run_id));
+        put(aws, own.map(&mut change)).await?;
     }
     Ok(())
+}
+
+/// Writes rows of documents, whatever was there before.
+pub(super) async fn put(
+    aws: &Aws,
+    rows: impl Iterator<Item = DocumentRow>,
+) -> Result<(), AwsError> {
+    let rows: Vec<_> = rows
+        .map(|row| (keys::document(&row.document_id), row))
+        .collect();
+    aws.table.put_many(&rows).await
 }
 
 /// Notes what documents have come to.
@@ -70,7 +76,8 @@ pub(super) async fn lost(
     Ok(lost.map(|row| row.document_id).collect())
 }
 
-async fn rows(
+/// The rows that there are of the documents, in no order.
+pub(super) async fn rows(
     aws: &Aws,
     document_ids: impl Iterator<Item = &str>,
 ) -> Result<Vec<DocumentRow>, AwsError> {

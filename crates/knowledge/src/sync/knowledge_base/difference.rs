@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::StepError;
+use super::super::progress::{self, ROWS};
 use super::super::rows::{DocumentRow, DocumentStatus, RunRow, objects};
 use crate::digest::short_id;
 use crate::knowledge_base::{Filled, State};
@@ -18,8 +19,6 @@ use crate::runs;
 const DOCUMENT_KEY: &str = "outcrop_document_id";
 /// Hex digits of a mark.
 const MARK_DIGITS: usize = 16;
-/// Rows that are read together.
-const ROWS: usize = 100;
 
 /// What is to be done, decided once for a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -132,15 +131,10 @@ pub(super) async fn of_published(
 async fn coming_of(aws: &Aws, ids: &[String], of: &Filled) -> Result<Vec<Coming>, AwsError> {
     let mut found = Vec::new();
     for ids in ids.chunks(ROWS) {
-        let rows = rows_of(aws, ids).await?;
+        let rows = progress::rows(aws, ids.iter().map(String::as_str)).await?;
         found.extend(rows.iter().filter_map(|row| coming(row, of)));
     }
     Ok(found)
-}
-
-async fn rows_of(aws: &Aws, ids: &[String]) -> Result<Vec<DocumentRow>, AwsError> {
-    let wanted: Vec<_> = ids.iter().map(|id| keys::document(id)).collect();
-    aws.table.get_many(&wanted).await
 }
 
 /// The run's deletions, without the documents that another run has brought back since.
@@ -149,7 +143,7 @@ async fn going_of(aws: &Aws, run_id: &str) -> Result<Vec<String>, StepError> {
     let mut going: Vec<String> = serde_json::from_slice(&deletions)?;
     let mut live = BTreeSet::new();
     for ids in going.chunks(ROWS) {
-        let rows = rows_of(aws, ids).await?;
+        let rows = progress::rows(aws, ids.iter().map(String::as_str)).await?;
         live.extend(rows.into_iter().filter(is_live).map(|row| row.document_id));
     }
     going.retain(|id| !live.contains(id));

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::asking::{fetched, still_asking};
 use super::changes::{self, Stop};
+use super::progress::{self, ROWS, put};
 use super::redrive::{self, LeftOver};
 use super::rows::{
     BatchDocument, BatchRow, DocumentRow, DocumentStatus, RunRow, RunStatus, objects,
@@ -37,9 +38,6 @@ pub(super) const SOURCES_BATCH: &str = "sources";
 
 /// Documents of one such batch: its row is far below DynamoDB's 400 KB.
 const ROW_DOCUMENTS: usize = 300;
-
-/// Rows that are read and written together.
-const ROWS: usize = 100;
 
 pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     let mut run = runs::row(aws, run_id).await?;
@@ -128,7 +126,7 @@ async fn look(
     run: &RunRow,
     named: Option<Vec<String>>,
     left: Option<&LeftOver>,
-    mut fetched: sources::Outcome,
+    fetched: sources::Outcome,
 ) -> Result<Looked, StepError> {
     let run_id = run.run_id.as_str();
     let refused = if run.dry_run {
@@ -142,12 +140,11 @@ async fn look(
         settled_deletions: left.map(|left| left.deletions.clone()).unwrap_or_default(),
         chunking: spaces::chunking(aws, &run.space).await?,
     };
-    let not_given = std::mem::take(&mut fetched.failed);
+    let not_given = fetched.failed;
     let difference = match named {
         Some(mut ids) => {
             ids.retain(|id| refused.iter().all(|document| document.document_id != *id));
-            let keys: Vec<_> = ids.iter().map(|id| keys::document(id)).collect();
-            let rows: Vec<DocumentRow> = aws.table.get_many(&keys).await?;
+            let rows = progress::rows(aws, ids.iter().map(String::as_str)).await?;
             let sources = source::of_rows(aws, &rows).await?;
             let mut comparison = Comparison::begin(wanted, sources, not_given);
             rows.into_iter().for_each(|row| comparison.add(row));
@@ -313,17 +310,8 @@ async fn rows_of(
     aws: &Aws,
     ids: impl Iterator<Item = &str>,
 ) -> Result<BTreeMap<String, DocumentRow>, AwsError> {
-    let keys: Vec<_> = ids.map(keys::document).collect();
-    let rows: Vec<DocumentRow> = aws.table.get_many(&keys).await?;
-    let rows = rows.into_iter();
+    let rows = progress::rows(aws, ids).await?.into_iter();
     Ok(rows.map(|row| (row.document_id.clone(), row)).collect())
-}
-
-async fn put(aws: &Aws, rows: impl Iterator<Item = DocumentRow>) -> Result<(), AwsError> {
-    let rows: Vec<_> = rows
-        .map(|row| (keys::document(&row.document_id), row))
-        .collect();
-    aws.table.put_many(&rows).await
 }
 
 /// A run over named documents was asked for each of its deletions.

@@ -45,7 +45,7 @@ pub(super) async fn whole(aws: &Aws, space: &str) -> Result<Sources, AwsError> {
             listing.add(space, &prefix, object);
         }
         if next.is_none() {
-            return Ok(listing.finish());
+            return Ok(listing.sources);
         }
         token = next;
     }
@@ -85,10 +85,6 @@ impl Listing {
             etag: object.etag,
         };
         self.sources.insert(id, source);
-    }
-
-    fn finish(self) -> Sources {
-        self.sources
     }
 }
 
@@ -135,8 +131,8 @@ mod tests {
                 };
                 listing.add("s", "sources/s/", object);
             }
-            let sources = listing.finish();
-            let mut found: Vec<_> = sources
+            let mut found: Vec<_> = listing
+                .sources
                 .values()
                 .map(|source| (source.name.clone(), source.version()))
                 .collect();
