@@ -228,6 +228,36 @@ async fn what_a_call_that_died_held_comes_back() {
     );
 }
 
+/// What a call that died left beyond its time counted for the soft limit until the next call.
+#[tokio::test]
+async fn what_is_held_beyond_its_time_steps_nothing_down() {
+    not_at_midnight().await;
+    let instance = Instance::start().await;
+    instance.ingest("gate.md", GATE).await;
+    let soft = json!({"day_usd": 2, "soft_percent": 50, "soft_passages": 1});
+    assert_eq!(set(&instance, soft).await.status, 200);
+    let aws = Aws::new(settings(&instance, None));
+    let today = Day::of(clock::now_ms()).to_string();
+    let (month, day) = (&today[..7], &today[8..]);
+    let held = format!("held_{day}_{}", clock::now_ms() / 60_000 - 1);
+    let addition = Addition {
+        amounts: ["month".to_owned(), format!("day_{day}"), held]
+            .map(|name| (name, 1_500_000_000))
+            .to_vec(),
+        ..Addition::default()
+    };
+    let key = keys::budget("default", month);
+    aws.table.add(&key, &addition).await.unwrap();
+    let answered = ask_once(&instance).await;
+    assert_eq!(answered.status, 200, "{}", answered.body);
+    assert_eq!(
+        answered.body["stepped_down"],
+        Value::Null,
+        "{}",
+        answered.body
+    );
+}
+
 #[tokio::test]
 async fn a_budget_that_runs_low_steps_down_and_says_so() {
     not_at_midnight().await;
@@ -364,6 +394,92 @@ async fn a_run_that_was_stopped_holds_nothing_once_another_begins() {
     let dry = instance.post("/v1/runs", &json!({"dry_run": true})).await;
     assert_eq!(dry.status, 202, "{}", dry.body);
     assert_eq!(held().await, 0.0);
+}
+
+/// An execution that somebody let go on in Step Functions spent without a check what was given back when another run began.
+#[tokio::test]
+async fn a_run_that_goes_on_holds_again_or_is_told_that_there_is_no_room() {
+    not_at_midnight().await;
+    let instance = Instance::start().await;
+    assert_eq!(set(&instance, json!({"day_usd": 1})).await.status, 200);
+    let space = Space::on(&instance, "default");
+    space.put(&[("gate.md", GATE)]).await;
+    let held = async || {
+        span(&usage(&instance).await, "day")["held_usd"]
+            .as_f64()
+            .unwrap()
+    };
+    let throttled = json!({"operation": "InvokeModel", "error": "ThrottlingException"});
+    instance.fault(&throttled).await;
+    let stopped = instance.post("/v1/runs", &json!({})).await;
+    let run_id = stopped.body["run_id"].as_str().unwrap();
+    while instance.get(&format!("/v1/runs/{run_id}")).await.body["counts"]["extracted"] != 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let before = held().await;
+    instance.stop_execution(run_id).await;
+    let dry = instance.post("/v1/runs", &json!({"dry_run": true})).await;
+    instance
+        .finished(dry.body["run_id"].as_str().unwrap())
+        .await;
+    assert_eq!((held().await, before > 0.0), (0.0, true));
+
+    // As the state machine goes on.
+    let steps = payloads(&space, run_id).await;
+    let embed = steps.iter().find(|one| one["step"] == "embed").unwrap();
+    assert_eq!(set(&instance, json!({"day_usd": 0})).await.status, 200);
+    let refused = deliver(&space, embed).await.unwrap_err();
+    assert_eq!(refused.name(), "BudgetSpent");
+    let told = refused.to_string();
+    assert!(
+        told.contains("outcrop redrive") && told.contains("begins anew"),
+        "{told}"
+    );
+    assert_eq!(set(&instance, json!({"day_usd": 1})).await.status, 200);
+    for _ in 0..2 {
+        let throttled = deliver(&space, embed).await.unwrap_err();
+        assert_eq!(throttled.name(), "ModelThrottled");
+        assert_eq!(held().await, before);
+    }
+    instance.clear_faults().await;
+    for step in &steps {
+        if step["step"] != "extract" {
+            deliver(&space, step).await.unwrap();
+        }
+    }
+    let run = instance.get(&format!("/v1/runs/{run_id}")).await.body;
+    assert_eq!(run["status"], "SUCCEEDED", "{run}");
+    let after = usage(&instance).await;
+    let day = span(&after, "day");
+    assert!(spent(&after) > 0, "{after}");
+    assert_eq!(
+        (&day["spent_usd"], &day["held_usd"]),
+        (&json!(usd(spent(&after))), &json!(0.0))
+    );
+}
+
+/// A run that meets the end of its budget after its plan has touched documents: it is no run that its plan stopped.
+#[tokio::test]
+async fn a_run_that_finds_no_room_after_its_plan_fails_and_is_redriven() {
+    let instance = Instance::start().await;
+    let space = Space::on(&instance, "default");
+    space.put(&[("gate.md", GATE)]).await;
+    let run_id = space.new_run().await;
+    space.step("plan", &run_id).await.unwrap();
+    let report =
+        json!({"step": "report", "run_id": run_id, "error": "BudgetSpent", "cause": "no room"});
+    deliver(&space, &report).await.unwrap();
+    let run = instance.get(&format!("/v1/runs/{run_id}")).await.body;
+    assert_eq!(
+        (&run["status"], &run["counts"]["failed"]),
+        (&json!("FAILED"), &json!(1)),
+        "{run}"
+    );
+    assert_eq!(run["failures"][0]["error"], "BudgetSpent", "{run}");
+    let redrive = format!("/v1/runs/{run_id}/redrive");
+    let redrive = instance.post(&redrive, &json!({})).await.body;
+    let run = instance.finished(redrive["run_id"].as_str().unwrap()).await;
+    assert_eq!(run["counts"]["published"], 1, "{run}");
 }
 
 /// What a run spends beyond its estimate was seen when the run ended, and not before.

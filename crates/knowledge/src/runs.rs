@@ -18,7 +18,8 @@ use crate::spaces::{self, Entered};
 use crate::sync::changes::{self, PlannedChange};
 use crate::sync::knowledge_base::progress::Sync;
 use crate::sync::rows::{
-    BatchDocument, BatchRow, Billed, DocumentRow, DocumentStatus, RunRow, RunStatus, is_zero,
+    BatchDocument, BatchRow, Billed, DocumentRow, DocumentStatus, NO_STOP, RunRow, RunStatus,
+    is_zero,
 };
 use crate::sync::{Estimate, StepError, redrive};
 use crate::{limits, models, under_way};
@@ -28,9 +29,10 @@ pub use crate::sync::knowledge_base::progress::{Phase, Way};
 /// The error that the state machine gives a run whose plan the brake stopped.
 const BRAKE_PULLED: &str = "BrakePulled";
 
-/// Whether the plan stopped a run before anything was touched.
-pub(crate) fn stopped_by_plan(error: &str) -> bool {
-    [BRAKE_PULLED, BUDGET_SPENT].contains(&error)
+/// Whether the plan stopped a run before anything was touched. A run may meet the end of its budget later, too.
+pub(crate) fn stopped_by_plan(row: &RunRow, error: &str) -> bool {
+    let went_on = |plan: &serde_json::Value| plan["stop"] == NO_STOP;
+    [BRAKE_PULLED, BUDGET_SPENT].contains(&error) && !row.plan.as_ref().is_some_and(went_on)
 }
 
 /// Documents that one run may name. Keeps the run's row far below DynamoDB's 400 KB.
@@ -463,7 +465,7 @@ async fn check_redrivable(aws: &Aws, row: &RunRow) -> Result<(), KnowledgeError>
             "the brake stopped it; start a run with allow_deletions if its deletions are right",
         ));
     }
-    if row.error.as_deref() == Some(BUDGET_SPENT) {
+    if row.error.as_deref() == Some(BUDGET_SPENT) && stopped_by_plan(row, BUDGET_SPENT) {
         return Err(nothing(
             "the budget stopped it; start a run again when there is room in it",
         ));

@@ -81,7 +81,7 @@ pub(crate) async fn claim(
 async fn give_back(aws: &Aws, run_id: &str) -> Result<(), AwsError> {
     let run: Option<RunRow> = aws.table.get(&keys::run(run_id)).await?;
     match run.filter(|run| !run.status.is_final()) {
-        Some(run) => ledger::runs::give_back(aws, &run).await,
+        Some(run) => ledger::runs::suspend(aws, run).await,
         None => Ok(()),
     }
 }

@@ -157,12 +157,17 @@ pub(super) mod names {
         Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
     }
 
+    /// Whether what is held under a name is held until a minute before `minute`.
+    pub fn is_over(name: &str, minute: u64) -> bool {
+        parse_held(name).is_some_and(|(_, until)| until < minute)
+    }
+
     /// Takes what is held until a minute before `minute` out of the numbers.
     pub fn forget_expired(numbers: &mut Numbers, minute: u64) {
         let held = numbers.iter();
         let expired = held.filter_map(|(name, left)| {
-            let (day, until) = parse_held(name)?;
-            (until < minute).then(|| (name.clone(), day, *left))
+            let (day, _) = parse_held(name)?;
+            is_over(name, minute).then(|| (name.clone(), day, *left))
         });
         for (name, day, left) in expired.collect::<Vec<_>>() {
             numbers.remove(&name);

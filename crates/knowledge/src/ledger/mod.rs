@@ -30,6 +30,7 @@ use futures_util::future;
 
 use crate::KnowledgeError;
 use crate::spaces::Entered;
+use crate::sync::StepError;
 use purse::Purse;
 
 pub(crate) use budget::in_usd;
@@ -152,6 +153,17 @@ impl<'a> Account<'a> {
                 budget: budget.clone(),
                 standings,
             })
+    }
+
+    /// Sees to it that a run holds what it may still cost, before one of its steps pays for something.
+    ///
+    /// # Errors
+    /// [`StepError::BudgetSpent`]; the table's.
+    pub(crate) async fn ensure_held(&self) -> Result<(), StepError> {
+        match &self.payer {
+            Payer::Run { run_id } => runs::ensure_held(self.aws, &self.space, run_id).await,
+            Payer::Caller { .. } => Ok(()),
+        }
     }
 
     /// Takes a line.

@@ -68,6 +68,18 @@ impl Hold {
     pub fn is_empty(&self) -> bool {
         self.amount == 0
     }
+
+    /// The same, where `amount` is what there is to hold.
+    pub fn with_amount(self, amount: u64) -> Self {
+        Self { amount, ..self }
+    }
+
+    /// The same hold under the name of now, where its day or its time is over.
+    pub fn renewed(&self, run_id: &str, now_ms: u64) -> Option<Self> {
+        let is_over = names::is_over(&self.name, now_ms / MINUTE_MS);
+        let renewed = || Self::of_run(run_id, now_ms).with_amount(self.amount);
+        (is_over || self.day() != Day::of(now_ms)).then(renewed)
+    }
 }
 
 /// A space with a budget.
@@ -88,27 +100,68 @@ impl Purse<'_> {
         amount: u64,
         once: &str,
     ) -> Result<Vec<Standing>, KnowledgeError> {
-        let day = hold.day();
+        let taking = self.taking(hold, amount).map(|taking| Addition {
+            once: Some(format!("{once}/hold")),
+            ..taking
+        });
+        let numbers = self.take(hold.day(), amount, taking).await?;
+        hold.amount = hold.amount.saturating_add(amount);
+        let standings = standings(self.budget, &numbers, hold.day());
+        tell(self.space, &standings);
+        Ok(standings)
+    }
+
+    /// Holds once more what was given back. Where somebody else was first, nothing is added.
+    ///
+    /// # Errors
+    /// As [`Self::hold`].
+    pub async fn hold_again(&self, hold: &Hold) -> Result<(), KnowledgeError> {
+        let mut taking = self.taking(hold, hold.amount);
+        if let Some(taking) = &mut taking {
+            taking.holds.push(Holds::Absent(hold.name.clone()));
+        }
+        match self.take(hold.day(), hold.amount, taking).await {
+            Err(KnowledgeError::BudgetSpent { .. }) if self.holds(hold).await? => Ok(()),
+            taken => taken.map(|_| ()),
+        }
+    }
+
+    /// Whether something is held under a name whose time is not over: it may be used up.
+    ///
+    /// # Errors
+    /// The table's.
+    pub async fn holds(&self, hold: &Hold) -> Result<bool, AwsError> {
+        let numbers = self.aws.table.numbers(&self.key(hold.day())).await?;
+        let is_over = names::is_over(&hold.name, clock::now_ms() / MINUTE_MS);
+        Ok(!is_over && numbers.contains_key(&hold.name))
+    }
+
+    /// Makes a write that takes `amount`, once what is held beyond its time is given back. Answers the numbers after it,
+    /// without what is not given back yet.
+    async fn take(
+        &self,
+        day: Day,
+        amount: u64,
+        taking: Option<Addition>,
+    ) -> Result<Numbers, KnowledgeError> {
         let now_ms = clock::now_ms();
-        let taking = self.taking(hold, amount, once);
         for _ in 0..ATTEMPTS {
             let added = match &taking {
                 Some(addition) => self.aws.table.add(&self.key(day), addition).await?,
                 // More than all there is.
                 None => Added::Refused(self.aws.table.numbers(&self.key(day)).await?),
             };
-            let numbers = match added {
-                Added::Made(numbers) | Added::MadeBefore(numbers) => {
-                    hold.amount = hold.amount.saturating_add(amount);
+            match added {
+                Added::Made(mut numbers) | Added::MadeBefore(mut numbers) => {
                     self.give_back_expired(&numbers, day, now_ms).await?;
-                    let standing = standings(self.budget, &numbers, day);
-                    tell(self.space, &standing);
-                    return Ok(standing);
+                    names::forget_expired(&mut numbers, now_ms / MINUTE_MS);
+                    return Ok(numbers);
                 }
-                Added::Refused(numbers) => numbers,
-            };
-            if self.give_back_expired(&numbers, day, now_ms).await? == 0 {
-                return Err(self.refusal(&numbers, day, amount, now_ms));
+                Added::Refused(numbers) => {
+                    if self.give_back_expired(&numbers, day, now_ms).await? == 0 {
+                        return Err(self.refusal(&numbers, day, amount, now_ms));
+                    }
+                }
             }
         }
         let detail = format!("the budget of {}", self.space);
@@ -116,7 +169,7 @@ impl Purse<'_> {
     }
 
     /// The write that holds; `None` where a limit is below the amount.
-    fn taking(&self, hold: &Hold, amount: u64, once: &str) -> Option<Addition> {
+    fn taking(&self, hold: &Hold, amount: u64) -> Option<Addition> {
         let day = hold.day();
         let limits = [
             (names::day(day), self.budget.day_nano_usd),
@@ -130,7 +183,6 @@ impl Purse<'_> {
         }
         Some(Addition {
             holds,
-            once: Some(format!("{once}/hold")),
             ..self.moving(day, signed(amount), Some((&hold.name, signed(amount))))
         })
     }
@@ -224,26 +276,26 @@ impl Purse<'_> {
             .map(|_| ())
     }
 
-    /// Gives back what a run that has ended holds still.
+    /// Gives back what a run that has ended holds still. Answers how much that was; `None` where nothing was held.
     ///
     /// # Errors
     /// The table's.
-    pub async fn give_back(&self, hold: &Hold) -> Result<(), AwsError> {
+    pub async fn give_back(&self, hold: &Hold) -> Result<Option<u64>, AwsError> {
         let day = hold.day();
         for _ in 0..ATTEMPTS {
             let numbers = self.aws.table.numbers(&self.key(day)).await?;
             let Some(left) = numbers.get(&hold.name) else {
-                return Ok(());
+                return Ok(None);
             };
             if self.release(day, day.of_month(), &hold.name, *left).await? {
-                return Ok(());
+                return Ok(Some(u64::try_from(*left).unwrap_or_default()));
             }
         }
         let detail = format!("the budget of {}", self.space);
         Err(AwsError::Conflict { detail })
     }
 
-    /// Gives back what is held beyond its time; answers how many names were.
+    /// Gives back what is held beyond its time, unless somebody else is first; answers under how many names that was.
     async fn give_back_expired(
         &self,
         numbers: &Numbers,
@@ -253,10 +305,10 @@ impl Purse<'_> {
         let minute = now_ms / MINUTE_MS;
         let mut given = 0;
         for (name, left) in numbers {
-            let Some((of_month, until)) = names::parse_held(name) else {
-                continue;
-            };
-            if until < minute && self.release(day, of_month, name, *left).await? {
+            if let Some((of_month, _)) = names::parse_held(name)
+                && names::is_over(name, minute)
+            {
+                self.release(day, of_month, name, *left).await?;
                 given += 1;
             }
         }
@@ -415,5 +467,23 @@ mod tests {
         check(&run, RUN_MINUTES, RUN_MINUTES);
         assert_eq!(run, Hold::of_run("default.01k9", now_ms));
         assert_ne!(run.name, Hold::of_run("default.01ka", now_ms).name);
+    }
+
+    #[test]
+    fn a_hold_has_another_name_once_its_day_or_its_time_is_over() {
+        let begun_ms = 1_793_534_400_007;
+        let hold = Hold::of_run("default.01k9", begun_ms).with_amount(7);
+        let check = |after_ms: u64, is_renewed: bool| {
+            let renewed = hold.renewed("default.01k9", begun_ms + after_ms);
+            assert_eq!(renewed.is_some(), is_renewed, "{after_ms}");
+            if let Some(renewed) = renewed {
+                assert!(renewed.name != hold.name && renewed.amount == 7);
+                assert_eq!(renewed.renewed("default.01k9", begun_ms + after_ms), None);
+            }
+        };
+        check(0, false);
+        check(MINUTE_MS, false);
+        check(DAY_MS, true);
+        check((RUN_MINUTES + 1) * MINUTE_MS, true);
     }
 }

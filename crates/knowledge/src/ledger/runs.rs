@@ -1,6 +1,7 @@
 //! The budget and ingestion: a run holds its estimate in the plan, its steps draw from that, and its report gives back the rest.
+//! What was given back of a run that stood still is held again before it goes on.
 
-use aws::{Aws, AwsError};
+use aws::{Aws, AwsError, clock};
 
 use super::bound;
 use super::budget::{Budget, in_usd};
@@ -8,8 +9,8 @@ use super::purse::{Hold, Purse};
 use crate::KnowledgeError;
 use crate::runs;
 use crate::spaces;
-use crate::sync::Estimate;
 use crate::sync::rows::RunRow;
+use crate::sync::{Estimate, StepError};
 
 /// The error that the state machine gives a run whose plan has no room in the budget.
 pub(crate) const BUDGET_SPENT: &str = "BudgetSpent";
@@ -53,6 +54,60 @@ pub(crate) async fn hold(
     }
 }
 
+/// Attempts at a run's row while others change it.
+const ATTEMPTS: u32 = 4;
+
+/// Sees to it that a run holds what it may still cost, before it pays for something. What it held was given back where its
+/// execution stood still, and Step Functions was told to let it go on.
+///
+/// # Errors
+/// [`StepError::BudgetSpent`] where there is no room for it any more; the table's.
+pub(super) async fn ensure_held(aws: &Aws, space: &str, run_id: &str) -> Result<(), StepError> {
+    let budget = &spaces::budget(aws, space).await?;
+    if !budget.is_set() {
+        return Ok(());
+    }
+    let purse = Purse { aws, space, budget };
+    for _ in 0..ATTEMPTS {
+        let run = runs::row(aws, run_id).await?;
+        // What held nothing has nothing to hold again, and nobody would give back what is held after the report.
+        let hold = run.budget_hold.clone();
+        let Some(hold) = hold.filter(|_| !run.status.is_final()) else {
+            return Ok(());
+        };
+        if purse.holds(&hold).await? {
+            return Ok(());
+        }
+        let Some(renewed) = hold.renewed(run_id, clock::now_ms()) else {
+            return hold_again(&purse, &hold).await;
+        };
+        // The row names what is held before it is, so that it is given back whatever ends this step.
+        let renewed = RunRow {
+            budget_hold: Some(renewed),
+            ..run
+        };
+        match runs::replace(aws, renewed).await {
+            Ok(()) | Err(AwsError::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let detail = format!("run {run_id}");
+    Err(AwsError::Conflict { detail }.into())
+}
+
+async fn hold_again(purse: &Purse<'_>, hold: &Hold) -> Result<(), StepError> {
+    match purse.hold_again(hold).await {
+        Ok(()) => Ok(()),
+        Err(KnowledgeError::Aws(error)) => Err(error.into()),
+        Err(spent) => Err(StepError::BudgetSpent {
+            detail: format!(
+                "the run stood still, what it held of the budget was given back, and {spent}. Do again what it left \
+                 undone with `outcrop redrive` (POST /v1/runs/{{run_id}}/redrive) then"
+            ),
+        }),
+    }
+}
+
 /// Takes what a step spent out of what its run holds.
 ///
 /// # Errors
@@ -79,11 +134,35 @@ pub(super) async fn draw(
 /// # Errors
 /// The table's.
 pub(crate) async fn give_back(aws: &Aws, run: &RunRow) -> Result<(), AwsError> {
+    given_back(aws, run).await.map(|_| ())
+}
+
+/// Gives back what a run holds that stands still, and notes how much that was: should it go on, it holds so much again.
+///
+/// # Errors
+/// The table's.
+pub(crate) async fn suspend(aws: &Aws, run: RunRow) -> Result<(), AwsError> {
+    let left = given_back(aws, &run).await?;
+    let Some((left, hold)) = left.zip(run.budget_hold.clone()) else {
+        return Ok(());
+    };
+    let noted = RunRow {
+        budget_hold: Some(hold.with_amount(left)),
+        ..run
+    };
+    match runs::replace(aws, noted).await {
+        // Somebody lets it go on already; it holds what it did.
+        Err(AwsError::Conflict { .. }) => Ok(()),
+        noted => noted,
+    }
+}
+
+async fn given_back(aws: &Aws, run: &RunRow) -> Result<Option<u64>, AwsError> {
     let hold = match &run.budget_hold {
         Some(hold) => hold.clone(),
         // A plan that broke off may have held before it wrote so.
         None if run.plan.is_none() => Hold::of_run(&run.run_id, run.started_at_ms),
-        None => return Ok(()),
+        None => return Ok(None),
     };
     let (space, budget) = (run.space.as_str(), &Budget::default());
     let purse = Purse { aws, space, budget };

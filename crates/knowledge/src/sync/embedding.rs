@@ -25,6 +25,7 @@ pub(super) async fn embed_batch(
         // The same batch of the same run has the same vectors; they were paid for once.
         return Ok(done(run_id, &batch));
     }
+    account.ensure_held().await?;
     let (documents, texts) = read(aws, run_id, &batch).await?;
     let waiting = batch
         .documents

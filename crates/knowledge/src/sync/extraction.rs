@@ -37,6 +37,9 @@ pub(super) async fn extract_batch(
     if let Some(batch) = stored.as_ref().filter(|one| one.passages_key.is_some()) {
         return Ok(done(run_id, batch));
     }
+    if items.iter().any(|item| chunking::embeds(&item.chunking)) {
+        account.ensure_held().await?;
+    }
     let ids = items.iter().map(|item| item.document_id.as_str());
     let mut again = resumed;
     if !resumed {

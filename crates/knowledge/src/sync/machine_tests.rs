@@ -71,6 +71,7 @@ fn errors() -> Vec<(StepError, bool)> {
             space: detail(),
             attempts: 1,
         },
+        StepError::BudgetSpent { detail: detail() },
         StepError::QuotaSpokenFor { model: model() },
         StepError::GuardUnavailable,
         StepError::InvalidStepInput { detail: detail() },
@@ -94,6 +95,7 @@ fn errors() -> Vec<(StepError, bool)> {
             StepError::EmbedderMismatch { .. }
             | StepError::ReEmbedIncomplete { .. }
             | StepError::ManifestContended { .. }
+            | StepError::BudgetSpent { .. }
             | StepError::InvalidStepInput { .. }
             | StepError::KnowledgeBaseUnfit(_)
             | StepError::SegmentUnusable { .. } => false,
@@ -172,9 +174,9 @@ fn raises(step: &Step) -> BTreeSet<&'static str> {
     let own: &[&str] = match step {
         Step::Plan { .. } => &["EmbedderMismatch", "SegmentUnusable"],
         // Semantic chunking embeds.
-        Step::Extract { .. } => &MODELS,
-        Step::Embed { .. } => &[MODELS.as_slice(), &["SegmentUnusable"]].concat(),
-        Step::Screen { .. } | Step::ScreenNames { .. } => &["GuardUnavailable"],
+        Step::Extract { .. } => &[MODELS.as_slice(), &["BudgetSpent"]].concat(),
+        Step::Embed { .. } => &[MODELS.as_slice(), &["BudgetSpent", "SegmentUnusable"]].concat(),
+        Step::Screen { .. } | Step::ScreenNames { .. } => &["GuardUnavailable", "BudgetSpent"],
         Step::Publish { .. } => &[
             "EmbedderMismatch",
             "ReEmbedIncomplete",
@@ -187,8 +189,8 @@ fn raises(step: &Step) -> BTreeSet<&'static str> {
         | Step::Compact { .. } => &["SegmentUnusable"],
         Step::SyncKnowledgeBase { .. } => &["KnowledgeBaseUnfit"],
         // A job that cannot be asked just now is asked at the next look.
+        Step::CheckJobs { .. } => &["BudgetSpent"],
         Step::GatherJobs { .. }
-        | Step::CheckJobs { .. }
         | Step::FailBatch { .. }
         | Step::FailKnowledgeBase { .. }
         | Step::Report { .. } => &[],

@@ -47,6 +47,7 @@ pub use vectors::write as write_vectors;
 
 use crate::knowledge_base::Unfit;
 use crate::ledger::Account;
+use crate::ledger::runs::BUDGET_SPENT;
 use crate::manifest::Manifest;
 
 /// What the state machine asks for.
@@ -168,6 +169,10 @@ pub enum StepError {
          `outcrop redrive` when fewer runs publish"
     )]
     ManifestContended { space: String, attempts: u32 },
+    /// What the run held of the budget was given back while it stood still, and there is no room for it any more. No call was
+    /// made.
+    #[error("{detail}")]
+    BudgetSpent { detail: String },
     /// Other children have spoken for the embedding model's quota, for longer than a step waits. No call was made.
     #[error(
         "the account's quota of the model {model} is spoken for by others; to embed more at once, raise it and set \
@@ -197,6 +202,7 @@ impl StepError {
             Self::EmbedderMismatch { .. } => "EmbedderMismatch",
             Self::ReEmbedIncomplete { .. } => "ReEmbedIncomplete",
             Self::ManifestContended { .. } => "ManifestContended",
+            Self::BudgetSpent { .. } => BUDGET_SPENT,
             Self::QuotaSpokenFor { .. } => "QuotaSpokenFor",
             Self::GuardUnavailable => "GuardUnavailable",
             Self::InvalidStepInput { .. } => "InvalidStepInput",
@@ -278,7 +284,7 @@ async fn take(aws: &Aws, step: Step, account: &Account<'_>) -> Result<Value, Ste
             boxed(|| embedding::embed_batch(aws, &run_id, &batch_id, account)).await
         }
         Step::GatherJobs { run_id } => boxed(|| jobs::gather_jobs(aws, &run_id)).await,
-        Step::CheckJobs { run_id } => boxed(|| jobs::check_jobs(aws, &run_id)).await,
+        Step::CheckJobs { run_id } => boxed(|| jobs::check_jobs(aws, &run_id, account)).await,
         Step::CollectJobs { run_id } => boxed(|| jobs::collect_jobs(aws, &run_id)).await,
         Step::FailBatch {
             run_id,

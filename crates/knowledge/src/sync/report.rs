@@ -196,7 +196,7 @@ pub(super) async fn report(
 ) -> Result<Value, StepError> {
     let mut run = runs::row(aws, run_id).await?;
     if let Some((error, cause)) = &failure
-        && !runs::stopped_by_plan(error)
+        && !runs::stopped_by_plan(&run, error)
         && !run.dry_run
     {
         jobs::stop_jobs(aws, &run).await?;
@@ -210,7 +210,7 @@ pub(super) async fn report(
     let status = match &failure {
         // Nothing was changed, as was asked for or before harm was done.
         None if run.dry_run => RunStatus::Succeeded,
-        Some((error, _)) if runs::stopped_by_plan(error) => RunStatus::Stopped,
+        Some((error, _)) if runs::stopped_by_plan(&run, error) => RunStatus::Stopped,
         _ => final_status(&counts, failure.is_some()),
     };
     // Every document of the run is where it should be, and still something is not.

@@ -259,6 +259,9 @@ impl RunStatus {
     }
 }
 
+/// What `stop` of a plan says that goes on.
+pub(crate) const NO_STOP: &str = "no";
+
 /// A run's row. Counts of single documents are not here but in its batches, so that a repeated step cannot count twice.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunRow {

@@ -51,6 +51,7 @@ pub(super) async fn screen_batch(
         remove_stale(aws, &batch).await?;
         return Ok(done(0, 0));
     }
+    account.ensure_held().await?;
     let documents: Vec<SegmentDocument> =
         serde_json::from_slice(&aws.bucket.get(&passages_key).await?)?;
     let (mut kept, mut told, mut stale) = (Vec::new(), BTreeMap::new(), Vec::new());
@@ -120,6 +121,9 @@ pub(super) async fn screen_names(
         .documents_mut()
         .filter(|one| guard.is_on() && one.title.is_some())
         .collect();
+    if !titled.is_empty() {
+        account.ensure_held().await?;
+    }
     let mut refused = BTreeMap::new();
     for part in titled.chunks_mut(TITLES) {
         let titles: Vec<&str> = part.iter().filter_map(|one| one.title.as_deref()).collect();

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::super::StepError;
 use super::super::rows::{RunRow, objects};
 use super::{JobRow, jobs_of, keep, limits, token};
+use crate::ledger::Account;
 use crate::runs;
 
 /// The first and the longest pause between two looks.
@@ -25,7 +26,11 @@ const NOT_STARTED: &str = "NotStarted";
 pub(super) const ABANDONED: &str = "Abandoned";
 
 /// The step: one look at each job that has not ended.
-pub(in crate::sync) async fn check_jobs(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
+pub(in crate::sync) async fn check_jobs(
+    aws: &Aws,
+    run_id: &str,
+    account: &Account<'_>,
+) -> Result<Value, StepError> {
     let run = runs::row(aws, run_id).await?;
     let hours = limits(&run).map_or(0, |(_, hours)| hours);
     let now_ms = clock::now_ms();
@@ -35,6 +40,7 @@ pub(in crate::sync) async fn check_jobs(aws: &Aws, run_id: &str) -> Result<Value
             continue;
         }
         if job.arn.is_none() && !job.ordered && !is_late(&job, hours, now_ms) {
+            account.ensure_held().await?;
             job.ordered = true;
             keep(aws, run_id, &job).await?;
         }

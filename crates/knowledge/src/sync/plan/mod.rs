@@ -16,7 +16,7 @@ use super::changes::{self, Stop};
 use super::progress::{self, ROWS, put};
 use super::redrive::{self, LeftOver};
 use super::rows::{
-    BatchDocument, BatchRow, DocumentRow, DocumentStatus, RunRow, RunStatus, objects,
+    BatchDocument, BatchRow, DocumentRow, DocumentStatus, NO_STOP, RunRow, RunStatus, objects,
 };
 use super::{StepError, estimate, moving, refuse_other_embedder};
 use crate::batch_embedding::BatchEmbedding;
@@ -219,7 +219,7 @@ async fn begin(aws: &Aws, run: RunRow, begun: Begun) -> Result<Value, StepError>
         "to_process": processed,
         "to_delete": difference.gone.len(),
         "unchanged": difference.unchanged,
-        "stop": "no",
+        "stop": NO_STOP,
         "reason": "",
         "wait_seconds": 0,
         "by_jobs": run.batch_embedding != BatchEmbedding::Off,
