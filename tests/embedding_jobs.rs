@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use aws::dynamo::keys;
+use aws::clock;
+use aws::dynamo::{Addition, keys};
 use knowledge::access::Caller;
+use knowledge::ledger::Day;
 use knowledge::sync::rows::PlannedDocument;
 use knowledge::{names, spaces};
 use reqwest::Method;
@@ -377,6 +379,65 @@ async fn steps_of_jobs_that_are_delivered_twice_change_nothing_the_second_time()
     assert_eq!(run["status"], "SUCCEEDED", "{run}");
     assert_eq!(number(&run, "job_tokens"), number(&run, "embedding_tokens"));
     assert_eq!(jobs(&instance).await.len(), 1);
+}
+
+/// Writes that stand where the rows of counters and budgets remember sixteen others.
+async fn counted_meanwhile(space: &Space, ended_on: &str) {
+    let model = &space.aws.settings.embed_model;
+    let today = Day::of(clock::now_ms()).to_string();
+    let budget = keys::budget(space.name, &today[..7]);
+    for row in [budget, keys::usage(space.name, ended_on, model)] {
+        for number in 0..16 {
+            let other = Addition {
+                once: Some(format!("other/{}", char::from(b'a' + number))),
+                ..Addition::default()
+            };
+            space.aws.table.add(&row, &other).await.unwrap();
+        }
+    }
+}
+
+/// A step that was made again after midnight, or after sixteen other writes, charged once more what its job had embedded.
+#[tokio::test]
+async fn what_a_job_embedded_is_charged_once_and_to_the_day_that_it_ended() {
+    let instance = Instance::start().await;
+    let (status, _) = set_space(&instance, &json!({"budget": {"day_usd": 1}})).await;
+    assert_eq!(status, 200);
+    let (space, run_id) = extracted(&instance).await;
+    space.step("gather_jobs", &run_id).await.unwrap();
+    all_ended(&space, &run_id).await;
+    // As if it had ended the day before.
+    let mut row = job_row(&space, &run_id).await;
+    assert!(number(&row, "ended_at_ms") >= number(&row, "gathered_at_ms"));
+    let ended_at_ms = number(&row, "ended_at_ms") - 86_400_000;
+    row["ended_at_ms"] = json!(ended_at_ms);
+    let ended_on = Day::of(ended_at_ms).to_string();
+    let mut collected = Value::Null;
+    for _ in 0..3 {
+        space
+            .aws
+            .table
+            .put(&keys::job(&run_id, 1), &row)
+            .await
+            .unwrap();
+        collected = space.step("collect_jobs", &run_id).await.unwrap();
+        counted_meanwhile(&space, &ended_on).await;
+    }
+    let run = ended(&instance, &space, &run_id, &collected).await;
+    let usage = instance.get("/v1/usage").await.body;
+    let counted = usage["usage"].as_array().unwrap();
+    let counted: Vec<(&Value, u64)> = counted
+        .iter()
+        .map(|one| (&one["day"], number(one, "embedding_tokens")))
+        .filter(|(_, tokens)| *tokens > 0)
+        .collect();
+    assert_eq!(counted, [(&json!(ended_on), number(&run, "job_tokens"))]);
+    let budget = &usage["budget"][0];
+    assert_eq!(
+        (&budget["spent_usd"], &budget["held_usd"]),
+        (&usage["total"]["cost_usd"], &json!(0.0)),
+        "{usage}"
+    );
 }
 
 /// A job's row, as the run keeps it.

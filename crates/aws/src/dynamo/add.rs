@@ -36,6 +36,9 @@ pub struct Addition {
     pub holds: Vec<Holds>,
     /// Names the write. A repetition changes nothing, unless another write that fell into the same place of 16 came between.
     pub once: Option<String>,
+    /// Whether the item remembers the write in a place of its own, for as long as there is the item: for writes that are few and may
+    /// be repeated late.
+    pub for_good: bool,
     /// DynamoDB's time to live, in seconds since the epoch.
     pub expires_at: Option<u64>,
 }
@@ -90,7 +93,10 @@ impl Table {
 }
 
 /// The same id has the same place, and ids that follow one another have different ones.
-fn place(id: &str) -> String {
+fn place(id: &str, for_good: bool) -> String {
+    if for_good {
+        return format!("once_{id}");
+    }
     let sum = id.bytes().fold(0u32, |sum, byte| {
         sum.wrapping_mul(31).wrapping_add(u32::from(byte))
     });
@@ -98,7 +104,10 @@ fn place(id: &str) -> String {
 }
 
 fn refused(item: &Item, addition: &Addition) -> Added {
-    let remembered = |id: &String| item.get(&place(id)).and_then(|value| value.as_s().ok());
+    let remembered = |id: &String| {
+        item.get(&place(id, addition.for_good))
+            .and_then(|value| value.as_s().ok())
+    };
     let before = addition.once.as_ref();
     match before.is_some_and(|id| remembered(id) == Some(id)) {
         true => Added::MadeBefore(numbers(item)),
@@ -141,7 +150,7 @@ impl Expression {
             ));
         }
         if let Some(id) = &addition.once {
-            let (name, id) = (made.name(&place(id)), made.text(id));
+            let (name, id) = (made.name(&place(id, addition.for_good)), made.text(id));
             conditions.push(format!("(attribute_not_exists({name}) OR {name} <> {id})"));
             set.push(format!("{name} = {id}"));
         }
@@ -215,6 +224,7 @@ mod tests {
                 Holds::Is("held".into(), 7),
             ],
             once: Some("a".into()),
+            for_good: false,
             expires_at: Some(9),
         };
         let made = Expression::of(&addition);
@@ -235,19 +245,22 @@ mod tests {
 
     #[test]
     fn what_was_refused_tells_whether_it_was_made_before() {
-        let item = |id: &str| {
-            Item::from([
-                (place("a"), AttributeValue::S(id.to_owned())),
-                ("month".to_owned(), AttributeValue::N("5".into())),
-            ])
-        };
-        let addition = Addition {
-            once: Some("a".into()),
-            ..Addition::default()
-        };
         let numbers = Numbers::from([("month".to_owned(), 5)]);
-        let check = |id: &str, expected: Added| assert_eq!(refused(&item(id), &addition), expected);
-        check("a", Added::MadeBefore(numbers.clone()));
-        check("b", Added::Refused(numbers));
+        let check = |id: &str, for_good: bool, expected: Added| {
+            let item = Item::from([
+                (place("a", for_good), AttributeValue::S(id.to_owned())),
+                ("month".to_owned(), AttributeValue::N("5".into())),
+            ]);
+            let addition = Addition {
+                once: Some("a".into()),
+                for_good,
+                ..Addition::default()
+            };
+            assert_eq!(refused(&item, &addition), expected);
+        };
+        for for_good in [false, true] {
+            check("a", for_good, Added::MadeBefore(numbers.clone()));
+            check("b", for_good, Added::Refused(numbers.clone()));
+        }
     }
 }

@@ -32,6 +32,7 @@ use crate::KnowledgeError;
 use crate::spaces::Entered;
 use crate::sync::StepError;
 use purse::Purse;
+use rows::Posting;
 
 pub(crate) use budget::in_usd;
 pub use budget::{Budget, BudgetChange, BudgetView, Span, SteppedDown};
@@ -48,6 +49,8 @@ pub struct Account<'a> {
     space: String,
     /// Names the piece of work, so that what is written again is not counted again.
     id: String,
+    /// When what is counted late came to its end; it may be counted again as late.
+    ended_at_ms: Option<u64>,
     lines: Mutex<Vec<Line>>,
     payer: Payer,
     /// How often it was closed with something to count.
@@ -80,6 +83,7 @@ impl<'a> Account<'a> {
             aws,
             space: entered.space.clone(),
             id: id.to_owned(),
+            ended_at_ms: None,
             lines: Mutex::default(),
             payer: Payer::Caller {
                 budget: entered.budget.clone(),
@@ -99,9 +103,18 @@ impl<'a> Account<'a> {
         Self::of_run(aws, space, run_id, chance::ulid(clock::now_ms()))
     }
 
-    /// An account of a batch job of a run: whoever counts what it took counts it under the same name.
-    pub fn of_job(aws: &'a Aws, space: &str, run_id: &str, number: u32) -> Self {
-        Self::of_run(aws, space, run_id, format!("{run_id}/job/{number}"))
+    /// An account of a batch job of a run: whoever counts what it took, and whenever, counts it under the same name and to the day
+    /// that it ended.
+    pub fn of_job(
+        aws: &'a Aws,
+        space: &str,
+        run_id: &str,
+        (number, ended_at_ms): (u32, u64),
+    ) -> Self {
+        Self {
+            ended_at_ms: Some(ended_at_ms),
+            ..Self::of_run(aws, space, run_id, format!("{run_id}/job/{number}"))
+        }
     }
 
     fn of_run(aws: &'a Aws, space: &str, run_id: &str, id: String) -> Self {
@@ -109,6 +122,7 @@ impl<'a> Account<'a> {
             aws,
             space: space.to_owned(),
             id,
+            ended_at_ms: None,
             lines: Mutex::default(),
             payer: Payer::Run {
                 run_id: run_id.to_owned(),
@@ -206,13 +220,18 @@ impl<'a> Account<'a> {
             0 => self.id.clone(),
             before => format!("{}/{before}", self.id),
         };
+        let posting = Posting {
+            id,
+            at_ms: self.ended_at_ms.unwrap_or_else(clock::now_ms),
+            for_good: self.ended_at_ms.is_some(),
+        };
         let (written, settled) =
-            future::join(self.write(&lines, &id), self.settle(cost, &id)).await;
+            future::join(self.write(&lines, &posting), self.settle(cost, &posting)).await;
         if let Err(error) = written.and(settled) {
             let space = &self.space;
             tracing::error!(
                 error = error.name(),
-                id,
+                id = posting.id,
                 space,
                 cost_nano_usd = cost,
                 "usage was not counted"
@@ -220,29 +239,28 @@ impl<'a> Account<'a> {
         }
     }
 
-    async fn write(&self, lines: &[Line], id: &str) -> Result<(), AwsError> {
-        let now_ms = clock::now_ms();
+    async fn write(&self, lines: &[Line], posting: &Posting) -> Result<(), AwsError> {
         let mut models: BTreeMap<&str, Vec<&Line>> = BTreeMap::new();
         for line in lines {
             models.entry(&line.model).or_default().push(line);
         }
         let writes = models
             .into_iter()
-            .map(|(model, lines)| rows::count(self.aws, &self.space, id, model, lines, now_ms));
+            .map(|(model, lines)| rows::count(self.aws, &self.space, posting, model, lines));
         future::try_join_all(writes).await.map(|_| ())
     }
 
-    async fn settle(&self, cost: u64, id: &str) -> Result<(), AwsError> {
+    async fn settle(&self, cost: u64, posting: &Posting) -> Result<(), AwsError> {
         let (aws, space) = (self.aws, self.space.as_str());
         match &self.payer {
             Payer::Run { .. } if cost == 0 => Ok(()),
-            Payer::Run { run_id } => runs::draw(aws, space, run_id, cost, id).await,
+            Payer::Run { run_id } => runs::draw(aws, space, run_id, cost, posting).await,
             Payer::Caller { budget, held } => {
                 let hold = held.lock().await.hold.take();
                 let purse = Purse { aws, space, budget };
                 match hold {
-                    Some(hold) => purse.settle(&hold, cost, id).await,
-                    None if cost > 0 && budget.is_set() => purse.draw(None, cost, id).await,
+                    Some(hold) => purse.settle(&hold, cost, &posting.id).await,
+                    None if cost > 0 && budget.is_set() => purse.draw(None, cost, posting).await,
                     None => Ok(()),
                 }
             }

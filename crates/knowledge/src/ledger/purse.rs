@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::{Budget, Standing, names, standings};
 use super::calendar::{DAY_MS, Day};
+use super::rows::Posting;
 use super::usage;
 use crate::KnowledgeError;
 
@@ -217,7 +218,13 @@ impl Purse<'_> {
                 tell(self.space, &standings(self.budget, &numbers, day));
                 Ok(())
             }
-            Added::Refused(_) => self.spend(day, spent, once).await,
+            Added::Refused(_) => {
+                let named = Addition {
+                    once: Some(format!("{once}/spend")),
+                    ..Addition::default()
+                };
+                self.spend(day, spent, named).await
+            }
         }
     }
 
@@ -225,23 +232,33 @@ impl Purse<'_> {
     ///
     /// # Errors
     /// The table's.
-    pub async fn draw(&self, hold: Option<&Hold>, spent: u64, once: &str) -> Result<(), AwsError> {
+    pub async fn draw(
+        &self,
+        hold: Option<&Hold>,
+        spent: u64,
+        posting: &Posting,
+    ) -> Result<(), AwsError> {
         let spent = signed(spent);
-        let Some(hold) = hold else {
-            return self.spend(Day::of(clock::now_ms()), spent, once).await;
+        let day = Day::of(posting.at_ms);
+        // One name whatever it is drawn from: what was held when it was posted first may be given back.
+        let drawn = Addition {
+            once: Some(format!("{}/draw", posting.id)),
+            for_good: posting.for_good,
+            ..Addition::default()
         };
-        let day = hold.day();
+        let Some(hold) = hold else {
+            return self.spend(day, spent, drawn).await;
+        };
         let drawing = Addition {
             amounts: vec![(hold.name.clone(), -spent)],
             holds: vec![Holds::Exists(hold.name.clone())],
-            once: Some(format!("{once}/draw")),
-            ..Addition::default()
+            ..drawn.clone()
         };
-        match self.aws.table.add(&self.key(day), &drawing).await? {
+        match self.aws.table.add(&self.key(hold.day()), &drawing).await? {
             Added::Made(numbers) | Added::MadeBefore(numbers) => {
                 self.overdrawn(hold, &numbers).await
             }
-            Added::Refused(_) => self.spend(Day::of(clock::now_ms()), spent, once).await,
+            Added::Refused(_) => self.spend(day, spent, drawn).await,
         }
     }
 
@@ -264,9 +281,11 @@ impl Purse<'_> {
             .map(|_| ())
     }
 
-    async fn spend(&self, day: Day, spent: i64, once: &str) -> Result<(), AwsError> {
+    /// Takes what was spent under the name that `named` has.
+    async fn spend(&self, day: Day, spent: i64, named: Addition) -> Result<(), AwsError> {
         let spending = Addition {
-            once: Some(format!("{once}/spend")),
+            once: named.once,
+            for_good: named.for_good,
             ..self.moving(day, spent, None)
         };
         self.aws

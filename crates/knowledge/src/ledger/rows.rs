@@ -27,22 +27,33 @@ pub(crate) struct UsageRow {
     pub unpriced_uses: u64,
 }
 
+/// How a piece of work stands in the books.
+#[derive(Debug, Clone)]
+pub(super) struct Posting {
+    /// Names it, so that what is posted again is not counted again.
+    pub id: String,
+    /// The moment that it is counted at, in milliseconds since the epoch.
+    pub at_ms: u64,
+    /// Whether the books remember it however late it is posted again.
+    pub for_good: bool,
+}
+
 /// Adds what one piece of work took of one model.
 pub(super) async fn count(
     aws: &Aws,
     space: &str,
-    id: &str,
+    posting: &Posting,
     model: &str,
     lines: Vec<&Line>,
-    now_ms: u64,
 ) -> Result<(), AwsError> {
-    let day = Day::of(now_ms).to_string();
+    let day = Day::of(posting.at_ms).to_string();
     let model: String = named(model);
     let addition = Addition {
         amounts: amounts(&lines),
         texts: vec![("day".into(), day.clone()), ("model".into(), model.clone())],
-        once: Some(id.to_owned()),
-        expires_at: Some(now_ms / 1_000 + KEPT_DAYS * DAY_SECONDS),
+        once: Some(posting.id.clone()),
+        for_good: posting.for_good,
+        expires_at: Some(posting.at_ms / 1_000 + KEPT_DAYS * DAY_SECONDS),
         ..Addition::default()
     };
     aws.table

@@ -6,6 +6,7 @@ use aws::{Aws, AwsError, clock};
 use super::bound;
 use super::budget::{Budget, in_usd};
 use super::purse::{Hold, Purse};
+use super::rows::Posting;
 use crate::KnowledgeError;
 use crate::runs;
 use crate::spaces;
@@ -117,7 +118,7 @@ pub(super) async fn draw(
     space: &str,
     run_id: &str,
     spent: u64,
-    once: &str,
+    posting: &Posting,
 ) -> Result<(), AwsError> {
     let budget = spaces::budget(aws, space).await?;
     if !budget.is_set() {
@@ -126,7 +127,7 @@ pub(super) async fn draw(
     let run = runs::row(aws, run_id).await?;
     let budget = &budget;
     let purse = Purse { aws, space, budget };
-    purse.draw(run.budget_hold.as_ref(), spent, once).await
+    purse.draw(run.budget_hold.as_ref(), spent, posting).await
 }
 
 /// Gives back what a run that has ended holds still.

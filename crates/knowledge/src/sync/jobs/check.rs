@@ -66,13 +66,13 @@ async fn look(aws: &Aws, run_id: &str, job: JobRow, hours: u32, now_ms: u64) -> 
     let late = is_late(&job, hours, now_ms);
     let Some(arn) = &job.arn else {
         if !job.ordered {
-            return ended(job, NOT_STARTED);
+            return ended(job, NOT_STARTED, now_ms);
         }
-        let job = started(aws, run_id, job, hours).await;
+        let job = started(aws, run_id, job, hours, now_ms).await;
         return match (late, &job.arn, &job.ended) {
             // Its start may have been lost before; now it has a name to be stopped by.
             (true, Some(_), _) => stopped(aws, job, now_ms).await,
-            (true, None, None) => ended(job, NOT_STARTED),
+            (true, None, None) => ended(job, NOT_STARTED, now_ms),
             _ => job,
         };
     };
@@ -86,7 +86,7 @@ async fn look(aws: &Aws, run_id: &str, job: JobRow, hours: u32, now_ms: u64) -> 
                     "an embedding job failed"
                 );
             }
-            ended(job, &state.status)
+            ended(job, &state.status, now_ms)
         }
         Ok(_) if late => stopped(aws, job, now_ms).await,
         Ok(_) => job,
@@ -107,7 +107,7 @@ fn is_late(job: &JobRow, hours: u32, now_ms: u64) -> bool {
 }
 
 /// The job with its ARN; as it was where Bedrock is busy, and ended where it is refused.
-async fn started(aws: &Aws, run_id: &str, job: JobRow, hours: u32) -> JobRow {
+async fn started(aws: &Aws, run_id: &str, job: JobRow, hours: u32, now_ms: u64) -> JobRow {
     let token = token(run_id, job.number);
     let order = JobOrder {
         name: &format!("outcrop-{token}"),
@@ -125,7 +125,7 @@ async fn started(aws: &Aws, run_id: &str, job: JobRow, hours: u32) -> JobRow {
             tracing::warn!(run_id, number = job.number, %error, "an embedding job did not start");
             match error {
                 AwsError::Busy { .. } => job,
-                _ => ended(job, NOT_STARTED),
+                _ => ended(job, NOT_STARTED, now_ms),
             }
         }
     }
@@ -135,7 +135,7 @@ async fn started(aws: &Aws, run_id: &str, job: JobRow, hours: u32) -> JobRow {
 async fn stopped(aws: &Aws, job: JobRow, now_ms: u64) -> JobRow {
     let since = job.stopped_at_ms.unwrap_or(now_ms);
     if now_ms >= since.saturating_add(STOP_MS) {
-        return ended(job, ABANDONED);
+        return ended(job, ABANDONED, now_ms);
     }
     if let Some(arn) = &job.arn
         && let Err(error) = aws.jobs.stop(arn).await
@@ -148,9 +148,10 @@ async fn stopped(aws: &Aws, job: JobRow, now_ms: u64) -> JobRow {
     }
 }
 
-fn ended(job: JobRow, status: &str) -> JobRow {
+fn ended(job: JobRow, status: &str, now_ms: u64) -> JobRow {
     JobRow {
         ended: Some(status.to_owned()),
+        ended_at_ms: Some(now_ms),
         ..job
     }
 }
@@ -161,16 +162,17 @@ fn ended(job: JobRow, status: &str) -> JobRow {
 pub(in crate::sync) async fn stop_jobs(aws: &Aws, run: &RunRow) -> Result<(), StepError> {
     let run_id = run.run_id.as_str();
     let hours = limits(run).map_or(0, |(_, hours)| hours);
+    let now_ms = clock::now_ms();
     for mut job in jobs_of(aws, run_id).await? {
         if job.ended.is_some() || job.arn.is_none() && !job.ordered {
             continue;
         }
         if job.arn.is_none() {
-            job = started(aws, run_id, job, hours).await;
+            job = started(aws, run_id, job, hours, now_ms).await;
         }
         let Some(arn) = &job.arn else { continue };
         match aws.jobs.stop(arn).await {
-            Ok(()) => keep(aws, run_id, &ended(job, ABANDONED)).await?,
+            Ok(()) => keep(aws, run_id, &ended(job, ABANDONED, now_ms)).await?,
             Err(error) => {
                 tracing::warn!(run_id, number = job.number, %error, "an embedding job goes on for nobody");
             }

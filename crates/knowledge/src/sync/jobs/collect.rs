@@ -52,11 +52,13 @@ pub(in crate::sync) async fn collect_jobs(aws: &Aws, run_id: &str) -> Result<Val
 }
 
 /// Charges what a job embedded, once all that came of it is kept: a step that was cut off before has charged nothing, and one
-/// that is cut off after it charges under the same name again, which changes nothing.
+/// that is cut off after it charges under the same name and to the same day again, which changes nothing.
 async fn charge(aws: &Aws, run_id: &str, job: &JobRow, tokens: u64) {
     if tokens > 0 {
         let space = keys::space_of(run_id).unwrap_or_default();
-        let account = Account::of_job(aws, space, run_id, job.number);
+        // Rows of an earlier release do not say when their jobs ended.
+        let ended_at_ms = job.ended_at_ms.unwrap_or(job.gathered_at_ms);
+        let account = Account::of_job(aws, space, run_id, (job.number, ended_at_ms));
         account.embedded_by_jobs(tokens);
         account.close().await;
     }

@@ -72,6 +72,7 @@ async fn gather_job<'a>(
         arn: None,
         stopped_at_ms: None,
         ended: None,
+        ended_at_ms: None,
         collected: false,
     };
     let (mut lines, mut records) = (String::new(), 0);

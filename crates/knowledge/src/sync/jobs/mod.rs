@@ -47,6 +47,9 @@ pub(super) struct JobRow {
     /// Bedrock's status once nothing more will come of it; `NotStarted` where it was refused or found no place in time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
+    /// When that was seen first. It is charged to that day, however late what came of it is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at_ms: Option<u64>,
     /// Whether what came of it is with its batches.
     #[serde(default)]
     pub collected: bool,
