@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::Aws;
-use aws::config::Settings;
 use aws::dynamo::keys::{self, ENTRY_PREFIX, NOTE_PREFIX};
 use knowledge::actions::{AuditRow, Made, NoteRow, TicketRow};
 use serde_json::{Value, json};
@@ -14,20 +12,7 @@ use crate::lambda_binaries::{host, host_with};
 
 /// The instance's own table.
 fn table(instance: &Instance) -> aws::dynamo::Table {
-    let variables = BTreeMap::from([
-        ("OUTCROP_TABLE", "outcrop-table"),
-        ("OUTCROP_BUCKET", "outcrop-bucket"),
-        ("OUTCROP_STATE_MACHINE_ARN", "arn"),
-        ("OUTCROP_ANSWER_MODEL", "m"),
-        ("OUTCROP_EMBED_MODEL", "m"),
-        ("OUTCROP_EMBED_DIMENSIONS", "256"),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "outcrop"),
-        ("AWS_SECRET_ACCESS_KEY", "outcrop"),
-        ("AWS_ENDPOINT_URL", instance.aws.as_str()),
-    ]);
-    let lookup = |name: &str| variables.get(name).map(|value| (*value).to_owned());
-    Aws::new(Settings::from_lookup(lookup).unwrap()).table
+    instance.services().table
 }
 
 fn today() -> String {

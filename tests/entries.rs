@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::instance::{Instance, Reply};
 use crate::lambda_binaries::{host, host_with, root};
 
-fn drop_file(folder: &Path, name: &str, text: &str) {
+pub fn drop_file(folder: &Path, name: &str, text: &str) {
     let source = folder.join("s3/outcrop-bucket/sources/default");
     std::fs::create_dir_all(&source).unwrap();
     std::fs::write(source.join(name), text).unwrap();
@@ -63,7 +63,7 @@ fn cut_off(instance: &Instance) -> Host {
 }
 
 /// Ids of the runs, newest first, once all of them have ended.
-async fn runs(instance: &Instance) -> Vec<String> {
+pub async fn runs(instance: &Instance) -> Vec<String> {
     loop {
         let before = instance.get("/v1/runs").await.body;
         let ids: Vec<String> = before["runs"]
@@ -84,7 +84,7 @@ async fn runs(instance: &Instance) -> Vec<String> {
     }
 }
 
-async fn found(instance: &Instance, query: &str) -> usize {
+pub async fn found(instance: &Instance, query: &str) -> usize {
     let body = json!({"query": query, "mode": "lexical"});
     let reply = instance.post("/v1/search", &body).await;
     reply.body["results"].as_array().unwrap().len()

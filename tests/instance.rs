@@ -1,9 +1,12 @@
 //! A running laptop cloud for a test: the real binary, free ports, a folder that goes with it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use aws::Aws;
+use aws::config::Settings;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -38,7 +41,7 @@ impl Instance {
     /// An instance that has ingested its sample handbook.
     pub async fn start_with_sample() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut instance = Self::launch(folder.path(), &[]).await;
+        let mut instance = Self::launch(folder.path(), &["--no-events"]).await;
         instance._folder = Some(folder);
         let begun = Instant::now();
         while instance.get("/v1/health").await.body["documents"] == 0 {
@@ -51,7 +54,8 @@ impl Instance {
     /// An empty instance with flags of `outcrop dev`.
     pub async fn start_with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let flags: Vec<&str> = ["--no-sample"].iter().chain(flags).copied().collect();
+        let usual = ["--no-sample", "--no-events"];
+        let flags: Vec<&str> = usual.iter().chain(flags).copied().collect();
         let mut instance = Self::launch(folder.path(), &flags).await;
         instance._folder = Some(folder);
         instance
@@ -59,7 +63,31 @@ impl Instance {
 
     /// An instance on a folder that the test keeps.
     pub async fn start_in(data: &Path) -> Self {
-        Self::launch(data, &["--no-sample"]).await
+        Self::launch(data, &["--no-sample", "--no-events"]).await
+    }
+
+    /// The same, whose bucket and schedule start runs by themselves. No other instance's do: tests count runs.
+    pub async fn start_by_itself(data: &Path, flags: &[&str]) -> Self {
+        let flags: Vec<&str> = ["--no-sample"].iter().chain(flags).copied().collect();
+        Self::launch(data, &flags).await
+    }
+
+    /// Its table and bucket, as the functions reach them.
+    pub fn services(&self) -> Aws {
+        let variables = BTreeMap::from([
+            ("OUTCROP_TABLE", "outcrop-table"),
+            ("OUTCROP_BUCKET", "outcrop-bucket"),
+            ("OUTCROP_STATE_MACHINE_ARN", "arn"),
+            ("OUTCROP_ANSWER_MODEL", "m"),
+            ("OUTCROP_EMBED_MODEL", "m"),
+            ("OUTCROP_EMBED_DIMENSIONS", "256"),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "outcrop"),
+            ("AWS_SECRET_ACCESS_KEY", "outcrop"),
+            ("AWS_ENDPOINT_URL", self.aws.as_str()),
+        ]);
+        let lookup = |name: &str| variables.get(name).map(|value| (*value).to_owned());
+        Aws::new(Settings::from_lookup(lookup).unwrap())
     }
 
     /// Where its functions keep their files.

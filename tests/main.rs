@@ -13,6 +13,7 @@ mod attack_table;
 mod bad_input;
 mod brake;
 mod budgets;
+mod by_itself;
 mod conversation;
 mod durability;
 mod embedding_jobs;

@@ -1,6 +1,7 @@
 //! The laptop cloud as one: every AWS service on one port, the API on another, everything under one folder.
 
 mod aws_port;
+mod entries;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -27,6 +28,9 @@ use crate::states::{Services, StateMachines, TaskError};
 use crate::storage_faults::StorageFaults;
 use crate::template::{self, Template};
 
+pub use entries::ByItself;
+use entries::Entries;
+
 /// Instances of one function at the most; a laptop has few cores.
 const INSTANCES: usize = 8;
 /// How long open requests may go on after the end was asked for.
@@ -49,6 +53,8 @@ pub struct CloudConfig {
     pub openapi: &'static str,
     /// Template parameters other than their defaults.
     pub parameters: BTreeMap<String, String>,
+    /// Whether the bucket's events and the schedule start what the template says.
+    pub starts_by_itself: bool,
     pub bedrock: bedrock::Settings,
 }
 
@@ -90,6 +96,8 @@ pub struct RunningCloud {
     pub aws: String,
     /// Resources of the template that the laptop does not run.
     pub skipped: Vec<(String, String)>,
+    /// What starts runs by itself, if anything does.
+    pub by_itself: Option<ByItself>,
     stop: watch::Sender<bool>,
     serving: Vec<tokio::task::JoinHandle<()>>,
     // Both end what they hold when dropped: the lock, and executions, which go on at the next start.
@@ -141,7 +149,12 @@ pub async fn start(config: CloudConfig) -> Result<RunningCloud, CloudError> {
             .map_err(|error| damaged(error.0))?;
     }
     let s3_folder = config.data.join("s3");
-    let s3 = S3::open(&s3_folder, &template.buckets).map_err(|error| damaged(error.0))?;
+    let entries = match config.starts_by_itself {
+        true => Some(Entries::open(&config, &template)?),
+        false => None,
+    };
+    let told = entries.as_ref().map(|entries| entries.told.clone());
+    let s3 = S3::open(&s3_folder, &template.buckets, told).map_err(|error| damaged(error.0))?;
     let functions = functions(&config, &template, &aws, &temporary_folder(&config.data)?);
     let bases = knowledge_bases(&config, &functions)?;
     let host = Host::new(functions, INSTANCES);
@@ -163,14 +176,18 @@ pub async fn start(config: CloudConfig) -> Result<RunningCloud, CloudError> {
         s3,
         secrets: crate::secrets::Secrets::new(&config.data.join("secrets")),
         states: states.clone(),
-        lambda: crate::lambda::router(host),
+        lambda: crate::lambda::router(host.clone()),
         bedrock: bedrock::router(bedrock.clone()),
         faults: StorageFaults::default(),
     };
-    let serving = vec![
+    let mut serving = vec![
         serve(aws_listener, aws_port::router(services), stopped.clone()),
-        serve(api_listener, api_router(gateway), stopped),
+        serve(api_listener, api_router(gateway), stopped.clone()),
     ];
+    let by_itself = entries.as_ref().map(Entries::by_itself);
+    if let Some(entries) = entries {
+        serving.extend(entries.start(&host, &stopped));
+    }
     bedrock.resume_batch_jobs();
     bedrock.resume_ingestion();
     states.resume_interrupted();
@@ -179,6 +196,7 @@ pub async fn start(config: CloudConfig) -> Result<RunningCloud, CloudError> {
         api,
         aws,
         skipped: template.skipped,
+        by_itself,
         stop,
         serving,
         _lock: lock,

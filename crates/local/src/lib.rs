@@ -5,8 +5,10 @@
 pub mod bedrock;
 pub mod cloud;
 mod dynamo;
+pub mod events;
 pub mod gateway;
 pub mod lambda;
+mod queues;
 mod s3;
 mod secrets;
 pub mod states;

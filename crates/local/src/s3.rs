@@ -1,10 +1,13 @@
 //! S3 on the laptop: `s3s` over plain files, one folder a bucket, signatures verified.
 
+mod folder;
 mod long_keys;
 mod rest;
 mod service_side;
+mod told;
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
@@ -18,6 +21,7 @@ use s3s_fs::FileSystem;
 
 use long_keys::LongKeys;
 use rest::Rest;
+pub(crate) use told::Told;
 
 /// The key pair of the laptop: access key and secret are the same word.
 pub const KEY: &str = "outcrop";
@@ -32,14 +36,19 @@ pub struct S3Error(pub String);
 pub struct S3 {
     service: S3Service,
     folder: PathBuf,
+    told: Option<Arc<Told>>,
 }
 
 impl S3 {
-    /// Opens the store on `folder` with these buckets.
+    /// Opens the store on `folder` with these buckets. `told` hears of their objects.
     ///
     /// # Errors
     /// A folder that cannot be written.
-    pub fn open(folder: &Path, buckets: &[String]) -> Result<Self, S3Error> {
+    pub(crate) fn open(
+        folder: &Path,
+        buckets: &[String],
+        told: Option<Arc<Told>>,
+    ) -> Result<Self, S3Error> {
         let failed =
             |error: &dyn std::fmt::Display| S3Error(format!("{}: {error}", folder.display()));
         std::fs::create_dir_all(folder).map_err(|error| failed(&error))?;
@@ -50,12 +59,14 @@ impl S3 {
         let mut builder = S3ServiceBuilder::new(LongKeys {
             files,
             folder: folder.to_owned(),
+            told: told.clone(),
         });
         builder.set_auth(SimpleAuth::from_single(KEY, KEY));
         builder.set_access(ExistingBuckets(folder.to_owned()));
         Ok(Self {
             service: builder.build(),
             folder: folder.to_owned(),
+            told,
         })
     }
 

@@ -1,15 +1,20 @@
-//! `template.yaml` itself is the laptop's configuration: functions, table, bucket, state machine, and what refers to what.
+//! `template.yaml` itself is the laptop's configuration: functions, table, bucket, state machine, what starts them by
+//! itself, and what refers to what.
 //!
 //! Resource types that the laptop does not run (permissions, alarms, …) are listed as skipped. A reference that cannot be
 //! resolved, or an intrinsic function that is not known here, is an error by name.
 
 mod conditions;
+mod entries;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use regex::Regex;
 use serde_json::{Map, Value};
+
+pub(crate) use entries::queue_arn;
+pub use entries::{MappingResource, QueueResource, Redrive, RuleResource, Target, When};
 
 /// The account, region and stack of the laptop.
 pub const ACCOUNT: &str = "000000000000";
@@ -62,6 +67,11 @@ pub struct Template {
     /// Table name and the attribute of its time to live.
     pub times_to_live: Vec<(String, String)>,
     pub buckets: Vec<String>,
+    /// Those of them that tell EventBridge of their objects.
+    pub told_buckets: Vec<String>,
+    pub queues: Vec<QueueResource>,
+    pub rules: Vec<RuleResource>,
+    pub mappings: Vec<MappingResource>,
     /// Name and definition, substitutions made.
     pub state_machines: Vec<(String, String)>,
     /// Id and properties.
@@ -96,6 +106,10 @@ pub fn read(
         tables: Vec::new(),
         times_to_live: Vec::new(),
         buckets: Vec::new(),
+        told_buckets: Vec::new(),
+        queues: Vec::new(),
+        rules: Vec::new(),
+        mappings: Vec::new(),
         state_machines: Vec::new(),
         guardrails: Vec::new(),
         skipped: Vec::new(),
@@ -107,9 +121,19 @@ pub fn read(
                 template
                     .functions
                     .push(function(id, resource, &globals, &names)?);
+                let mappings = entries::mappings(id, resource, &names)?;
+                template.mappings.extend(mappings);
             }
             "AWS::DynamoDB::Table" => table(id, resource, &names, &mut template)?,
-            "AWS::S3::Bucket" => template.buckets.push(names.reference(id, id)?),
+            "AWS::S3::Bucket" => {
+                let name = names.reference(id, id)?;
+                if entries::tells_events(resource) {
+                    template.told_buckets.push(name.clone());
+                }
+                template.buckets.push(name);
+            }
+            "AWS::SQS::Queue" => template.queues.push(entries::queue(id, resource, &names)?),
+            "AWS::Events::Rule" => template.rules.extend(entries::rule(id, resource, &names)?),
             "AWS::Serverless::StateMachine" => {
                 let machine = state_machine(id, resource, &names, &file)?;
                 template.state_machines.push(machine);
@@ -209,7 +233,8 @@ impl Names {
                 "AWS::Serverless::Function" => "FunctionName",
                 "AWS::DynamoDB::Table" => "TableName",
                 "AWS::S3::Bucket" => "BucketName",
-                "AWS::Serverless::StateMachine" => "Name",
+                "AWS::SQS::Queue" => "QueueName",
+                "AWS::Serverless::StateMachine" | "AWS::Events::Rule" => "Name",
                 _ => "",
             };
             let given = &resource["Properties"][field];
@@ -251,6 +276,7 @@ impl Names {
                 Ok(format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"))
             }
             (Some("AWS::S3::Bucket"), "Arn") => Ok(format!("arn:aws:s3:::{name}")),
+            (Some("AWS::SQS::Queue"), "Arn") => Ok(queue_arn(name)),
             (Some("AWS::IAM::Role"), "Arn") => Ok(format!("arn:aws:iam::{ACCOUNT}:role/{name}")),
             (Some("AWS::Serverless::StateMachine"), "Arn") => Ok(format!(
                 "arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"

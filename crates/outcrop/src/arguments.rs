@@ -4,9 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use local::bedrock::BatchQuotas;
+use local::events::Schedule;
 
 const EXIT_CODES: &str =
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not answered, or some documents were refused.";
+
+/// Long enough for a run that an upload started to have looked at it, and short for whoever waits.
+const GATHER_SECONDS: u64 = 5;
 
 /// Outcrop: documents in, grounded answers with checkable citations out.
 #[derive(Debug, Parser)]
@@ -178,6 +182,18 @@ pub struct DevArguments {
     /// Records that a batch inference job must have, as the account's quota says at AWS
     #[arg(long, default_value_t = BatchQuotas::default().least_records)]
     pub batch_min_records: u64,
+    /// Start no run by itself, neither for what changes in the bucket nor by the schedule
+    #[arg(long, conflicts_with_all = ["gather_seconds", "sync_schedule", "sync_spaces"])]
+    pub no_events: bool,
+    /// Seconds that changes in the bucket are gathered before one run takes them; 60 by default at AWS
+    #[arg(long, default_value_t = GATHER_SECONDS, value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub gather_seconds: u64,
+    /// When spaces are synced: a rate, or off; as the stack's parameter without it, rate(1 day)
+    #[arg(long, value_name = "RATE", value_parser = sync_schedule)]
+    pub sync_schedule: Option<SyncSchedule>,
+    /// Spaces that the schedule syncs, separated by commas
+    #[arg(long, default_value = "default")]
+    pub sync_spaces: String,
     /// Log what the functions say
     #[arg(long, short)]
     pub verbose: bool,
@@ -195,9 +211,28 @@ impl Default for DevArguments {
             embedder: None,
             guard: "window".to_owned(),
             batch_min_records: BatchQuotas::default().least_records,
+            no_events: false,
+            gather_seconds: GATHER_SECONDS,
+            sync_schedule: None,
+            sync_spaces: "default".to_owned(),
             verbose: false,
         }
     }
+}
+
+/// When spaces are synced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SyncSchedule {
+    Off,
+    Rate(Schedule),
+}
+
+fn sync_schedule(text: &str) -> Result<SyncSchedule, String> {
+    if text == "off" {
+        return Ok(SyncSchedule::Off);
+    }
+    let read = text.parse().map(SyncSchedule::Rate);
+    read.map_err(|error: local::events::ScheduleError| error.to_string())
 }
 
 /// Where the instance is and how to print.
@@ -738,6 +773,23 @@ mod tests {
         );
         check("outcrop dev --embedder minilm", None);
         check("outcrop dev --embedder gpt", Some(ErrorKind::InvalidValue));
+        check("outcrop dev --no-events", None);
+        check(
+            "outcrop dev --gather-seconds 1 --sync-schedule off --sync-spaces a,b",
+            None,
+        );
+        check(
+            "outcrop dev --gather-seconds 0",
+            Some(ErrorKind::ValueValidation),
+        );
+        check(
+            "outcrop dev --sync-schedule daily",
+            Some(ErrorKind::ValueValidation),
+        );
+        check(
+            "outcrop dev --no-events --sync-schedule off",
+            Some(ErrorKind::ArgumentConflict),
+        );
         check("outcrop ingest --re-embed --space s", None);
         check(
             "outcrop ingest a --re-embed",

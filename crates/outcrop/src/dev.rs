@@ -8,9 +8,9 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use include_dir::{Dir, include_dir};
 use local::bedrock;
-use local::cloud::{self, CloudConfig, RunningCloud};
+use local::cloud::{self, ByItself, CloudConfig, RunningCloud};
 
-use crate::arguments::DevArguments;
+use crate::arguments::{DevArguments, SyncSchedule};
 use crate::client::{Api, Failure, Unsent};
 use crate::intake::ingest_documents;
 use crate::models;
@@ -66,6 +66,8 @@ pub async fn embedded() -> Result<Embedded, Failure> {
         port: 0,
         aws_port: 0,
         no_sample: true,
+        // It ends with its command, and what that changes starts its own run.
+        no_events: true,
         ..DevArguments::default()
     };
     let cloud = start(&arguments).await?;
@@ -100,6 +102,18 @@ async fn start(arguments: &DevArguments) -> Result<RunningCloud, Failure> {
     for quota in ["EmbedTokensPerMinute", "EmbedRequestsPerMinute"] {
         parameters.insert(quota.to_owned(), "0".to_owned());
     }
+    let gather = arguments.gather_seconds.to_string();
+    parameters.insert("SyncGatherSeconds".to_owned(), gather);
+    parameters.insert("SyncSpaces".to_owned(), arguments.sync_spaces.clone());
+    match &arguments.sync_schedule {
+        Some(SyncSchedule::Rate(rate)) => {
+            parameters.insert("SyncSchedule".to_owned(), rate.to_string());
+        }
+        Some(SyncSchedule::Off) => {
+            parameters.insert("SyncScheduleState".to_owned(), "DISABLED".to_owned());
+        }
+        None => {}
+    }
     if arguments.model_url.is_some() {
         parameters.insert("AnswerModel".to_owned(), OPEN_MODEL.to_owned());
     }
@@ -112,6 +126,7 @@ async fn start(arguments: &DevArguments) -> Result<RunningCloud, Failure> {
         files,
         openapi: include_str!("../../../infra/openapi.yaml"),
         parameters,
+        starts_by_itself: !arguments.no_events,
         bedrock: bedrock::Settings {
             model_url: arguments.model_url.clone(),
             model_name: arguments.model_name.clone(),
@@ -153,6 +168,9 @@ pub async fn run(arguments: DevArguments) -> Result<u8, Failure> {
         cloud.aws
     ));
     output::line(&format!("  data           {}", arguments.data.display()));
+    if let Some(by_itself) = &cloud.by_itself {
+        print_by_itself(by_itself, &arguments.sync_spaces);
+    }
     for (id, kind) in &cloud.skipped {
         tracing::info!(id, kind, "the laptop does not run this resource");
     }
@@ -230,6 +248,20 @@ async fn ingest_sample(api: &Api) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// What starts runs without a command.
+fn print_by_itself(by_itself: &ByItself, spaces: &str) {
+    for folder in &by_itself.folders {
+        let seconds = by_itself.gather.as_secs();
+        output::line(&format!(
+            "  by itself      takes what changes in {}, {seconds} seconds later",
+            folder.display()
+        ));
+    }
+    for schedule in &by_itself.schedules {
+        output::line(&format!("                 syncs {spaces}: {schedule}"));
+    }
 }
 
 fn print_hints(api: &str) {

@@ -20,6 +20,7 @@ fn config(data: &Path) -> CloudConfig {
         files,
         openapi: include_str!("../../../../infra/openapi.yaml"),
         parameters: BTreeMap::new(),
+        starts_by_itself: false,
         bedrock: bedrock::Settings::default(),
     }
 }

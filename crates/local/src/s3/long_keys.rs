@@ -6,6 +6,7 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 use s3s::dto::*;
@@ -13,6 +14,8 @@ use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 use sha2::{Digest, Sha256};
 
+use super::object_path;
+use super::told::{Told, refresh_etag};
 use crate::storage_faults::{DISK_FULL, DISK_FULL_WORDS};
 
 /// The longest name of a file. Source: every file system in use on Linux and macOS.
@@ -26,6 +29,7 @@ const HASH_BYTES: usize = 33;
 pub(super) struct LongKeys {
     pub files: FileSystem,
     pub folder: PathBuf,
+    pub told: Option<Arc<Told>>,
 }
 
 fn base64_bytes(bytes: usize) -> usize {
@@ -111,6 +115,25 @@ impl LongKeys {
         original(&self.folder, listed).await
     }
 
+    /// An object was written, by the operation `reason`.
+    async fn written(&self, bucket: &str, key: &str, reason: &str) {
+        if let Some(told) = &self.told {
+            told.written(bucket, key, reason).await;
+        }
+    }
+
+    /// Whether there is an object. Of what is not there no deletion is told.
+    fn is_there(&self, bucket: &str, key: &str) -> bool {
+        object_path(&self.folder, bucket, key).is_some_and(|path| path.is_file())
+    }
+
+    /// An object that was there was deleted.
+    fn deleted(&self, bucket: &str, key: &str) {
+        if let Some(told) = &self.told {
+            told.deleted(bucket, key);
+        }
+    }
+
     /// Gives listed objects their own keys, and leaves out what does not begin with `prefix`.
     async fn restore(
         &self,
@@ -154,6 +177,7 @@ macro_rules! operations {
     (
         plain { $($plain:ident: $plain_in:ident => $plain_out:ident,)* }
         keyed { $($keyed:ident: $keyed_in:ident => $keyed_out:ident,)* }
+        read { $($read:ident: $read_in:ident => $read_out:ident,)* }
         told { $($told:ident: $told_in:ident => $told_out:ident,)* }
     ) => {
         #[async_trait::async_trait]
@@ -165,6 +189,12 @@ macro_rules! operations {
             $(async fn $keyed(&self, mut request: S3Request<$keyed_in>) -> S3Result<S3Response<$keyed_out>> {
                 request.input.key = stored(&request.input.bucket, &request.input.key);
                 self.files.$keyed(request).await
+            })*
+
+            $(async fn $read(&self, mut request: S3Request<$read_in>) -> S3Result<S3Response<$read_out>> {
+                request.input.key = stored(&request.input.bucket, &request.input.key);
+                refresh_etag(&self.folder, &request.input.bucket, &request.input.key).await;
+                self.files.$read(request).await
             })*
 
             // Replies that name the key name the one that was asked for.
@@ -180,18 +210,24 @@ macro_rules! operations {
             async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
                 let input = &mut request.input;
                 self.remember(&input.bucket, &input.key).await?;
-                input.key = stored(&input.bucket, &input.key);
-                self.files.put_object(request).await.map_err(told_if_full)
+                let (bucket, key) = (input.bucket.clone(), input.key.clone());
+                input.key = stored(&bucket, &key);
+                let reply = self.files.put_object(request).await.map_err(told_if_full)?;
+                self.written(&bucket, &key, "PutObject").await;
+                Ok(reply)
             }
 
             async fn copy_object(&self, mut request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
                 let input = &mut request.input;
                 self.remember(&input.bucket, &input.key).await?;
-                input.key = stored(&input.bucket, &input.key);
+                let (bucket, key) = (input.bucket.clone(), input.key.clone());
+                input.key = stored(&bucket, &key);
                 if let CopySource::Bucket { bucket, key, .. } = &mut input.copy_source {
                     *key = stored(bucket, key).into();
                 }
-                self.files.copy_object(request).await.map_err(told_if_full)
+                let reply = self.files.copy_object(request).await.map_err(told_if_full)?;
+                self.written(&bucket, &key, "CopyObject").await;
+                Ok(reply)
             }
 
             async fn upload_part_copy(&self, mut request: S3Request<UploadPartCopyInput>) -> S3Result<S3Response<UploadPartCopyOutput>> {
@@ -203,12 +239,39 @@ macro_rules! operations {
                 self.files.upload_part_copy(request).await
             }
 
+            async fn delete_object(&self, mut request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
+                let input = &mut request.input;
+                let (bucket, key) = (input.bucket.clone(), input.key.clone());
+                let was_there = self.is_there(&bucket, &key);
+                input.key = stored(&bucket, &key);
+                let reply = self.files.delete_object(request).await?;
+                if was_there {
+                    self.deleted(&bucket, &key);
+                }
+                Ok(reply)
+            }
+
+            async fn complete_multipart_upload(&self, mut request: S3Request<CompleteMultipartUploadInput>) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+                let (bucket, key) = (request.input.bucket.clone(), request.input.key.clone());
+                self.remember(&bucket, &key).await?;
+                request.input.key = stored(&bucket, &key);
+                let mut reply = self.files.complete_multipart_upload(request).await?;
+                reply.output.key = Some(key.clone());
+                self.written(&bucket, &key, "CompleteMultipartUpload").await;
+                Ok(reply)
+            }
+
             async fn delete_objects(&self, mut request: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
                 let bucket = request.input.bucket.clone();
+                let keys = request.input.delete.objects.iter().map(|object| object.key.clone());
+                let there: Vec<String> = keys.filter(|key| self.is_there(&bucket, key)).collect();
                 for object in &mut request.input.delete.objects {
                     object.key = stored(&bucket, &object.key);
                 }
                 let mut reply = self.files.delete_objects(request).await?;
+                for key in &there {
+                    self.deleted(&bucket, key);
+                }
                 for deleted in reply.output.deleted.iter_mut().flatten() {
                     if let Some(key) = self.original(deleted.key.as_deref().unwrap_or_default()).await {
                         deleted.key = Some(key);
@@ -252,15 +315,15 @@ operations! {
         list_buckets: ListBucketsInput => ListBucketsOutput,
     }
     keyed {
-        get_object: GetObjectInput => GetObjectOutput,
-        head_object: HeadObjectInput => HeadObjectOutput,
-        delete_object: DeleteObjectInput => DeleteObjectOutput,
         upload_part: UploadPartInput => UploadPartOutput,
         abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput,
     }
+    read {
+        get_object: GetObjectInput => GetObjectOutput,
+        head_object: HeadObjectInput => HeadObjectOutput,
+    }
     told {
         create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput,
-        complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput,
         list_parts: ListPartsInput => ListPartsOutput,
     }
 }

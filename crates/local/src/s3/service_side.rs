@@ -71,6 +71,10 @@ impl S3 {
             tokio::fs::create_dir_all(folder).await?;
         }
         long_keys::remember(&self.folder, bucket, key).await?;
-        tokio::fs::rename(from, path).await
+        tokio::fs::rename(from, path).await?;
+        if let Some(told) = &self.told {
+            told.written(bucket, key, "PutObject").await;
+        }
+        Ok(())
     }
 }

@@ -70,7 +70,7 @@ async fn send(s3: &S3, method: &str, link: &str, body: &str) -> (u16, String) {
 #[tokio::test]
 async fn presigned_links_put_and_get_and_nothing_else_does() {
     let folder = tempfile::tempdir().unwrap();
-    let s3 = S3::open(folder.path(), &["bucket".to_owned()]).unwrap();
+    let s3 = S3::open(folder.path(), &["bucket".to_owned()], None).unwrap();
     let path = "/bucket/sources/a.txt";
     let link = |method: &str| presign(method, path, KEY, now(), 60);
     assert_eq!(send(&s3, "PUT", &link("PUT"), "granite").await.0, 200);
@@ -93,7 +93,7 @@ async fn presigned_links_put_and_get_and_nothing_else_does() {
 #[tokio::test]
 async fn long_keys_are_stored_read_listed_and_deleted() {
     let folder = tempfile::tempdir().unwrap();
-    let s3 = S3::open(folder.path(), &["bucket".to_owned()]).unwrap();
+    let s3 = S3::open(folder.path(), &["bucket".to_owned()], None).unwrap();
     let key = format!("sources/default/{}a.txt", "crates/folder/".repeat(40));
     let path = format!("/bucket/{key}");
     let link = |method: &str| presign(method, &path, KEY, now(), 60);
@@ -112,7 +112,7 @@ async fn long_keys_are_stored_read_listed_and_deleted() {
 #[tokio::test]
 async fn a_bucket_that_does_not_exist_takes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let s3 = S3::open(folder.path(), &["bucket".to_owned()]).unwrap();
+    let s3 = S3::open(folder.path(), &["bucket".to_owned()], None).unwrap();
     let path = "/buckett/a.txt";
     for method in ["PUT", "GET", "DELETE"] {
         let link = presign(method, path, KEY, now(), 60);
@@ -130,7 +130,7 @@ async fn a_bucket_that_does_not_exist_takes_nothing() {
 #[tokio::test]
 async fn objects_are_read_from_their_bucket_only() {
     let folder = tempfile::tempdir().unwrap();
-    let s3 = S3::open(&folder.path().join("s3"), &["b".to_owned()]).unwrap();
+    let s3 = S3::open(&folder.path().join("s3"), &["b".to_owned()], None).unwrap();
     std::fs::write(folder.path().join("secret"), "s").unwrap();
     std::fs::write(folder.path().join("s3/b/plan.jsonl"), "{}").unwrap();
     let outside = folder.path().join("secret");
@@ -155,7 +155,7 @@ async fn objects_are_read_from_their_bucket_only() {
 #[tokio::test]
 async fn a_refusal_before_the_body_keeps_the_connection() {
     let folder = tempfile::tempdir().unwrap();
-    let s3 = S3::open(folder.path(), &["bucket".to_owned()]).unwrap();
+    let s3 = S3::open(folder.path(), &["bucket".to_owned()], None).unwrap();
     let router = axum::Router::new().fallback(move |request: Request<Body>| {
         let s3 = s3.clone();
         async move { s3.call(request).await }
@@ -194,4 +194,192 @@ async fn a_refusal_before_the_body_keeps_the_connection() {
         std::fs::read_to_string(folder.path().join("bucket/a.txt")).unwrap(),
         "granite"
     );
+}
+
+/// A store whose objects below `sources/` are told of, and the queue that hears of them.
+fn telling(folder: &Path) -> (S3, Arc<crate::queues::Queue>) {
+    use crate::events::{Bus, Rule, Target};
+    let clock = Arc::new(crate::states::Clock::fast(1_793_534_400_000, 7, 1));
+    let day = Duration::from_secs(86_400);
+    let queue = crate::queues::Queue::open(&folder.join("queues"), "q", day, clock.clone());
+    let queue = Arc::new(queue.unwrap());
+    let target = Target {
+        queue: queue.clone(),
+        input: None,
+    };
+    let pattern = serde_json::json!({
+        "source": ["aws.s3"],
+        "detail": {"bucket": {"name": ["bucket"]}, "object": {"key": [{"prefix": "sources/"}]}},
+    });
+    let bus = Bus::new(vec![Rule::new(&pattern, vec![target]).unwrap()], clock);
+    let (root, bucket) = (folder.join("s3"), "bucket".to_owned());
+    let told = Told::new(&root, std::slice::from_ref(&bucket), bus).unwrap();
+    let buckets = [bucket, "silent".to_owned()];
+    (
+        S3::open(&root, &buckets, Some(Arc::new(told))).unwrap(),
+        queue,
+    )
+}
+
+/// The events that wait in a queue.
+async fn told(queue: &crate::queues::Queue) -> Vec<serde_json::Value> {
+    let taken = queue.receive(Duration::ZERO, 100).await;
+    let read = |body: &str| serde_json::from_str(body).unwrap();
+    let events = taken.iter().map(|message| read(&message.body)).collect();
+    queue.settle(taken, &std::collections::BTreeSet::new());
+    events
+}
+
+#[tokio::test]
+async fn objects_are_told_of_as_s3_tells_eventbridge() {
+    let folder = tempfile::tempdir().unwrap();
+    let (s3, queue) = telling(folder.path());
+    let send = async |method: &str, path: &str, body: &str| {
+        let status = send(&s3, method, &presign(method, path, KEY, now(), 60), body).await;
+        assert!(status.0 < 300, "{method} {path}: {status:?}");
+    };
+    for path in [
+        "/bucket/texts/a.txt",
+        "/bucket/source",
+        "/silent/sources/a.txt",
+    ] {
+        send("PUT", path, "granite").await;
+        send("DELETE", path, "").await;
+    }
+    send("PUT", "/bucket/sources/a.txt", "granite").await;
+    send("DELETE", "/bucket/sources/a.txt", "").await;
+    // It is gone already.
+    send("DELETE", "/bucket/sources/a.txt", "").await;
+    let mut events = told(&queue).await;
+    let mut last = String::new();
+    for event in &mut events {
+        let sequencer = event["detail"]["object"]["sequencer"].as_str().unwrap();
+        assert!(*sequencer > *last, "{last} {sequencer}");
+        last = sequencer.to_owned();
+        for drawn in [
+            "/id",
+            "/time",
+            "/detail/request-id",
+            "/detail/object/sequencer",
+        ] {
+            *event.pointer_mut(drawn).unwrap() = "drawn".into();
+        }
+    }
+    insta::assert_json_snapshot!(events);
+}
+
+#[tokio::test]
+async fn every_way_to_write_an_object_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (s3, queue) = telling(folder.path());
+    let check = async |key: &str, reason: &str| {
+        let events = told(&queue).await;
+        let [event] = events.as_slice() else {
+            panic!("{events:?}");
+        };
+        let found = (
+            &event["detail"]["object"]["key"],
+            &event["detail"]["reason"],
+        );
+        assert_eq!(found, (&key.into(), &reason.into()));
+    };
+    let long = format!("sources/{}a.txt", "crates/folder/".repeat(40));
+    let link = |method: &str, path: &str| presign(method, path, KEY, now(), 60);
+    let path = format!("/bucket/{long}");
+    send(&s3, "PUT", &link("PUT", &path), "granite").await;
+    check(&long, "PutObject").await;
+    send(&s3, "DELETE", &link("DELETE", &path), "").await;
+    check(&long, "DeleteObject").await;
+    let file = folder.path().join("s3/batch.jsonl");
+    std::fs::write(&file, "granite").unwrap();
+    s3.adopt("bucket", "sources/out.jsonl", &file)
+        .await
+        .unwrap();
+    check("sources/out.jsonl", "PutObject").await;
+}
+
+/// The store keeps the ETag of what it wrote, and went on telling it of another file in that one's place.
+#[tokio::test]
+async fn a_file_in_an_objects_place_has_an_etag_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let s3 = S3::open(folder.path(), &["bucket".to_owned()], None).unwrap();
+    let etag = async || {
+        let link = presign("HEAD", "/bucket/a.txt", KEY, now(), 60);
+        let request = Request::builder()
+            .method("HEAD")
+            .uri(link)
+            .header("host", HOST);
+        let reply = s3.call(request.body(Body::empty()).unwrap()).await;
+        reply.headers()["etag"].to_str().unwrap().to_owned()
+    };
+    let link = presign("PUT", "/bucket/a.txt", KEY, now(), 60);
+    send(&s3, "PUT", &link, "granite").await;
+    let written = etag().await;
+    assert_eq!(etag().await, written);
+    std::fs::write(folder.path().join("bucket/a.txt"), "diorite").unwrap();
+    let changed = etag().await;
+    assert_ne!(changed, written);
+    // A file that is moved here is as old as it was elsewhere.
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::write(&elsewhere, "granite").unwrap();
+    let old = std::fs::File::open(&elsewhere).unwrap();
+    old.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    std::fs::rename(&elsewhere, folder.path().join("bucket/a.txt")).unwrap();
+    assert_eq!(etag().await, written);
+}
+
+/// What is being copied is told of once, when it has stayed the same from one look to the next.
+#[tokio::test]
+async fn files_that_people_put_are_told_of_when_they_stay_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("s3/bucket/sources/team");
+    std::fs::create_dir_all(&source).unwrap();
+    std::fs::write(source.join("there.txt"), "granite").unwrap();
+    let (s3, queue) = telling(folder.path());
+    let watched = s3.told.clone().unwrap();
+    let mut unsettled = Default::default();
+    let mut look = async || {
+        watched.look_once(&mut unsettled).await.unwrap();
+        // What a queue that hears of nothing else tells shows what a look told.
+        send(
+            &s3,
+            "PUT",
+            &presign("PUT", "/bucket/sources/mark", KEY, now(), 60),
+            "m",
+        )
+        .await;
+        let events = told(&queue).await;
+        let (mark, events) = events.split_last().unwrap();
+        assert_eq!(mark["detail"]["object"]["key"], "sources/mark");
+        let told = events.iter().map(|event| {
+            let (kind, object) = (&event["detail-type"], &event["detail"]["object"]);
+            format!(
+                "{} {}",
+                kind.as_str().unwrap(),
+                object["key"].as_str().unwrap()
+            )
+        });
+        told.collect::<Vec<_>>()
+    };
+    let none: [&str; 0] = [];
+    // What was there at the start is nothing new, and other folders are not looked into.
+    std::fs::create_dir_all(folder.path().join("s3/bucket/texts")).unwrap();
+    std::fs::write(folder.path().join("s3/bucket/texts/a"), "a").unwrap();
+    assert_eq!((look().await, look().await), (vec![], vec![]));
+    std::fs::write(source.join("a.txt"), "gra").unwrap();
+    assert_eq!(look().await, none);
+    std::fs::write(source.join("a.txt"), "granite").unwrap();
+    assert_eq!(look().await, none);
+    assert_eq!(look().await, ["Object Created sources/team/a.txt"]);
+    assert_eq!(look().await, none);
+    std::fs::remove_file(source.join("there.txt")).unwrap();
+    assert_eq!(look().await, none);
+    assert_eq!(look().await, ["Object Deleted sources/team/there.txt"]);
+    assert_eq!(look().await, none);
+    // An editor that puts a new file in the old one's place.
+    std::fs::remove_file(source.join("a.txt")).unwrap();
+    assert_eq!(look().await, none);
+    std::fs::write(source.join("a.txt"), "granite, again").unwrap();
+    assert_eq!(look().await, none);
+    assert_eq!(look().await, ["Object Created sources/team/a.txt"]);
 }

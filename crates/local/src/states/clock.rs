@@ -51,7 +51,7 @@ impl Clock {
     }
 
     /// Milliseconds since 1970.
-    pub(super) fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         match &self.source {
             Source::System => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -66,7 +66,7 @@ impl Clock {
     }
 
     /// Waits.
-    pub(super) async fn sleep(&self, duration: Duration) {
+    pub(crate) async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(self.worldly(duration)).await;
     }
 
@@ -89,7 +89,7 @@ impl Clock {
     }
 
     /// A version 4 UUID in its usual form.
-    pub(super) fn uuid(&self) -> String {
+    pub(crate) fn uuid(&self) -> String {
         let mut bytes: [u8; 16] = self.with_random(|random| random.random());
         bytes[6] = (bytes[6] & 0x0f) | 0x40;
         bytes[8] = (bytes[8] & 0x3f) | 0x80;
@@ -114,7 +114,7 @@ impl Clock {
 }
 
 /// Bytes as lower-case hexadecimal digits.
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

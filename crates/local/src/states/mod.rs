@@ -35,6 +35,7 @@ mod task;
 mod wire;
 
 pub use clock::Clock;
+pub(crate) use clock::hexadecimal;
 pub use definition::Finding;
 use execution::Executions;
 

@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 
 const REAL: &str = include_str!("../../../../template.yaml");
@@ -48,12 +50,8 @@ fn the_deployed_template_is_read() {
         // What Bedrock takes.
         "BatchRole",
         "BucketPolicy",
-        // What starts runs by itself.
-        "EntryQueue",
-        "EntryDeadLetters",
+        // What may send to the queue.
         "EntryQueuePolicy",
-        "SourceChanged",
-        "SyncTime",
         "NoNetworkInterfaces",
         // What watches.
         "QueryLogs",
@@ -72,6 +70,61 @@ fn the_deployed_template_is_read() {
         "Dashboard",
     ];
     assert_eq!(others, expected);
+}
+
+#[test]
+fn what_starts_functions_by_itself_is_read() {
+    let read = |overrides: &[(&str, &str)]| {
+        let overrides = overrides.iter();
+        let overrides = overrides.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        read(REAL, &overrides.collect(), file).unwrap()
+    };
+    let template = read(&[("SyncGatherSeconds", "5"), ("SyncSpaces", "default,team")]);
+    assert_eq!(template.told_buckets, ["outcrop-bucket"]);
+    let queue = |name: &str, retention_seconds, redrive| QueueResource {
+        name: name.to_owned(),
+        retention_seconds,
+        redrive,
+    };
+    let redrive = Redrive {
+        max_receives: 5,
+        queue: "outcrop-entrydeadletters".to_owned(),
+    };
+    let expected = [
+        queue("outcrop-entryqueue", 4 * 86_400, Some(redrive)),
+        queue("outcrop-entrydeadletters", 14 * 86_400, None),
+    ];
+    assert_eq!(template.queues, expected);
+    let mapping = MappingResource {
+        function: "outcrop-ingest".to_owned(),
+        queue: "outcrop-entryqueue".to_owned(),
+        batch_size: 10_000,
+        window_seconds: 5,
+        reports_failures: true,
+    };
+    assert_eq!(template.mappings, [mapping]);
+    let rule = |name: &str, when, input: Option<&str>| RuleResource {
+        name: name.to_owned(),
+        when,
+        targets: vec![Target {
+            queue: "outcrop-entryqueue".to_owned(),
+            input: input.map(str::to_owned),
+        }],
+    };
+    let pattern = json!({
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created", "Object Deleted"],
+        "detail": {"bucket": {"name": ["outcrop-bucket"]}, "object": {"key": [{"prefix": "sources/"}]}},
+    });
+    let changed = rule("outcrop-sourcechanged", When::Event(pattern), None);
+    let time = rule(
+        "outcrop-synctime",
+        When::Schedule("rate(1 day)".to_owned()),
+        Some(r#"{"schedule": {"spaces": "default,team"}}"#),
+    );
+    assert_eq!(template.rules, [changed.clone(), time]);
+    let without = read(&[("SyncScheduleState", "DISABLED")]).rules;
+    assert_eq!(without, [changed]);
 }
 
 #[test]
@@ -127,6 +180,32 @@ fn what_cannot_be_resolved_is_named() {
         "ImportValue",
     );
     check(&function("!If [a, b, c]"), "TemplateUnresolved", "If");
+    let rule = |rest: &str| {
+        format!(
+            "Resources:\n  Q: {{ Type: AWS::SQS::Queue }}\n  R:\n    Type: AWS::Events::Rule\n    Properties: {{ {rest} }}\n"
+        )
+    };
+    let target = "Targets: [{ Arn: !GetAtt Q.Arn, InputPath: $.x }]";
+    check(
+        &rule(&format!("EventPattern: {{ source: [a] }}, {target}")),
+        "TemplateUnresolved",
+        "InputPath",
+    );
+    check(
+        &rule("EventPattern: { source: [a] }, Targets: [{ Arn: \"arn:aws:sns:x:y:z\" }]"),
+        "TemplateUnresolved",
+        "no queue",
+    );
+    check(
+        &rule("Targets: [{ Arn: !GetAtt Q.Arn }]"),
+        "TemplateMissing",
+        "R.EventPattern",
+    );
+    check(
+        &rule("ScheduleExpression: rate(1 day), Targets: [{ Arn: !GetAtt Q.Arn }]"),
+        "TemplateMissing",
+        "R.Targets.Input",
+    );
     check(
         "Resources:\n  F:\n    Type: AWS::S3::Bucket\n    Condition: IsProduction\n",
         "TemplateUnresolved",

@@ -110,7 +110,7 @@ impl Cloud {
 }
 
 fn open(folder: &Path) -> (Router, Arc<AtomicU64>) {
-    let s3 = S3::open(&folder.join("s3"), &["box".to_owned()]).expect("a store");
+    let s3 = S3::open(&folder.join("s3"), &["box".to_owned()], None).expect("a store");
     let quotas = BatchQuotas {
         least_records: 3,
         most_records: 50,
