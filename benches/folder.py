@@ -133,7 +133,7 @@ def main():
     files.mkdir(parents=True)
     written, size = collect(files, options.files - 17)
     data.mkdir()
-    server = subprocess.Popen([options.binary, "dev", "--no-sample", "--port", "0", "--aws-port", "0", "--data", str(data)], stdout=subprocess.DEVNULL)
+    server = subprocess.Popen([options.binary, "dev", "--no-sample", "--no-events", "--port", "0", "--aws-port", "0", "--data", str(data)], stdout=subprocess.DEVNULL)
     peak, done = [0], threading.Event()
 
     def watch():

@@ -95,7 +95,7 @@ def measure(program, count, seed):
     with tempfile.TemporaryDirectory() as data:
         data = pathlib.Path(data)
         size = fill(data / "s3/outcrop-bucket/sources/default", count, seed)
-        command = [program, "dev", "--no-sample", "--embedder", "hashing", "--port", "0", "--aws-port", "0", "--data", str(data)]
+        command = [program, "dev", "--no-sample", "--no-events", "--embedder", "hashing", "--port", "0", "--aws-port", "0", "--data", str(data)]
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             record = data / "instance.json"

@@ -74,7 +74,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 class Laptop:
     def __init__(self, program, mode, model_url):
         self.folder = tempfile.TemporaryDirectory()
-        command = [program, "dev", "--no-sample", "--port", "0", "--aws-port", "0", "--data", self.folder.name]
+        command = [program, "dev", "--no-sample", "--no-events", "--port", "0", "--aws-port", "0", "--data", self.folder.name]
         command += ["--model-url", model_url, "--guard", mode]
         self.child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         record = pathlib.Path(self.folder.name) / "instance.json"

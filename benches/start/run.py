@@ -156,7 +156,7 @@ def medians(functions, repeats, core):
 @contextlib.contextmanager
 def cloud(outcrop, data, cores):
     """A laptop cloud on the other cores."""
-    command = ["taskset", "-c", cores, outcrop, "dev", "--no-sample", "--embedder", "hashing", "--port", "0", "--aws-port", "0", "--data", str(data)]
+    command = ["taskset", "-c", cores, outcrop, "dev", "--no-sample", "--no-events", "--embedder", "hashing", "--port", "0", "--aws-port", "0", "--data", str(data)]
     record = data / "instance.json"
     record.unlink(missing_ok=True)
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL)

@@ -260,7 +260,7 @@ def told(call):
 @contextlib.contextmanager
 def laptop(folder):
     log = open(folder / "log", "wb")
-    command = [TARGET / "outcrop", "dev", "--no-sample", "--port", "0", "--aws-port", "0", "--data", folder]
+    command = [TARGET / "outcrop", "dev", "--no-sample", "--no-events", "--port", "0", "--aws-port", "0", "--data", folder]
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         record = folder / "instance.json"
