@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use aws::clock;
 use aws::dynamo::keys;
 use knowledge::names;
-use knowledge::sync::rows::{DocumentRow, DocumentStatus, RunRow};
+use knowledge::sync::rows::{BatchRow, DocumentRow, DocumentStatus, RunRow};
 use serde_json::{Value, json};
 
 use super::steps::{deliver, payloads, rows, run};
@@ -75,6 +75,102 @@ async fn a_plan_that_breaks_off_at_any_write_leaves_books_that_balance() {
             }
         }
     }
+}
+
+/// Attempts at a plan, each cut off one write later, until `is_there` of what they leave.
+async fn cut_off_plan(
+    instance: &Instance,
+    space: &Space,
+    run_id: &str,
+    is_there: impl AsyncFn() -> bool,
+) {
+    for writes in 0.. {
+        let door = unreliable::open(&instance.aws, writes, Moment::Before).await;
+        let through_door = Space::of(&door, space.name, &[]);
+        let planned = deliver(&through_door, &plan(run_id)).await;
+        assert!(planned.is_err(), "{writes}");
+        if is_there().await {
+            return;
+        }
+    }
+}
+
+async fn batches(space: &Space, run_id: &str) -> Vec<BatchRow> {
+    let partition = keys::run_partition(run_id);
+    let rows = space.aws.table.query_all(&partition, keys::BATCH_PREFIX);
+    rows.await.unwrap()
+}
+
+/// What a plan that was cut off had set out to move stood in the books of the one that was made instead.
+#[tokio::test]
+async fn a_plan_that_is_made_again_moves_nothing_of_its_first_attempt() {
+    let instance = Instance::start().await;
+    let space = Space::on(&instance, "default");
+    space.ingest(&[("a.txt", "Marmots.")]).await;
+    space.put(&[("a.txt", ""), ("moved.txt", "Marmots.")]).await;
+    let run_id = space.new_run().await;
+    let moves = format!("runs/{run_id}/moves.json");
+    let is_there = async || !space.keys(&moves).await.is_empty();
+    cut_off_plan(&instance, &space, &run_id, is_there).await;
+    let restored = [
+        ("a.txt", "Marmots."),
+        ("moved.txt", ""),
+        ("b.txt", "Ibexes."),
+    ];
+    space.put(&restored).await;
+    let outcome = deliver(&space, &plan(&run_id)).await.unwrap();
+    assert_eq!(
+        (&outcome["to_move"], &outcome["to_process"]),
+        (&json!(0), &json!(1)),
+        "{outcome}"
+    );
+    assert!(space.keys(&moves).await.is_empty());
+    let report =
+        json!({"step": "report", "run_id": run_id, "error": "ServiceBusy", "cause": "cut off"});
+    deliver(&space, &report).await.unwrap();
+    let ended = run(&instance, &run_id).await;
+    assert!(balanced(&ended), "{ended}");
+    assert_eq!(
+        (&ended["counts"]["planned"], &ended["counts"]["failed"]),
+        (&json!(2), &json!(1)),
+        "{ended}"
+    );
+}
+
+/// What a redrive's plan had taken over before it was cut off was published beside what came instead of it.
+#[tokio::test]
+async fn a_plan_that_is_made_again_takes_nothing_over_that_changed_since() {
+    let instance = Instance::start().await;
+    let space = Space::on(&instance, "default");
+    space.put(&[("a.txt", "Old words.")]).await;
+    let first = space.new_run().await;
+    space.prepare(&first).await;
+    let report =
+        json!({"step": "report", "run_id": first, "error": "ServiceBusy", "cause": "cut off"});
+    deliver(&space, &report).await.unwrap();
+    let run_id = space.new_run().await;
+    let key = keys::run(&run_id);
+    let mut redrive: RunRow = space.aws.table.get(&key).await.unwrap().unwrap();
+    redrive.redrive_of = Some(first);
+    space.aws.table.put(&key, &redrive).await.unwrap();
+    let is_there = async || !batches(&space, &run_id).await.is_empty();
+    cut_off_plan(&instance, &space, &run_id, is_there).await;
+    space.put(&[("a.txt", "New words.")]).await;
+    deliver(&space, &plan(&run_id)).await.unwrap();
+    let left = batches(&space, &run_id).await;
+    assert!(left.is_empty(), "{left:?}");
+    space.prepare(&run_id).await;
+    for step in ["publish", "verify", "report"] {
+        space.step(step, &run_id).await.unwrap();
+    }
+    let ended = run(&instance, &run_id).await;
+    assert!(balanced(&ended), "{ended}");
+    assert_eq!(ended["status"], "SUCCEEDED", "{ended}");
+    let search = json!({"query": "words", "mode": "lexical"});
+    let found = instance.post("/v1/search", &search).await.body;
+    let texts = found["results"].as_array().unwrap().iter();
+    let texts: Vec<&str> = texts.map(|one| one["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, ["New words."], "{found}");
 }
 
 /// Its redrive took the whole source: what nobody had asked for was brought in.

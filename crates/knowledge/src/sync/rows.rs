@@ -299,6 +299,9 @@ pub struct RunRow {
     /// What the state machine was told of the plan, once it was made: a plan is made once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Value>,
+    /// How often making it has begun.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub plan_attempts: u32,
     /// What the run will embed, told before it does; of runs over the whole source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
@@ -347,6 +350,7 @@ impl RunRow {
             unchanged: 0,
             deleted: 0,
             plan: None,
+            plan_attempts: 0,
             estimate: None,
             budget_hold: None,
             embed_model: None,

@@ -40,7 +40,7 @@ pub(super) const SOURCES_BATCH: &str = "sources";
 const ROW_DOCUMENTS: usize = 300;
 
 pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
-    let mut run = runs::row(aws, run_id).await?;
+    let run = runs::row(aws, run_id).await?;
     // A plan that was made is followed: what was brought in since would not be planned again.
     if let Some(outcome) = run.plan {
         return Ok(outcome);
@@ -63,6 +63,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         Fetched::Done(outcome) => outcome,
         Fetched::More { wait_seconds } => return still_asking(aws, run, wait_seconds).await,
     };
+    let mut run = begin_attempt(aws, run).await?;
     let Looked {
         difference,
         outside,
@@ -111,6 +112,31 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         outside,
     };
     begin(aws, run, begun).await
+}
+
+/// Makes this attempt at the plan the one that counts: an earlier one that is still under way cannot end any more, and what one that
+/// broke off has left in the books and in what is to be moved is removed, for the source may be another by now.
+async fn begin_attempt(aws: &Aws, run: RunRow) -> Result<RunRow, AwsError> {
+    let begun = RunRow {
+        plan_attempts: run.plan_attempts + 1,
+        ..run
+    };
+    runs::replace(aws, begun.clone()).await?;
+    if begun.plan_attempts > 1 {
+        let run_id = begun.run_id.as_str();
+        let mut left = Vec::new();
+        let mut pages = runs::batch_pages(aws, run_id);
+        while let Some(batches) = pages.next().await? {
+            let batches = batches.iter();
+            left.extend(batches.map(|batch| keys::batch(run_id, &batch.batch_id)));
+        }
+        aws.table.delete_many(&left).await?;
+        aws.bucket.delete(&objects::moves(run_id)).await?;
+    }
+    Ok(RunRow {
+        version: begun.version + 1,
+        ..begun
+    })
 }
 
 /// What a run finds before it touches anything.
