@@ -12,7 +12,9 @@ use knowledge::snapshot::Snapshots;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::agent_calls::{Form, LOCAL, done};
 use crate::instance::{Instance, Reply};
+use crate::lambda_binaries::host_with;
 use crate::retrievers::settings_at;
 
 const COHERE: &str = "cohere.rerank-v3-5:0";
@@ -254,6 +256,37 @@ async fn a_reranker_that_fails_costs_nothing_but_its_order() {
     // Once it passes, all is well.
     let found = search(&instance, json!({})).await;
     assert_eq!(found["reranking"]["passages"], 4);
+}
+
+/// Answers were kept without what the reranker did, and agents were told nothing of it.
+#[tokio::test]
+async fn who_reads_later_and_agents_are_told_that_a_reranker_failed() {
+    let instance = lighthouse().await;
+    rerank_by(&instance, COHERE).await;
+    let offered = format!("off,{COHERE}");
+    let host = host_with(&instance, &[("OUTCROP_RERANK_MODELS", &offered)], 2);
+    let check = async |told: Value, note: Option<&str>| {
+        let answer = ask(&instance).await;
+        let path = format!("/v1/answers/{}", answer["answer_id"].as_str().unwrap());
+        let replayed = instance.get(&path).await.body;
+        assert_eq!(replayed["reranking"], told, "{replayed}");
+        let actions = [
+            ("search_knowledge", json!({"query": QUESTION})),
+            ("ask_knowledge", json!({"question": QUESTION})),
+        ];
+        for (action, arguments) in actions {
+            for form in [Form::Api, Form::Mcp] {
+                let output = done(&host, form, action, &arguments, LOCAL).await;
+                assert_eq!(output["note"].as_str(), note, "{action} {form:?}: {output}");
+            }
+        }
+    };
+    check(json!({"model": COHERE, "passages": 4}), None).await;
+    let throttled = json!({"operation": "Rerank", "error": "ThrottlingException"});
+    instance.fault(&throttled).await;
+    let told = json!({"model": COHERE, "passages": 0, "error": "ModelThrottled"});
+    let note = "The passages were not reranked (ModelThrottled): they stand in the order in which they were found.";
+    check(told, Some(note)).await;
 }
 
 #[tokio::test]

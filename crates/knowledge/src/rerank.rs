@@ -42,6 +42,16 @@ pub struct Reranking {
     pub took_ms: f64,
 }
 
+impl Reranking {
+    /// Where it failed, so in words for a model that reads the reply.
+    pub(crate) fn note(&self) -> Option<String> {
+        let error = self.error?;
+        Some(format!(
+            "The passages were not reranked ({error}): they stand in the order in which they were found."
+        ))
+    }
+}
+
 /// The reranker of a search: none of one that names a single ranking, which is given as it stands.
 pub(crate) fn model(entered: &Entered, mode: SearchMode) -> Option<&str> {
     let model = entered.rerank_model.as_deref();

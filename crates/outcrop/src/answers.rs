@@ -17,7 +17,10 @@ pub async fn show(arguments: AnswersArguments) -> Result<u8, Failure> {
         output::json(&found);
     } else {
         output::piece(&report(&found));
-        if let Some(words) = unsupported(&found) {
+        for words in [unsupported(&found), not_reranked(&found)]
+            .into_iter()
+            .flatten()
+        {
             output::note(&words);
         }
     }

@@ -473,6 +473,7 @@ fn answers_read_back_have_the_fields_described() {
         prompt_version: 1,
         manifest_version: None,
         retriever: text(),
+        reranking: None,
         guard: Value::Null,
         usage: Value::Null,
         stop_reason: text(),
@@ -480,6 +481,7 @@ fn answers_read_back_have_the_fields_described() {
     let full = ReplayedAnswer {
         standalone_question: Some(text()),
         manifest_version: Some(1),
+        reranking: Some(Value::Null),
         ..least.clone()
     };
     check(&api, "ReplayedAnswer", &full, &least);

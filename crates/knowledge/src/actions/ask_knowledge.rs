@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shorten::{Shorten, shorten_list, shorten_text};
+use super::shorten::{Shorten, add_note, shorten_list, shorten_text};
 use super::{Action, ActionError, Context, Group, Tier};
 use crate::KnowledgeError;
 use crate::ask::{self, AskRequest};
@@ -83,14 +83,15 @@ impl Action for AskKnowledge {
             answer: answer.answer,
             answered: answer.answered,
             citations: citations.collect(),
-            note: None,
+            note: answer.reranking.and_then(|reranking| reranking.note()),
         })
     }
 }
 
 impl Shorten for Output {
     fn shorten(&mut self, keep: f64) -> bool {
-        self.note = Some("Something was left out of this reply, which was too long.".to_owned());
+        let words = "Something was left out of this reply, which was too long.";
+        add_note(&mut self.note, words);
         shorten_list(&mut self.citations, keep) || shorten_text(&mut self.answer, keep)
     }
 }

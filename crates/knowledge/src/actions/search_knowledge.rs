@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::shorten::{Shorten, shorten_list, shorten_text};
+use super::shorten::{Shorten, add_note, shorten_list, shorten_text};
 use super::{Action, ActionError, Context, Group, Tier};
 use crate::search::{self, SEARCH_LIMIT, SearchMode, SearchRequest};
 
@@ -113,9 +113,10 @@ impl Action for SearchKnowledge {
                 score: result.score,
             })
             .collect();
-        let note = passages
-            .is_empty()
-            .then(|| "No passage was found. Say so; do not guess.".to_owned());
+        let note = match passages.is_empty() {
+            true => Some("No passage was found. Say so; do not guess.".to_owned()),
+            false => found.reranking.and_then(|reranking| reranking.note()),
+        };
         Ok(Output {
             next_cursor: more.then(|| (offset + passages.len()).to_string()),
             passages,
@@ -140,13 +141,15 @@ impl Shorten for Output {
     fn shorten(&mut self, keep: f64) -> bool {
         if shorten_list(&mut self.passages, keep) {
             self.next_cursor = Some((self.offset + self.passages.len()).to_string());
-            self.note = Some("There are more passages: call again with next_cursor.".to_owned());
+            let words = "There are more passages: call again with next_cursor.";
+            add_note(&mut self.note, words);
             return true;
         }
         let only = self.passages.first_mut();
         let cut = only.is_some_and(|passage| shorten_text(&mut passage.text, keep));
         if cut {
-            self.note = Some("The passage was cut: get_document has the whole text.".to_owned());
+            let words = "The passage was cut: get_document has the whole text.";
+            add_note(&mut self.note, words);
         }
         cut
     }

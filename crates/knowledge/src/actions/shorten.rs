@@ -45,6 +45,15 @@ pub(super) fn to_fit(output: &mut dyn Shorten, reply_bytes: impl Fn(&Value) -> u
     }
 }
 
+/// Adds words to a reply's note, unless it says so already.
+pub(super) fn add_note(note: &mut Option<String>, words: &str) {
+    match note {
+        Some(said) if said.contains(words) => {}
+        Some(said) => *said = format!("{said} {words}"),
+        None => *note = Some(words.to_owned()),
+    }
+}
+
 /// Takes items off the end of a list, at least one, and leaves at least one.
 pub(super) fn shorten_list<T: Serialize>(items: &mut Vec<T>, keep: f64) -> bool {
     if items.len() < 2 {

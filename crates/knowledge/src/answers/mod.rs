@@ -63,6 +63,8 @@ pub struct ReplayedAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest_version: Option<u64>,
     pub retriever: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reranking: Option<Value>,
     pub guard: Value,
     pub usage: Value,
     pub stop_reason: String,

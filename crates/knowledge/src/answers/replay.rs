@@ -58,6 +58,7 @@ pub(super) fn replayed(row: AnswerRow, library: &Library) -> ReplayedAnswer {
         prompt_version: row.prompt_version,
         manifest_version: row.manifest_version,
         retriever: row.retriever,
+        reranking: row.reranking,
         usage: row.usage,
         stop_reason: row.stop_reason,
     }

@@ -28,6 +28,9 @@ pub(crate) struct AnswerRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_version: Option<u64>,
     pub retriever: String,
+    /// What the space's reranker did, where it had something to order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reranking: Option<Value>,
     pub guard: Value,
     pub usage: Value,
     pub stop_reason: String,

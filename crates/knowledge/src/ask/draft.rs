@@ -214,6 +214,7 @@ impl Draft {
             prompt_version: answer.prompt_version,
             manifest_version: answer.manifest_version,
             retriever: self.retriever.to_owned(),
+            reranking: answer.reranking.as_ref().map(|one| json!(one)),
             guard: json!(answer.guard),
             usage: json!(answer.usage),
             stop_reason: answer.stop_reason.clone(),
