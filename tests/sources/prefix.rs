@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use aws::dynamo::keys;
 use aws::{chance, clock};
+use axum::http::Uri;
 use knowledge::sync::rows::RunRow;
 use serde_json::{Value, json};
 
@@ -87,22 +88,91 @@ async fn objects_of_another_bucket_are_copied_with_their_sidecars() {
     assert_eq!(many["counts"]["pending"], 205);
 }
 
-/// A page of a listing without objects ended the source, and what came after it was taken for gone. The laptop's store gives
-/// such pages where a prefix is longer than it keeps: what it finds too much it leaves out.
+/// A page of a listing without objects ended the source, and what came after it was taken for gone.
 #[tokio::test]
 async fn a_page_without_objects_is_not_the_end() {
+    let answer = async |uri: Uri| {
+        let is_second = uri
+            .query()
+            .unwrap_or_default()
+            .contains("continuation-token=on");
+        let body = match is_second {
+            true => {
+                "<IsTruncated>false</IsTruncated><Contents><Key>docs/a.txt</Key><Size>7</Size><ETag>e</ETag></Contents>"
+            }
+            false => {
+                "<IsTruncated>true</IsTruncated><NextContinuationToken>on</NextContinuationToken>"
+            }
+        };
+        format!("<ListBucketResult><Name>handbooks</Name>{body}</ListBucketResult>")
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let space = Space::of(&address, "default", &[]);
+    let bucket = space.aws.bucket.other("handbooks");
+    let (listed, more) = bucket.list_page("docs/", None, 200).await.unwrap();
+    let keys: Vec<&str> = listed.iter().map(|one| one.key.as_str()).collect();
+    assert_eq!((keys, more), (vec!["docs/a.txt"], false));
+}
+
+/// The laptop keeps long keys under others, and gave pages in their order: whoever went on after a key met the same again.
+#[tokio::test]
+async fn long_keys_are_listed_in_their_own_order() {
+    let instance = Instance::start().await;
+    let space = Space::on(&instance, "default");
+    let bucket = &space.aws.bucket;
+    let long = "x".repeat(120);
+    let key = |number: usize| match number % 3 {
+        0 => format!("docs/{number:02}.txt"),
+        _ => format!("docs/{number:02}-{long}.txt"),
+    };
+    let keys: Vec<String> = (0..25).map(key).collect();
+    for key in &keys {
+        bucket.put(key, "One of many.").await.unwrap();
+    }
+    let (mut found, mut after): (Vec<String>, Option<String>) = (Vec::new(), None);
+    for _ in &keys {
+        let page = bucket.list_page("docs/", after.as_deref(), 4).await;
+        let (page, more) = page.unwrap();
+        found.extend(page.into_iter().map(|one| one.key));
+        after = found.last().cloned();
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(found, keys);
+}
+
+/// Of two objects that came to one name the one that was listed last stood for both.
+#[tokio::test]
+async fn a_name_that_two_objects_come_to_is_the_first_ones() {
     let folder = tempfile::tempdir().unwrap();
     let instance = Instance::start_in(folder.path()).await;
     let bucket = folder.path().join("s3/handbooks");
-    for number in 0..205 {
-        put(&bucket, &format!("docs/{number:03}.txt"), "One of many.");
-    }
-    let prefix = format!("docs/{}/", "long".repeat(23));
-    put(&bucket, &format!("{prefix}a.txt"), "Marmots sleep in a.");
-    let source = json!({"kind": "s3", "bucket": "handbooks", "prefix": prefix});
+    put(&bucket, "docs/a.txt", "Marmots sleep in the folder.");
+    put(&bucket, "docsa.txt", "Marmots sleep beside it.");
+    let source = json!({"kind": "s3", "bucket": "handbooks", "prefix": "docs"});
     assert_eq!(set(&instance, "books", source).await.status, 200);
-    let first = run(&instance, json!({})).await;
-    assert_eq!(books(&first), ("SUCCEEDED", [1, 0, 0, 0]), "{first}");
+    for counts in [[1, 0, 0, 1], [0, 1, 0, 1]] {
+        let run = run(&instance, json!({})).await;
+        assert_eq!(books(&run), ("PARTIAL", counts), "{run}");
+        assert_eq!(
+            failures(&run),
+            [("NameTaken", "books/s3://handbooks/docsa.txt")]
+        );
+        let reason = run["failures"][0]["reason"].as_str().unwrap();
+        assert!(reason.contains("docs/a.txt has its name"), "{reason}");
+        let marmots = found(&instance, "marmots").await;
+        assert_eq!(marmots, ["s3://handbooks/docs/a.txt"]);
+    }
+    // Once the first is gone, the other has the name.
+    std::fs::remove_file(bucket.join("docs/a.txt")).unwrap();
+    let last = run(&instance, json!({})).await;
+    assert_eq!(books(&last), ("SUCCEEDED", [1, 0, 0, 0]), "{last}");
+    let marmots = found(&instance, "marmots").await;
+    assert_eq!(marmots, ["s3://handbooks/docsa.txt"]);
 }
 
 #[tokio::test]

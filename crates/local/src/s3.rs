@@ -7,7 +7,7 @@ mod service_side;
 mod told;
 
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
@@ -60,6 +60,7 @@ impl S3 {
             files,
             folder: folder.to_owned(),
             told: told.clone(),
+            known: Mutex::default(),
         });
         builder.set_auth(SimpleAuth::from_single(KEY, KEY));
         builder.set_access(ExistingBuckets(folder.to_owned()));

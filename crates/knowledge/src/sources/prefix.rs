@@ -1,4 +1,6 @@
-//! Objects below a prefix of another bucket, with the sidecars that Bedrock knowledge bases read.
+//! Objects below a prefix of another bucket, with the sidecars that Bedrock knowledge bases read. An object is called by its key
+//! below the prefix without slashes before it, so that two may come to one name, as `docs/a` and `docsa` below `docs`: whichever had it
+//! first has it.
 
 use std::collections::BTreeMap;
 
@@ -32,6 +34,10 @@ impl Prefix {
     fn name<'a>(&self, key: &'a str) -> &'a str {
         let name = key.strip_prefix(&self.prefix).unwrap_or(key);
         name.trim_start_matches('/')
+    }
+
+    fn uri(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.bucket.name())
     }
 
     async fn take(
@@ -80,7 +86,7 @@ impl Prefix {
         let document = Document {
             name: name.to_owned(),
             content,
-            uri: Some(format!("s3://{}/{id}", self.bucket.name())),
+            uri: Some(self.uri(id)),
             version: Some(version),
             metadata: sidecar.metadata(),
             readers: sidecar.effective_readers(),
@@ -106,6 +112,34 @@ fn refused(detail: &str) -> String {
     format!("S3 refused it ({detail}); let the function read the bucket and sync again")
 }
 
+/// Whose a name is that `id` comes to as well: another object's that the listing has met, or may still meet.
+fn holder<'a>(
+    names: &'a BTreeMap<String, String>,
+    mirror: &Mirror<'_>,
+    name: &str,
+    id: &str,
+) -> Option<&'a String> {
+    let other = names.get(name).filter(|other| *other != id)?;
+    let sweep = &mirror.state.sweep;
+    let met = sweep.seen.contains(other) || sweep.failed.contains_key(other);
+    (met || other.as_str() > id).then_some(other)
+}
+
+/// The object has no copy under a name that is another's; its own would stand in that one's place.
+fn refuse_name(mirror: &mut Mirror<'_>, id: &str, uri: &str, other: &str) {
+    let items = &mut mirror.state.items;
+    // An earlier release kept both, and the copy is of either.
+    if items.remove(id).is_some()
+        && let Some(item) = items.get_mut(other)
+    {
+        item.forget_version();
+    }
+    let words = format!(
+        "{other} has its name below the prefix; give one of them another key, or end the prefix with a slash, and sync again"
+    );
+    mirror.fail(id, uri, "NameTaken", words);
+}
+
 impl Source for Prefix {
     async fn ask(&mut self, place: &Place, mirror: &mut Mirror<'_>) -> Result<Next, SourceError> {
         let after = place.position.as_deref();
@@ -120,8 +154,21 @@ impl Source for Prefix {
             .map(|object| (object.key.as_str(), object.etag.as_str()))
             .collect();
         let last = listed.last().map(|object| object.key.clone());
+        let items = mirror.state.items.iter().filter(|(_, item)| !item.gone);
+        let mut holders = BTreeMap::new();
+        for (id, item) in items {
+            holders
+                .entry(item.name.clone())
+                .or_insert_with(|| id.clone());
+        }
         for object in &listed {
             if names::is_sidecar(&object.key) || object.key.ends_with('/') {
+                continue;
+            }
+            let name = format!("{}/{}", mirror.source, self.name(&object.key));
+            if let Some(other) = holder(&holders, mirror, &name, &object.key) {
+                let uri = self.uri(&object.key);
+                refuse_name(mirror, &object.key, &uri, other);
                 continue;
             }
             let sidecar = names::sidecar_key(&object.key);
@@ -139,6 +186,9 @@ impl Source for Prefix {
                 },
             };
             self.take(object, etag, mirror).await?;
+            if mirror.known(&object.key).is_some() {
+                holders.insert(name, object.key.clone());
+            }
             if mirror.is_time_up() {
                 return Ok(Next::more(object.key.clone()));
             }

@@ -4,9 +4,10 @@
 //! about 120 bytes on. Longer keys are kept under a shorter one: their first folders, then `~` and a hash. A file
 //! `.key-<hash>` in the store's folder holds the key itself, for listings.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::StatusCode;
 use s3s::dto::*;
@@ -22,6 +23,8 @@ use crate::storage_faults::{DISK_FULL, DISK_FULL_WORDS};
 const FILE_NAME_BYTES: usize = 255;
 /// What the store's file names hold besides key and bucket: `.bucket-`, `.object-`, `.upload-<uuid>`, `.metadata.json`.
 const STORE_NAME_BYTES: usize = 8 + 8 + 44 + 14;
+/// Keys of a page, unless a request asks for less. Source: Amazon S3 API Reference, ListObjectsV2.
+const PAGE_KEYS: i32 = 1_000;
 /// `~` and 32 hexadecimal digits.
 const HASH_BYTES: usize = 33;
 
@@ -30,6 +33,8 @@ pub(super) struct LongKeys {
     pub files: FileSystem,
     pub folder: PathBuf,
     pub told: Option<Arc<Told>>,
+    /// Keys by the stored ones that stand for them, as far as a listing met them. What they stand for never changes.
+    pub known: Mutex<HashMap<String, String>>,
 }
 
 fn base64_bytes(bytes: usize) -> usize {
@@ -112,7 +117,13 @@ impl LongKeys {
     }
 
     async fn original(&self, listed: &str) -> Option<String> {
-        original(&self.folder, listed).await
+        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = lock().get(listed) {
+            return Some(key.clone());
+        }
+        let key = original(&self.folder, listed).await?;
+        lock().insert(listed.to_owned(), key.clone());
+        Some(key)
     }
 
     /// An object was written, by the operation `reason`.
@@ -157,6 +168,38 @@ impl LongKeys {
         }
         objects.retain(|object| begins(&object.key));
     }
+}
+
+/// Leaves of a whole listing the page behind its token, or behind the key that it is to start after, in the order of the keys.
+fn cut_page(output: &mut ListObjectsV2Output, limit: usize) {
+    let objects = output.contents.take().into_iter().flatten();
+    let objects = objects.map(|object| (object.key.clone().unwrap_or_default(), Some(object)));
+    let folders = output.common_prefixes.take().into_iter().flatten();
+    let folders = folders.map(|folder| (folder.prefix.unwrap_or_default(), None));
+    let after = output
+        .continuation_token
+        .as_ref()
+        .max(output.start_after.as_ref());
+    let mut entries: Vec<(String, Option<Object>)> = objects
+        .chain(folders)
+        .filter(|(key, _)| after.is_none_or(|after| key > after))
+        .collect();
+    entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+    let more = limit > 0 && entries.len() > limit;
+    entries.truncate(limit);
+    output.key_count = i32::try_from(entries.len()).ok();
+    output.is_truncated = Some(more);
+    let last = entries.last().filter(|_| more);
+    output.next_continuation_token = last.map(|(key, _)| key.clone());
+    let (mut objects, mut folders) = (Vec::new(), Vec::new());
+    for (key, object) in entries {
+        match object {
+            Some(object) => objects.push(object),
+            None => folders.push(CommonPrefix { prefix: Some(key) }),
+        }
+    }
+    output.contents = Some(objects).filter(|objects| !objects.is_empty());
+    output.common_prefixes = Some(folders).filter(|folders| !folders.is_empty());
 }
 
 /// A prefix as far as every stored key keeps it: whole folders only. What it finds too much is left out after.
@@ -291,15 +334,18 @@ macro_rules! operations {
             }
 
             async fn list_objects_v2(&self, mut request: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
-                let prefix = request.input.prefix.clone();
-                request.input.prefix = prefix.as_deref().map(|text| kept(&request.input.bucket, text).to_owned());
+                let input = &mut request.input;
+                let prefix = input.prefix.clone();
+                input.prefix = prefix.as_deref().map(|text| kept(&input.bucket, text).to_owned());
+                // Pages are cut in the order of the keys themselves: the store has another one.
+                let (token, after) = (input.continuation_token.take(), input.start_after.take());
+                let limit = input.max_keys.replace(i32::MAX).unwrap_or(PAGE_KEYS);
                 let mut reply = self.files.list_objects_v2(request).await?;
                 let output = &mut reply.output;
                 self.restore(&mut output.contents, &mut output.common_prefixes, prefix.as_deref().unwrap_or_default()).await;
-                let found = output.contents.as_ref().map_or(0, Vec::len);
-                let folders = output.common_prefixes.as_ref().map_or(0, Vec::len);
-                output.key_count = i32::try_from(found + folders).ok();
-                output.prefix = prefix;
+                (output.prefix, output.max_keys) = (prefix, Some(limit));
+                (output.continuation_token, output.start_after) = (token, after);
+                cut_page(output, usize::try_from(limit).unwrap_or_default());
                 Ok(reply)
             }
         }
