@@ -69,6 +69,44 @@ fn wiki(stub: &Stub) {
     );
 }
 
+/// Beyond what one request takes, spaces that stood on a later page were told as missing.
+#[tokio::test]
+async fn many_spaces_are_asked_for_in_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (instance, stub) = (Instance::start_in(folder.path()).await, Stub::start().await);
+    secret(folder.path(), "wiki", &stub, &json!({"token": "t"}));
+    let keys: Vec<String> = (0..130).map(|number| format!("S{number}")).collect();
+    let spaces = |numbers: std::ops::Range<usize>, next: Option<&str>| {
+        let spaces: Vec<Value> = numbers
+            .map(|number| json!({"id": number.to_string(), "key": format!("S{number}")}))
+            .collect();
+        let links = next.map_or(json!({}), |next| json!({ "next": next }));
+        Page::of(200, json!({"results": spaces, "_links": links}))
+    };
+    let asked = |keys: &[String]| format!("/wiki/api/v2/spaces?keys={}&limit=250", keys.join(","));
+    let rest = "/wiki/api/v2/spaces?cursor=rest";
+    stub.put(&asked(&keys[..100]), spaces(0..60, Some(rest)));
+    stub.put(rest, spaces(60..100, None));
+    stub.put(&asked(&keys[100..]), spaces(100..130, None));
+    let listing = |numbers: std::ops::Range<usize>| {
+        let ids: String = numbers
+            .map(|number| format!("&space-id={number}"))
+            .collect();
+        format!("/wiki/api/v2/pages?status=current&limit=250{ids}")
+    };
+    stub.put(&listing(0..100), listed(&[("1", 1)], Some(SECOND)));
+    stub.put(SECOND, listed(&[("2", 1)], None));
+    stub.put(&listing(100..130), listed(&[("3", 1)], None));
+    for id in ["1", "2", "3"] {
+        stub.put(&place(id), page(id, 1, "t", "Marmots sleep."));
+    }
+    let source = json!({"kind": "confluence", "url": stub.url, "secret": "wiki", "spaces": keys});
+    assert_eq!(set(&instance, "wiki", source).await.status, 200);
+    let first = run(&instance, json!({})).await;
+    assert_eq!(books(&first), ("SUCCEEDED", [3, 0, 0, 0]), "{first}");
+    assert_eq!(pages(&instance, "marmots").await, ["1", "2", "3"]);
+}
+
 async fn pages(instance: &Instance, query: &str) -> Vec<String> {
     let uris = found(instance, query).await;
     uris.iter()

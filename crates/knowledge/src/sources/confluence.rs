@@ -4,6 +4,7 @@
 //! those that changed. A search for what was modified would tell of fewer, and not of what was deleted.
 //! Source: Confluence Cloud REST API v2, operations getSpaces, getPages and getPageById.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws::Aws;
@@ -22,6 +23,9 @@ use super::{Place, SourceError, failed};
 
 /// Pages of one listing. The API gives at most 250.
 const PAGE: usize = 250;
+
+/// Spaces of one request. getPages takes 100 of their ids, getSpaces 250 of their keys.
+const SPACES: usize = 100;
 
 /// How a page fails that Confluence does not give.
 const UNREADABLE: &str = "PageUnreadable";
@@ -149,31 +153,52 @@ impl Confluence {
     }
 }
 
+impl Confluence {
+    /// The ids of the spaces with these keys, in their order.
+    async fn space_ids(&mut self, keys: &[String]) -> Result<Vec<String>, SourceError> {
+        let joined = keys.join(",");
+        let mut next = Some(format!("/wiki/api/v2/spaces?keys={joined}&limit={PAGE}"));
+        let mut ids = BTreeMap::new();
+        while let Some(page) = next {
+            let found = self.listing(&page, false).await?;
+            let spaces = found.results.iter();
+            ids.extend(spaces.filter_map(|space| {
+                let (key, id) = (space["key"].as_str()?, space["id"].as_str()?);
+                Some((key.to_owned(), id.to_owned()))
+            }));
+            next = found.links.next;
+        }
+        let id = |key: &String| {
+            // A space that cannot be seen would look like one whose pages were deleted.
+            ids.get(key).cloned().ok_or_else(|| {
+                let words = format!(
+                    "the credential sees no space {key}; let it, or take the space out of the setting"
+                );
+                failed("SourceMissing", words)
+            })
+        };
+        keys.iter().map(id).collect()
+    }
+}
+
 impl Api for Confluence {
     /// The id of a page.
     type Entry = String;
 
-    /// The listing over the spaces that the setting names.
+    /// The listings over the spaces that the setting names, one a line.
     async fn first(&mut self, _: &Place) -> Result<String, SourceError> {
-        let mut path = format!("/wiki/api/v2/pages?status=current&limit={PAGE}");
+        let path = format!("/wiki/api/v2/pages?status=current&limit={PAGE}");
         if self.keys.is_empty() {
             return Ok(path);
         }
-        let keys = self.keys.join(",");
-        let spaces = format!("/wiki/api/v2/spaces?keys={keys}&limit={PAGE}");
-        let found = self.listing(&spaces, false).await?;
-        for key in &self.keys {
-            let space = found.results.iter().find(|space| space["key"] == **key);
-            // A space that cannot be seen would look like one whose pages were deleted.
-            let Some(id) = space.and_then(|space| space["id"].as_str()) else {
-                let words = format!(
-                    "the credential sees no space {key}; let it, or take the space out of the setting"
-                );
-                return Err(failed("SourceMissing", words));
-            };
-            path.push_str(&format!("&space-id={id}"));
+        let keys = self.keys.clone();
+        let mut listings = Vec::new();
+        for keys in keys.chunks(SPACES) {
+            let ids = self.space_ids(keys).await?;
+            let ids = ids.iter().map(|id| format!("&space-id={id}"));
+            listings.push(format!("{path}{}", ids.collect::<String>()));
         }
-        Ok(path)
+        Ok(listings.join("\n"))
     }
 
     async fn list(
@@ -182,6 +207,10 @@ impl Api for Confluence {
         position: &mut Position<String>,
         mirror: &mut Mirror<'_>,
     ) -> Result<(), SourceError> {
+        let (page, later) = match page.split_once('\n') {
+            Some((page, later)) => (page, Some(later)),
+            None => (page, None),
+        };
         let listed = self.listing(page, position.within).await?;
         for value in listed.results {
             let page: Option<Listed> = entry(value, UNREADABLE, &mut position.partial, mirror);
@@ -195,7 +224,9 @@ impl Api for Confluence {
                 false => position.waiting.push(page.id),
             }
         }
-        position.next = listed.links.next;
+        let lines = listed.links.next.as_deref().into_iter().chain(later);
+        let lines: Vec<&str> = lines.collect();
+        position.next = (!lines.is_empty()).then(|| lines.join("\n"));
         Ok(())
     }
 
