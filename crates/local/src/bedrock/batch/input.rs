@@ -1,7 +1,7 @@
 //! A job's files as it finds them, looked at before it begins.
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
 use super::request::place;
 use super::store::{Job, Jobs};
@@ -53,7 +53,7 @@ pub(super) async fn validated(jobs: &Jobs, job: &Job) -> Result<(Vec<InputFile>,
     }
     let mut records = 0;
     for file in &files {
-        records += count(s3, file).await?;
+        records += count(s3, file, quotas.line_bytes).await?;
     }
     let arn = job.arn();
     if records < quotas.least_records {
@@ -100,25 +100,61 @@ async fn files(s3: &S3, uri: &str) -> Result<Vec<InputFile>, String> {
     }
 }
 
-/// The lines of a file.
-pub(super) async fn lines(
-    s3: &S3,
-    file: &InputFile,
-) -> Result<Lines<BufReader<tokio::fs::File>>, String> {
+/// The lines of a file, each of a bounded length: more is never held of one.
+pub(super) struct Lines {
+    file: BufReader<tokio::fs::File>,
+    most: u64,
+    /// Of the line that was read last, counted from 1.
+    number: u64,
+}
+
+impl Lines {
+    /// The next line without its end; `None` behind the last.
+    ///
+    /// # Errors
+    /// The file system's; a line that is too long, or no UTF-8.
+    pub(super) async fn next_line(&mut self) -> std::io::Result<Option<String>> {
+        let mut line = Vec::new();
+        // With its end.
+        let mut bounded = (&mut self.file).take(self.most + 2);
+        if bounded.read_until(b'\n', &mut line).await? == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        if line.ends_with(b"\n") {
+            line.pop();
+            line.pop_if(|last| *last == b'\r');
+        }
+        if line.len() as u64 > self.most {
+            let (number, most) = (self.number, self.most);
+            let words = format!("line {number} has more than {most} bytes");
+            return Err(std::io::Error::other(words));
+        }
+        let line = String::from_utf8(line).map_err(std::io::Error::other)?;
+        Ok(Some(line))
+    }
+}
+
+/// The lines of a file, of `most` bytes each.
+pub(super) async fn lines(s3: &S3, file: &InputFile, most: u64) -> Result<Lines, String> {
     let opened = s3.open_object(&file.bucket, &file.key).await;
     let opened = opened.map_err(|error| format!("{} cannot be read: {error}", file.key))?;
     let opened = opened.ok_or_else(|| format!("The object {} is gone.", file.key))?;
-    Ok(BufReader::new(opened).lines())
+    Ok(Lines {
+        file: BufReader::new(opened),
+        most,
+        number: 0,
+    })
 }
 
-async fn count(s3: &S3, file: &InputFile) -> Result<u64, String> {
-    let mut lines = lines(s3, file).await?;
-    let (mut records, mut number) = (0, 0u64);
+async fn count(s3: &S3, file: &InputFile, most: u64) -> Result<u64, String> {
+    let mut lines = lines(s3, file, most).await?;
+    let mut records = 0;
     loop {
         let line = lines.next_line().await;
         let line = line.map_err(|error| format!("{} cannot be read: {error}", file.key))?;
         let Some(line) = line else { return Ok(records) };
-        number += 1;
+        let number = lines.number;
         if line.trim().is_empty() {
             continue;
         }

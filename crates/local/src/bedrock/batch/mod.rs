@@ -33,6 +33,8 @@ pub struct BatchQuotas {
     pub file_bytes: u64,
     /// Bytes of all files at the most. Source: the same, "Batch inference job size".
     pub job_bytes: u64,
+    /// Bytes of a line at the most: the body that `InvokeModel` takes, and room for the record's id around it.
+    pub line_bytes: u64,
 }
 
 impl Default for BatchQuotas {
@@ -42,6 +44,7 @@ impl Default for BatchQuotas {
             most_records: 50_000,
             file_bytes: 1_000_000_000,
             job_bytes: 5_000_000_000,
+            line_bytes: 25_000_000 + 1_024,
         }
     }
 }

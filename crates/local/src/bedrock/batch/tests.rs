@@ -116,6 +116,7 @@ fn open(folder: &Path) -> (Router, Arc<AtomicU64>) {
         most_records: 50,
         file_bytes: 20_000,
         job_bytes: 30_000,
+        line_bytes: 5_000,
     };
     let mut bedrock = Bedrock::open(Settings::default())
         .expect("an emulator")
@@ -319,6 +320,8 @@ async fn what_is_wrong_with_the_files_fails_the_job() {
         "large/a.jsonl",
         &format!("{}{}", lines(0..5), " ".repeat(20_000)),
     );
+    let long = "x".repeat(5_001);
+    cloud.put("long/a.jsonl", &format!("{}{long}\n", lines(0..5)));
     for part in ["a", "b", "c"] {
         cloud.put(
             &format!("whole/{part}.jsonl"),
@@ -346,6 +349,11 @@ async fn what_is_wrong_with_the_files_fails_the_job() {
             "s3://box/large/",
             "s3://box/out/",
             "larger than 20000 bytes",
+        ),
+        (
+            "s3://box/long/",
+            "s3://box/out/",
+            "long/a.jsonl cannot be read: line 6 has more than 5000 bytes",
         ),
         ("s3://box/whole/", "s3://box/out/", "a job takes 30000"),
         ("s3://elsewhere/in/", "s3://box/out/", "no .jsonl file"),

@@ -121,7 +121,9 @@ async fn process(
         return Err(End::failed("S3 is not connected to this Bedrock."));
     };
     let mut draft = Draft::open(jobs, job, at, counts).await?;
-    let lines = input::lines(s3, file).await.map_err(End::failed)?;
+    let lines = input::lines(s3, file, jobs.quotas.line_bytes)
+        .await
+        .map_err(End::failed)?;
     let lines = stream::unfold(lines, async |mut lines| {
         let line = lines.next_line().await.transpose()?;
         Some((line, lines))
