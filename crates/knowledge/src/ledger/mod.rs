@@ -6,14 +6,15 @@
 //! Costs are whole nanodollars; nothing is added up in floating point.
 //!
 //! Files: `line` what one call took, and its cost · `call` a call to a text model, counted however it ends · `rows` the counters ·
-//! `usage` what of them is shown · `calendar` days and months · `budget` what may be spent, in figures and words · `purse` its
-//! books · `bound` what a call may cost at the most · `runs` the budget and ingestion. `line`, `calendar`, `budget` and `bound` do
-//! arithmetic only.
+//! `usage` what of them is shown · `calendar` days and months · `budget` what may be spent, in figures and words · `hold` what is
+//! held of it · `purse` its books · `bound` what a call may cost at the most · `runs` the budget and ingestion. `line`, `calendar`,
+//! `budget`, `hold` and `bound` do arithmetic only.
 
 pub(crate) mod bound;
 mod budget;
 mod calendar;
 mod call;
+mod hold;
 mod line;
 mod purse;
 mod rows;
@@ -38,8 +39,8 @@ pub(crate) use budget::in_usd;
 pub use budget::{Budget, BudgetChange, BudgetView, Span, SteppedDown};
 pub use calendar::{Day, NoDay};
 pub(crate) use call::{ModelCall, tokens_of};
+pub(crate) use hold::Hold;
 pub use line::{GUARDRAIL, Line, Sum, Task, Units};
-pub(crate) use purse::Hold;
 pub use usage::{BudgetStanding, Group, UsageCounts, UsageGroup, UsagePage, UsageRequest, usage};
 
 /// The account of one piece of work.

@@ -5,7 +5,8 @@ use aws::{Aws, AwsError, clock};
 
 use super::bound;
 use super::budget::{Budget, in_usd};
-use super::purse::{Hold, Purse};
+use super::hold::Hold;
+use super::purse::Purse;
 use super::rows::Posting;
 use crate::KnowledgeError;
 use crate::runs;
