@@ -119,6 +119,23 @@ async fn an_upload_through_the_api_is_run_once() {
     assert_eq!(runs(&instance).await.len(), 2);
 }
 
+/// The table is out of order for a while; the queue brings its messages again, and nobody else has to.
+#[tokio::test]
+async fn what_cannot_be_started_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let instance = Instance::start_by_itself(folder.path(), &SOON).await;
+    let fault = json!({"service": "dynamodb", "error": "ThrottlingException"});
+    instance.storage_fault(&fault).await;
+    put(&instance.services().bucket, "ibex.txt", "An ibex climbs.").await;
+    let begun = Instant::now();
+    while !instance.log().contains("messages were not taken") {
+        assert!(begun.elapsed() < PATIENCE, "{}", instance.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    instance.clear_faults().await;
+    until_found(&instance, "ibex", 1).await;
+}
+
 #[tokio::test]
 async fn an_event_outlives_the_process() {
     let folder = tempfile::tempdir().unwrap();

@@ -188,8 +188,8 @@ pub struct DevArguments {
     /// Seconds that changes in the bucket are gathered before one run takes them; 60 by default at AWS
     #[arg(long, default_value_t = GATHER_SECONDS, value_parser = clap::value_parser!(u64).range(1..=300))]
     pub gather_seconds: u64,
-    /// When spaces are synced: a rate, or off; as the stack's parameter without it, rate(1 day)
-    #[arg(long, value_name = "RATE", value_parser = sync_schedule)]
+    /// When spaces are synced: rate(…), cron(…) in UTC, or off; without it as the stack's parameter says, rate(1 day)
+    #[arg(long, value_name = "SCHEDULE", value_parser = sync_schedule)]
     pub sync_schedule: Option<SyncSchedule>,
     /// Spaces that the schedule syncs, separated by commas
     #[arg(long, default_value = "default")]
@@ -221,17 +221,17 @@ impl Default for DevArguments {
 }
 
 /// When spaces are synced.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum SyncSchedule {
     Off,
-    Rate(Schedule),
+    At(Schedule),
 }
 
 fn sync_schedule(text: &str) -> Result<SyncSchedule, String> {
     if text == "off" {
         return Ok(SyncSchedule::Off);
     }
-    let read = text.parse().map(SyncSchedule::Rate);
+    let read = text.parse().map(SyncSchedule::At);
     read.map_err(|error: local::events::ScheduleError| error.to_string())
 }
 

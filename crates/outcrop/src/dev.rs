@@ -106,8 +106,8 @@ async fn start(arguments: &DevArguments) -> Result<RunningCloud, Failure> {
     parameters.insert("SyncGatherSeconds".to_owned(), gather);
     parameters.insert("SyncSpaces".to_owned(), arguments.sync_spaces.clone());
     match &arguments.sync_schedule {
-        Some(SyncSchedule::Rate(rate)) => {
-            parameters.insert("SyncSchedule".to_owned(), rate.to_string());
+        Some(SyncSchedule::At(schedule)) => {
+            parameters.insert("SyncSchedule".to_owned(), schedule.to_string());
         }
         Some(SyncSchedule::Off) => {
             parameters.insert("SyncScheduleState".to_owned(), "DISABLED".to_owned());

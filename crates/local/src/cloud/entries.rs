@@ -24,7 +24,7 @@ pub(super) struct Entries {
 }
 
 /// What starts runs by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ByItself {
     /// Folders whose files start a run when they come, change or go.
     pub folders: Vec<PathBuf>,

@@ -141,9 +141,10 @@ async fn what_a_rule_matches_goes_to_its_queue_in_eventbridges_envelope() {
 fn rates_are_read_as_eventbridge_reads_them() {
     let check = |text: &str, seconds: u64| {
         let read: Schedule = text.parse().unwrap();
+        let next = read.next_after(1_000);
         assert_eq!(
-            (read.every().as_secs(), read.to_string()),
-            (seconds, text.to_owned())
+            (next, read.to_string()),
+            (Some(1_000 + seconds * 1_000), text.to_owned())
         );
     };
     check("rate(1 day)", 86_400);
@@ -151,10 +152,6 @@ fn rates_are_read_as_eventbridge_reads_them() {
     check("rate(1 hour)", 3_600);
     check("rate(90 minutes)", 5_400);
     check("rate(2 seconds)", 2);
-    let refused = |text: &str, part: &str| {
-        let error = text.parse::<Schedule>().unwrap_err().to_string();
-        assert!(error.contains(part), "{error}");
-    };
     for text in [
         "",
         "1 day",
@@ -168,9 +165,85 @@ fn rates_are_read_as_eventbridge_reads_them() {
         "rate(1 week)",
         "rate(18446744073709551615 days)",
     ] {
-        refused(text, "is no rate");
+        let error = text.parse::<Schedule>().unwrap_err().to_string();
+        assert!(
+            error.contains("is no schedule; write rate(1 hour)"),
+            "{error}"
+        );
     }
-    refused("cron(0 4 * * ? *)", "give a rate");
+}
+
+/// Times of EventBridge's User Guide, "Cron expressions", and of days that are not in every month or year.
+#[test]
+fn cron_expressions_are_read_as_eventbridge_reads_them() {
+    let check = |text: &str, from: &str, expected: &[&str]| {
+        let read: Schedule = text.parse().unwrap();
+        let from: chrono::DateTime<chrono::Utc> = from.parse().unwrap();
+        let mut at_ms = u64::try_from(from.timestamp_millis()).unwrap();
+        for expected in expected {
+            at_ms = read.next_after(at_ms).unwrap();
+            assert_eq!(
+                aws::clock::rfc3339(at_ms),
+                format!("{expected}:00.000Z"),
+                "{text}"
+            );
+        }
+    };
+    // A Thursday.
+    let from = "2026-01-01T09:59:59Z";
+    check(
+        "cron(0 10 * * ? *)",
+        from,
+        &["2026-01-01T10:00", "2026-01-02T10:00"],
+    );
+    check(
+        "cron(0 18 ? * MON-FRI *)",
+        from,
+        &["2026-01-01T18:00", "2026-01-02T18:00", "2026-01-05T18:00"],
+    );
+    check(
+        "cron(0 8 1 * ? *)",
+        from,
+        &["2026-02-01T08:00", "2026-03-01T08:00"],
+    );
+    check(
+        "cron(0/10 * ? * 2-6 *)",
+        from,
+        &["2026-01-01T10:00", "2026-01-01T10:10"],
+    );
+    check("cron(0 9 ? * 1 *)", from, &["2026-01-04T09:00"]);
+    check("cron(0 9 ? * L *)", from, &["2026-01-03T09:00"]);
+    check("cron(0 9 ? * 6L *)", from, &["2026-01-30T09:00"]);
+    check("cron(0 9 ? * 3#2 *)", from, &["2026-01-13T09:00"]);
+    check(
+        "cron(30 7 L * ? *)",
+        from,
+        &["2026-01-31T07:30", "2026-02-28T07:30"],
+    );
+    // The fourth is a Sunday.
+    check("cron(30 7 4W 1 ? *)", from, &["2026-01-05T07:30"]);
+    check("cron(0 0 29 FEB ? *)", from, &["2028-02-29T00:00"]);
+    check("cron(0 12 1 1 ? 2030)", from, &["2030-01-01T12:00"]);
+    for never in ["cron(0 12 1 1 ? 2020)", "cron(0 12 30 FEB ? *)"] {
+        let never: Schedule = never.parse().unwrap();
+        assert_eq!(never.next_after(1_793_534_400_000), None);
+    }
+    let refused = |text: &str, part: &str| {
+        let error = text.parse::<Schedule>().unwrap_err().to_string();
+        assert!(
+            error.contains(part) && error.contains("cron(0 4 * * ? *)"),
+            "{error}"
+        );
+    };
+    refused("cron(0 4 * * *)", "5 fields");
+    refused("cron(0 0 4 * * ? *)", "7 fields");
+    refused("cron(0 4 * * * *)", "must be ?");
+    refused("cron(0 4 1 * MON *)", "must be ?");
+    refused("cron(0 4 ? * ? *)", "must be ?");
+    refused("cron(60 4 * * ? *)", "out of bounds");
+    refused("cron(0 4 ? * +MON *)", "does not know");
+    refused("cron(@daily 4 ? * MON *)", "does not know");
+    refused("cron(0 4 * * ? *", "is no schedule");
 }
 
 /// A rate of a day that began anew with each start of a laptop would never be up.
@@ -188,7 +261,7 @@ async fn a_schedule_goes_on_where_it_stood() {
     };
     let day_ms = 86_400_000;
     let begun = clock(1);
-    let first = timer("rate(1 day)", &begun).first_due();
+    let first = timer("rate(1 day)", &begun).first_due().unwrap();
     let begins = 1_793_534_400_000;
     assert!(
         (begins + day_ms..begins + day_ms + 60_000).contains(&first),
@@ -197,12 +270,15 @@ async fn a_schedule_goes_on_where_it_stood() {
     // Started again half a day later, two days later, and in another year.
     let later = |half_days: u64| Arc::new(Clock::fast(begins + half_days * day_ms / 2, 7, 1));
     for half_days in [1, 4] {
-        assert_eq!(timer("rate(1 day)", &later(half_days)).first_due(), first);
+        assert_eq!(
+            timer("rate(1 day)", &later(half_days)).first_due(),
+            Some(first)
+        );
     }
     let set_back = Arc::new(Clock::fast(begins - 400 * day_ms, 7, 1));
-    assert!(timer("rate(1 day)", &set_back).first_due() < begins - 398 * day_ms);
+    assert!(timer("rate(1 day)", &set_back).first_due().unwrap() < begins - 398 * day_ms);
     // Another schedule begins anew.
-    let other = timer("rate(1 hour)", &begun).first_due();
+    let other = timer("rate(1 hour)", &begun).first_due().unwrap();
     assert!(other < first, "{other}");
     // What was missed comes once, and then as the rate says.
     let late = Arc::new(Clock::fast(begins + 9 * day_ms, 7, 3_600));

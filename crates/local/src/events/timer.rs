@@ -28,11 +28,11 @@ pub(crate) struct Timer {
 }
 
 impl Timer {
-    /// Sends the targets their inputs whenever it is time, without an end. What was missed while nothing ran is sent once.
+    /// Sends the targets their inputs whenever it is time, until there is no other. What was missed while nothing ran is sent once.
     pub(crate) async fn run(self) {
         let mut due_ms = self.first_due();
-        loop {
-            let wait = Duration::from_millis(due_ms.saturating_sub(self.clock.now_ms()));
+        while let Some(at_ms) = due_ms {
+            let wait = Duration::from_millis(at_ms.saturating_sub(self.clock.now_ms()));
             if !wait.is_zero() {
                 self.clock.sleep(wait.min(LONGEST_SLEEP)).await;
                 continue;
@@ -47,27 +47,22 @@ impl Timer {
     }
 
     /// As the file says, unless the schedule was another; a rate begins when its rule is made.
-    pub(super) fn first_due(&self) -> u64 {
+    pub(super) fn first_due(&self) -> Option<u64> {
         let noted = std::fs::read(&self.file).ok();
         let noted = noted.and_then(|bytes| serde_json::from_slice::<Due>(&bytes).ok());
-        let latest = self.after_now();
-        match noted {
-            // A clock that was set back must not silence the schedule.
-            Some(due) if due.expression == self.schedule.to_string() && due.at_ms <= latest => {
-                due.at_ms
-            }
-            _ => self.next(),
+        let latest = self.schedule.next_after(self.clock.now_ms());
+        let expression = self.schedule.to_string();
+        let noted = noted.filter(|due| due.expression == expression);
+        // A clock that was set back must not silence the schedule.
+        match noted.filter(|due| latest.is_none_or(|latest| due.at_ms <= latest)) {
+            Some(due) => Some(due.at_ms),
+            None => self.next(),
         }
     }
 
-    fn after_now(&self) -> u64 {
-        let every = u64::try_from(self.schedule.every().as_millis()).unwrap_or(u64::MAX);
-        self.clock.now_ms().saturating_add(every)
-    }
-
     /// The next time, as it is noted.
-    fn next(&self) -> u64 {
-        let at_ms = self.after_now();
+    fn next(&self) -> Option<u64> {
+        let at_ms = self.schedule.next_after(self.clock.now_ms())?;
         let expression = self.schedule.to_string();
         let written = serde_json::to_vec(&Due { expression, at_ms })
             .map_err(std::io::Error::from)
@@ -75,6 +70,6 @@ impl Timer {
         if let Err(error) = written {
             tracing::warn!(%error, "when the schedule is due next is not kept");
         }
-        at_ms
+        Some(at_ms)
     }
 }

@@ -39,7 +39,7 @@ pub struct RuleResource {
 pub enum When {
     /// Events that this pattern matches.
     Event(Value),
-    /// `rate(…)`.
+    /// `rate(…)` or `cron(…)`.
     Schedule(String),
 }
 
