@@ -281,7 +281,7 @@ def watched():
                 if "MetricStat" in part:
                     yield "alarm", part["MetricStat"]["Metric"]["Namespace"], part["MetricStat"]["Metric"]["MetricName"]
         if resource["Type"] == "AWS::CloudWatch::Dashboard":
-            for widget in json.loads(told["DashboardBody"]["Fn::Sub"])["widgets"]:
+            for widget in json.loads(told["DashboardBody"]["Fn::Sub"][0])["widgets"]:
                 for metric in widget["properties"]["metrics"]:
                     yield "dashboard", metric[0], metric[1]
 
@@ -307,7 +307,7 @@ def dimensions():
             for metric in stats or [told]:
                 yield metric["Namespace"], metric["MetricName"], [one["Name"] for one in metric.get("Dimensions", [])]
         if resource["Type"] == "AWS::CloudWatch::Dashboard":
-            for widget in json.loads(told["DashboardBody"]["Fn::Sub"])["widgets"]:
+            for widget in json.loads(told["DashboardBody"]["Fn::Sub"][0])["widgets"]:
                 for namespace, name, *rest in widget["properties"]["metrics"]:
                     yield namespace, name, [one for one in rest if isinstance(one, str)][::2]
 
@@ -318,6 +318,20 @@ def test_metrics_are_shown_by_the_dimensions_that_they_have():
     assert {(namespace, name) for namespace, name, _ in found} == {(namespace, name) for _, namespace, name in watched()}
     for namespace, name, by in found:
         assert by == ([] if namespace == "Outcrop" else [DIMENSIONS[namespace]]), (namespace, name)
+
+
+def test_tokens_are_watched_under_the_name_that_is_called():
+    """`ARN=ID` says what a profile or a router stands for; Bedrock knows the ARN only."""
+    body, named = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    called = named["CalledModel"]
+    assert body.count('"ModelId", "${CalledModel}"') == 2
+    for alarm in ("InputTokens", "OutputTokens"):
+        assert RESOURCES[alarm]["Properties"]["Dimensions"] == [{"Name": "ModelId", "Value": called}]
+    condition, router, own = called["Fn::If"]
+    assert own == {"Fn::Select": [0, {"Fn::Split": ["=", {"Ref": "AnswerModel"}]}]}
+    told = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["OUTCROP_ANSWER_MODEL"]["Fn::If"]
+    assert told[0] == condition and told[2] == {"Ref": "AnswerModel"}
+    assert told[1]["Fn::Sub"].split("=")[0] == "${%s}" % ".".join(router["Fn::GetAtt"])
 
 
 def test_every_metric_is_on_the_dashboard():
