@@ -13,9 +13,12 @@ bucket = boto3.client("s3")
 bedrock = boto3.client("bedrock-runtime")
 
 
-def row(kind):
-    key = {"pk": {"S": "SPACE#default"}, "sk": {"S": kind}}
-    return table.get_item(TableName=os.environ["OUTCROP_TABLE"], Key=key, ConsistentRead=True).get("Item")
+def rows():
+    """The space's and the manifest's."""
+    name, kinds = os.environ["OUTCROP_TABLE"], ["SETTINGS", "MANIFEST"]
+    keys = [{"pk": {"S": "SPACE#default"}, "sk": {"S": kind}} for kind in kinds]
+    found = table.batch_get_item(RequestItems={name: {"Keys": keys, "ConsistentRead": True}})["Responses"][name]
+    return {item["sk"]["S"]: item for item in found}
 
 
 def first_bytes(key):
@@ -28,8 +31,7 @@ def first_bytes(key):
 
 def search(event, context):
     question = json.loads(event["body"])["query"]
-    row("SETTINGS")
-    segment = json.loads(row("MANIFEST")["body"]["S"])["segments"][0]
+    segment = json.loads(rows()["MANIFEST"]["body"]["S"])["segments"][0]
     first = first_bytes(segment["key"])
     body = {"inputText": question, "dimensions": int(os.environ["OUTCROP_EMBED_DIMENSIONS"]), "normalize": True}
     reply = bedrock.invoke_model(modelId=os.environ["OUTCROP_EMBED_MODEL"], body=json.dumps(body))
@@ -38,5 +40,5 @@ def search(event, context):
 
 
 def health(event, context):
-    row("SETTINGS"), row("MANIFEST")
+    rows()
     return {"statusCode": 200, "body": "{}"}

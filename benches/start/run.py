@@ -14,7 +14,7 @@ A search from S3 finds an empty temporary folder; one from disk finds what an ea
 their files.
 
 The function has a core of its own (`--core`); host and cloud share the others. Of the models only the local embedder is called.
-The TLS rows read two items through a proxy on loopback, and each side trusts what it would on Lambda: ours Amazon's five roots, the others the
+The TLS rows read two items in one call through a proxy on loopback, and each side trusts what it would on Lambda: ours Amazon's five roots, the others the
 system's, and all of them one more for the proxy.
 """
 

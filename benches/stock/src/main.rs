@@ -2,6 +2,7 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue::S;
+use aws_sdk_dynamodb::types::KeysAndAttributes;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 
@@ -11,11 +12,14 @@ async fn main() -> Result<(), Error> {
     let table = std::env::var("OUTCROP_TABLE")?;
     let (client, table) = (&client, &table);
     run(service_fn(async |_: LambdaEvent<Value>| {
+        let mut wanted = KeysAndAttributes::builder().consistent_read(true);
         for kind in ["SETTINGS", "MANIFEST"] {
-            let reading = client.get_item().table_name(table).consistent_read(true);
-            let reading = reading.key("pk", S("SPACE#default".into()));
-            reading.key("sk", S(kind.into())).send().await?;
+            let key = [("pk", "SPACE#default"), ("sk", kind)];
+            let key = key.map(|(name, value)| (name.into(), S(value.into())));
+            wanted = wanted.keys(key.into());
         }
+        let reading = client.batch_get_item().request_items(table, wanted.build()?);
+        reading.send().await?;
         Ok::<_, Error>(json!({"statusCode": 200, "body": "{}"}))
     }))
     .await

@@ -178,9 +178,6 @@ pub struct IndexSettings {
     pub disk_bytes: u64,
     /// Bytes of segments held in memory, over all spaces.
     pub memory_bytes: u64,
-    /// How old the last look at a manifest may be before a query looks again. With 0 a query sees every publication
-    /// that ended before it began.
-    pub freshness: Duration,
     /// How long a replaced index file stays for functions that still read it.
     pub retired_grace: Duration,
 }
@@ -527,7 +524,6 @@ fn index_settings(lookup: &impl Fn(&str) -> Option<String>) -> Result<IndexSetti
         folder: folder.map_or_else(|| TEMPORARY.into(), PathBuf::from),
         disk_bytes: whole("OUTCROP_INDEX_DISK_MB", "448")? << 20,
         memory_bytes: whole("OUTCROP_INDEX_MEMORY_MB", "256")? << 20,
-        freshness: Duration::from_millis(whole("OUTCROP_INDEX_FRESHNESS_MS", "0")?),
         retired_grace: Duration::from_secs(whole("OUTCROP_RETIRED_GRACE_SECONDS", "3600")?),
     })
 }
@@ -745,10 +741,7 @@ mod tests {
             (index.disk_bytes, index.memory_bytes),
             (448 << 20, 256 << 20)
         );
-        assert_eq!(
-            (index.freshness, index.retired_grace),
-            (Duration::ZERO, Duration::from_secs(3600))
-        );
+        assert_eq!(index.retired_grace, Duration::from_secs(3600));
         variables.insert("OUTCROP_INDEX_DISK_MB", "2048");
         assert_eq!(read(&variables).unwrap().index.disk_bytes, 2 << 30);
     }
@@ -813,7 +806,6 @@ mod tests {
         check("OUTCROP_EMBED_DIMENSIONS", Some("5000"));
         check("OUTCROP_INDEX_DISK_MB", Some("-1"));
         check("OUTCROP_INDEX_MEMORY_MB", Some("much"));
-        check("OUTCROP_INDEX_FRESHNESS_MS", Some("1.5"));
         check("OUTCROP_RETIRED_GRACE_SECONDS", Some("1 h"));
         check("OUTCROP_GUARD_MODE", Some("sometimes"));
         let half = |name: &str| match name {

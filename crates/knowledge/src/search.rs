@@ -16,8 +16,7 @@ use crate::ledger::{Account, bound};
 use crate::limits;
 use crate::release;
 use crate::rerank::{self, Reranking};
-use crate::retriever::{self, Bound, Retriever as _, Texts, Tidying, choose_set};
-use crate::roles::Role;
+use crate::retriever::{self, Bound, Retriever as _, Texts, Tidying, choose_entered};
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::spaces::{self, Entered};
 use crate::sync::embedder_identity;
@@ -173,7 +172,7 @@ pub async fn search(
     check_question(&request.query)?;
     let skip = skip(request.cursor.as_deref())?;
     let space = request.space.as_deref().unwrap_or(spaces::DEFAULT);
-    let entered = spaces::enter(aws, space, caller, Role::Reader).await?;
+    let entered = spaces::enter_to_search(aws, space, caller).await?;
     limits::count(aws, &entered, caller).await?;
     let wanted = Wanted {
         text: &request.query,
@@ -188,15 +187,18 @@ pub async fn search(
         rerank: true,
     };
     let account = Account::unnamed(aws, &entered);
-    let finding = async {
+    let ranking = async {
         let cost = cost(aws, &entered, wanted.mode, wanted.text.len());
         if cost != Some(0) {
             account.hold(cost, &aws.settings.embed_model).await?;
         }
-        find(aws, snapshots, caller, &entered, &wanted, &account).await
+        snapshots.expect(aws, &entered);
+        rank(aws, snapshots, caller, &entered, &wanted, &account).await
     };
-    let found = finding.await;
-    account.close().await;
+    let ranked = ranking.await;
+    let releasing = async { ranked?.released(aws, caller).await };
+    // Releasing costs nothing that is counted.
+    let (found, ()) = tokio::join!(releasing, account.close());
     let found = found?;
     let notice = found.bound.map(|bound| {
         format!(
@@ -281,9 +283,34 @@ pub(crate) async fn find(
     wanted: &Wanted<'_>,
     account: &Account<'_>,
 ) -> Result<Found, KnowledgeError> {
+    let ranked = rank(aws, snapshots, caller, entered, wanted, account).await?;
+    ranked.released(aws, caller).await
+}
+
+/// What was found and was not looked at for the second time.
+struct Ranked(Found);
+
+impl Ranked {
+    async fn released(self, aws: &Aws, caller: &Caller) -> Result<Found, KnowledgeError> {
+        let begun = Instant::now();
+        let Self(mut found) = self;
+        found.hits = release::readable_hits(aws, caller, found.hits).await?;
+        found.times.search_ms += milliseconds(begun);
+        Ok(found)
+    }
+}
+
+async fn rank(
+    aws: &Aws,
+    snapshots: &Snapshots,
+    caller: &Caller,
+    entered: &Entered,
+    wanted: &Wanted<'_>,
+    account: &Account<'_>,
+) -> Result<Ranked, KnowledgeError> {
     let mut times = SearchTimes::default();
     let space = entered.space.as_str();
-    let choosing = choose_set(aws, snapshots, space, entered.retriever.clone());
+    let choosing = choose_entered(aws, snapshots, entered);
     // The retriever is brought up to date while the model embeds; a knowledge base embeds for itself.
     let (chosen, vector) = match entered.retriever {
         RetrieverSetting::KnowledgeBase { .. } => {
@@ -304,7 +331,7 @@ pub(crate) async fn find(
     let snapshot = chosen.snapshot().cloned();
     // A space without documents needs no vector: its embedding may fail unheard.
     if chosen.wants_vector() && snapshot.is_none() {
-        return Ok(Found {
+        return Ok(Ranked(Found {
             hits: Vec::new(),
             stored: None,
             retriever,
@@ -312,7 +339,7 @@ pub(crate) async fn find(
             bound: None,
             reranking: None,
             times,
-        });
+        }));
     }
     if let Some(snapshot) = snapshot
         .as_ref()
@@ -353,10 +380,9 @@ pub(crate) async fn find(
         Some(snapshot) => snapshot.parents(found.hits, &mask).await?,
         None => found.hits,
     };
-    let hits = release::readable_hits(aws, caller, hits).await?;
     times.rerank_ms = reranking.as_ref().map_or(0.0, |one| one.took_ms);
     times.search_ms = milliseconds(begun) - times.rerank_ms;
-    Ok(Found {
+    Ok(Ranked(Found {
         hits,
         stored: Some(match snapshot {
             Some(snapshot) => Stored::Index(snapshot),
@@ -367,7 +393,7 @@ pub(crate) async fn find(
         bound: found.bound,
         reranking,
         times,
-    })
+    }))
 }
 
 async fn embed(

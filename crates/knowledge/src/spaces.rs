@@ -1,6 +1,8 @@
 //! Spaces: the first ingestion into a name makes the space; asking one that was never made is an error, and so is
 //! asking one that the caller has no role in. The two look the same.
 
+use std::time::Instant;
+
 use aws::config::NO_RERANKER;
 use aws::dynamo::keys;
 use aws::{Aws, AwsError, RetrieverSetting, clock};
@@ -11,6 +13,7 @@ use crate::access::Caller;
 use crate::batch_embedding::{self, BatchEmbedding};
 use crate::ledger::{self, Budget, BudgetChange, BudgetView};
 use crate::limits::{Limits, LimitsChange, OwnLimits};
+use crate::manifest::Seen;
 use crate::roles::{Role, Roles, RolesChange};
 use crate::{KnowledgeError, knowledge_base, models, vectors};
 
@@ -141,6 +144,8 @@ pub struct Entered {
     /// The same of its limits.
     pub limits: Limits,
     pub budget: Budget,
+    /// What its manifest was seen to be on the way in, by [`enter_to_search`].
+    pub seen: Option<Seen>,
 }
 
 impl Entered {
@@ -173,6 +178,27 @@ pub async fn enter(
 ) -> Result<Entered, KnowledgeError> {
     let row = known(aws, space).await?;
     let (entered, _) = admit(aws, space, row, caller, needed)?;
+    Ok(entered)
+}
+
+/// The same for requests that read what is published, to readers: sees the space's manifest in the same call.
+///
+/// # Errors
+/// As [`enter`].
+pub async fn enter_to_search(
+    aws: &Aws,
+    space: &str,
+    caller: &Caller,
+) -> Result<Entered, KnowledgeError> {
+    check_name(space)?;
+    let since = Instant::now();
+    let keys = (keys::settings(space), keys::manifest(space));
+    let (row, manifest) = aws.table.get_two(keys.0, keys.1).await?;
+    let (mut entered, _) = admit(aws, space, made(space, row)?, caller, Role::Reader)?;
+    entered.seen = Some(Seen {
+        row: manifest,
+        since,
+    });
     Ok(entered)
 }
 
@@ -234,6 +260,7 @@ fn admit(
         limits: row.limits.over(aws),
         budget: row.budget.clone(),
         strict: row.strict,
+        seen: None,
     };
     entered.require(needed)?;
     Ok((entered, row))
@@ -252,16 +279,29 @@ pub async fn require(aws: &Aws, space: &str) -> Result<(), KnowledgeError> {
 
 /// The row of a space; `None` for the default space while it has no setting of its own.
 async fn known(aws: &Aws, space: &str) -> Result<Option<SettingsRow>, KnowledgeError> {
-    let unknown = || KnowledgeError::UnknownSpace {
-        space: space.to_owned(),
-    };
-    if !keys::is_space_name(space) {
-        return Err(unknown());
+    check_name(space)?;
+    made(space, aws.table.get(&keys::settings(space)).await?)
+}
+
+/// Refuses a name that could not be a space's, as one that was never made.
+fn check_name(space: &str) -> Result<(), KnowledgeError> {
+    match keys::is_space_name(space) {
+        true => Ok(()),
+        false => Err(unknown(space)),
     }
-    let row: Option<SettingsRow> = aws.table.get(&keys::settings(space)).await?;
+}
+
+/// Refuses a space that has no row, unless it is the default one.
+fn made(space: &str, row: Option<SettingsRow>) -> Result<Option<SettingsRow>, KnowledgeError> {
     match row {
-        None if space != DEFAULT => Err(unknown()),
+        None if space != DEFAULT => Err(unknown(space)),
         row => Ok(row),
+    }
+}
+
+fn unknown(space: &str) -> KnowledgeError {
+    KnowledgeError::UnknownSpace {
+        space: space.to_owned(),
     }
 }
 

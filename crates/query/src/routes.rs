@@ -9,7 +9,6 @@ use knowledge::documents::Listing;
 use knowledge::http::{self as web, Route};
 use knowledge::ledger::{self, Group, UsageRequest};
 use knowledge::problem::parse_json;
-use knowledge::roles::Role;
 use knowledge::search::SearchRequest;
 use knowledge::sync::rows::DocumentStatus;
 use knowledge::{KnowledgeError, answers, documents, manifest, search, spaces};
@@ -156,8 +155,8 @@ fn status(request: &HttpRequest) -> Result<Option<DocumentStatus>, KnowledgeErro
 }
 
 async fn health(service: &Service, caller: &Caller, space: &str) -> Result<Value, KnowledgeError> {
-    spaces::enter(&service.aws, space, caller, Role::Reader).await?;
-    let live = manifest::current(&service.aws, space).await?;
+    let entered = spaces::enter_to_search(&service.aws, space, caller).await?;
+    let live = manifest::seen(&service.aws, space, entered.seen).await?;
     Ok(json!({
         "status": "ok",
         "version": env!("CARGO_PKG_VERSION"),

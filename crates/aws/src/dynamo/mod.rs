@@ -156,6 +156,35 @@ impl Table {
     /// # Errors
     /// [`AwsError::Busy`] when the service leaves keys unread five times running; else as [`Table::get`].
     pub async fn get_many<T: DeserializeOwned>(&self, keys: &[Key]) -> Result<Vec<T>, AwsError> {
+        let items = self.items(keys).await?;
+        items.into_iter().map(read).collect()
+    }
+
+    /// Reads two items in one call, with strong consistency.
+    ///
+    /// # Errors
+    /// As [`Table::get_many`].
+    pub async fn get_two<A: DeserializeOwned, B: DeserializeOwned>(
+        &self,
+        one: Key,
+        other: Key,
+    ) -> Result<(Option<A>, Option<B>), AwsError> {
+        let mut wanted = [key_item(&one), key_item(&other)].map(|key| (key, None));
+        for item in self.items(&[one, other]).await? {
+            for (key, found) in &mut wanted {
+                if key
+                    .iter()
+                    .all(|(name, value)| item.get(name) == Some(value))
+                {
+                    *found = Some(item.clone());
+                }
+            }
+        }
+        let [(_, one), (_, other)] = wanted;
+        Ok((one.map(read).transpose()?, other.map(read).transpose()?))
+    }
+
+    async fn items(&self, keys: &[Key]) -> Result<Vec<Item>, AwsError> {
         let mut found = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(BATCH_GET) {
             let mut wanted: Vec<Item> = chunk.iter().map(key_item).collect();
@@ -172,9 +201,7 @@ impl Table {
                     .send()
                     .await
                     .map_err(|error| classify(SERVICE, error))?;
-                for item in reply.responses.unwrap_or_default().into_values().flatten() {
-                    found.push(read(item)?);
-                }
+                found.extend(reply.responses.unwrap_or_default().into_values().flatten());
                 wanted = reply
                     .unprocessed_keys
                     .unwrap_or_default()

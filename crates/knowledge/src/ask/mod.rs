@@ -31,7 +31,6 @@ use crate::ledger::{Account, Standings, bound};
 use crate::limits;
 use crate::models;
 use crate::retriever::Tidying;
-use crate::roles::Role;
 use crate::search::{self, SearchMode, Wanted};
 use crate::snapshot::Snapshots;
 use crate::spaces::{self, Entered};
@@ -89,7 +88,7 @@ pub async fn ask(
     search::check_question(&request.question)?;
     let filter = search::parse_filter(request.filter.as_ref())?;
     let space = request.space.as_deref().unwrap_or(spaces::DEFAULT);
-    let entered = spaces::enter(aws, space, caller, Role::Reader).await?;
+    let entered = spaces::enter_to_search(aws, space, caller).await?;
     let model = models::chosen(
         &aws.settings,
         request.model.as_deref(),
@@ -141,6 +140,8 @@ async fn answer(
         .unwrap_or(SOURCES)
         .clamp(1, SOURCES_LIMIT);
     let held = hold_question(call, &guard, &draft.model).await?;
+    // The guard's look at the question takes as long as a good part of a first load.
+    call.snapshots.expect(aws, entered);
     let stepped_down = held.step_down(aws, &draft.model, limit);
     let limit = stepped_down.as_ref().map_or(limit, |down| down.passages);
     // What is saved on the model is not spent on the order of what it reads.

@@ -7,6 +7,7 @@
 mod members;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use aws::dynamo::keys;
 use aws::{Aws, AwsError};
@@ -133,6 +134,15 @@ pub fn document_list_key(segment_key: &str) -> String {
     format!("{segment_key}.documents.json")
 }
 
+/// What a look at the row of a space's manifest found.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// `None` when nothing was published.
+    pub row: Option<ManifestRow>,
+    /// When the look began: what was published before then is in `row`.
+    pub since: Instant,
+}
+
 /// The row of a space's manifest, by one small read; `None` when nothing was published.
 ///
 /// # Errors
@@ -168,7 +178,23 @@ pub async fn version(aws: &Aws, space: &str) -> Result<u64, AwsError> {
 /// # Errors
 /// As [`row`] and [`body`].
 pub async fn current(aws: &Aws, space: &str) -> Result<Option<Manifest>, AwsError> {
-    newest(aws, space, async |row| body(aws, &row).await).await
+    let row = row(aws, space).await?;
+    newest(aws, space, row, async |row| body(aws, &row).await).await
+}
+
+/// The manifest that was seen on the way into a space, or a newer one; `None` when nothing was published.
+///
+/// # Errors
+/// As [`body`].
+pub async fn seen(
+    aws: &Aws,
+    space: &str,
+    seen: Option<Seen>,
+) -> Result<Option<Manifest>, AwsError> {
+    let Some(Seen { row, .. }) = seen else {
+        return current(aws, space).await;
+    };
+    newest(aws, space, row, async |row| body(aws, &row).await).await
 }
 
 /// The live manifest with its ledger; `None` when nothing was published.
@@ -176,7 +202,8 @@ pub async fn current(aws: &Aws, space: &str) -> Result<Option<Manifest>, AwsErro
 /// # Errors
 /// As [`row`] and [`body`], for the ledger too.
 pub async fn edition(aws: &Aws, space: &str) -> Result<Option<Edition>, AwsError> {
-    newest(aws, space, async |row| read_edition(aws, row).await).await
+    let row = row(aws, space).await?;
+    newest(aws, space, row, async |row| read_edition(aws, row).await).await
 }
 
 async fn read_edition(aws: &Aws, row: ManifestRow) -> Result<Edition, AwsError> {
@@ -197,19 +224,23 @@ async fn read_edition(aws: &Aws, row: ManifestRow) -> Result<Edition, AwsError> 
     })
 }
 
-/// Reads what the live row names. Where that was removed meanwhile, a newer row names something else.
+/// Reads what a row names. Where that was removed meanwhile, a newer row names something else.
 async fn newest<T>(
     aws: &Aws,
     space: &str,
+    mut live: Option<ManifestRow>,
     read: impl AsyncFn(ManifestRow) -> Result<T, AwsError>,
 ) -> Result<Option<T>, AwsError> {
     let mut before = None;
     loop {
-        let Some(row) = row(aws, space).await? else {
+        let Some(named) = live else {
             return Ok(None);
         };
-        match read(row.clone()).await {
-            Err(AwsError::Missing { .. }) if before.as_ref() != Some(&row) => before = Some(row),
+        match read(named.clone()).await {
+            Err(AwsError::Missing { .. }) if before.as_ref() != Some(&named) => {
+                before = Some(named);
+                live = row(aws, space).await?;
+            }
             outcome => return outcome.map(Some),
         }
     }

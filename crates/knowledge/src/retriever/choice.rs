@@ -1,12 +1,14 @@
 //! Which retriever answers a space now.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use aws::{Aws, RetrieverSetting};
 
 use super::tidying::tidied;
 use super::{Embedded, KnowledgeBase, Retrieved, Retriever, VectorTable, Wanted};
 use crate::snapshot::{Snapshot, Snapshots};
+use crate::spaces::Entered;
 use crate::{KnowledgeError, knowledge_base, spaces, vectors};
 
 /// The retriever of a space, ready to be asked.
@@ -62,15 +64,27 @@ pub async fn choose(
     space: &str,
 ) -> Result<Chosen, KnowledgeError> {
     let setting = spaces::retriever(aws, space).await?;
-    choose_set(aws, snapshots, space, setting).await
+    choose_set(aws, snapshots, space, setting, Instant::now()).await
 }
 
-/// The retriever of a setting that was read already.
-pub(crate) async fn choose_set(
+/// The retriever of a space that a caller has entered, with what was published when they did.
+pub(crate) async fn choose_entered(
+    aws: &Aws,
+    snapshots: &Snapshots,
+    entered: &Entered,
+) -> Result<Chosen, KnowledgeError> {
+    let seen = entered.seen.as_ref();
+    let since = seen.map_or_else(Instant::now, |seen| seen.since);
+    let setting = entered.retriever.clone();
+    choose_set(aws, snapshots, &entered.space, setting, since).await
+}
+
+async fn choose_set(
     aws: &Aws,
     snapshots: &Snapshots,
     space: &str,
     setting: RetrieverSetting,
+    since: Instant,
 ) -> Result<Chosen, KnowledgeError> {
     if let RetrieverSetting::KnowledgeBase {
         id,
@@ -92,7 +106,7 @@ pub(crate) async fn choose_set(
             "the knowledge base is not filled yet; the embedded index answers"
         );
     }
-    let snapshot = snapshots.current(aws, space).await?;
+    let snapshot = snapshots.current_since(aws, space, since).await?;
     if let RetrieverSetting::Dynamodb { filter_keys } = &setting {
         let state = vectors::state(aws, space).await?;
         if state.is_some_and(|state| state.complete && state.setting == setting) {

@@ -17,7 +17,7 @@ use retrieval::{Filter, Hit, Mask, Mode};
 
 use crate::KnowledgeError;
 
-pub(crate) use choice::choose_set;
+pub(crate) use choice::choose_entered;
 pub use choice::{Chosen, choose};
 pub use embedded::Embedded;
 pub use knowledge_base::KnowledgeBase;

@@ -19,12 +19,13 @@ use std::time::{Duration, Instant};
 
 use aws::config::IndexSettings;
 use aws::telemetry::{Metric, Unit, metrics};
-use aws::{Aws, AwsError, clock};
+use aws::{Aws, AwsError, RetrieverSetting, clock};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use retrieval::{Index, LiveSegment};
 
 use crate::KnowledgeError;
 use crate::manifest::{self, ManifestRow};
+use crate::spaces::Entered;
 pub use cold::{ColdReads, PARTS_FROM_BYTES};
 use files::{Files, Held, Wanted};
 use slot::{Load, Next, Slot};
@@ -59,7 +60,6 @@ pub struct Snapshots {
 }
 
 struct Inner {
-    freshness: Duration,
     files: Files,
     slots: Mutex<HashMap<String, Arc<Slot>>>,
     /// Counts uses, so that the space that was asked longest ago can be told.
@@ -74,7 +74,6 @@ impl Snapshots {
     pub fn new(settings: &IndexSettings) -> std::io::Result<Self> {
         Ok(Self {
             inner: Arc::new(Inner {
-                freshness: settings.freshness,
                 files: Files::new(settings)?,
                 slots: Mutex::new(HashMap::new()),
                 uses: AtomicU64::new(0),
@@ -82,18 +81,49 @@ impl Snapshots {
         })
     }
 
+    /// Begins to load what the manifest of a space that a caller has entered names, where that is not there: beside what is
+    /// done before passages are looked for.
+    pub(crate) fn expect(&self, aws: &Aws, entered: &Entered) {
+        let Some(seen) = &entered.seen else {
+            return;
+        };
+        // A knowledge base answers for itself.
+        if matches!(entered.retriever, RetrieverSetting::KnowledgeBase { .. }) {
+            return;
+        }
+        let space = entered.space.as_str();
+        let slot = self.inner.slot(space);
+        slot.see(seen);
+        slot.next(Instant::now(), |row| {
+            self.inner.begin(aws, space, &slot, row)
+        });
+    }
+
     /// The live snapshot of a space; `None` when nothing was published. Running queries keep the one they have.
     ///
     /// # Errors
-    /// [`KnowledgeError::IndexUnreadable`] or [`KnowledgeError::IndexTooLarge`] when a new snapshot cannot be loaded and
-    /// no older one is there to serve; the table's error.
+    /// As [`Snapshots::current_since`].
     pub async fn current(
         &self,
         aws: &Aws,
         space: &str,
     ) -> Result<Option<Arc<Snapshot>>, KnowledgeError> {
+        self.current_since(aws, space, Instant::now()).await
+    }
+
+    /// The same, with what was published before `since`.
+    ///
+    /// # Errors
+    /// [`KnowledgeError::IndexUnreadable`] or [`KnowledgeError::IndexTooLarge`] when a new snapshot cannot be loaded and
+    /// no older one is there to serve; the table's error.
+    pub async fn current_since(
+        &self,
+        aws: &Aws,
+        space: &str,
+        since: Instant,
+    ) -> Result<Option<Arc<Snapshot>>, KnowledgeError> {
         let slot = self.inner.slot(space);
-        slot.look(aws, space, self.inner.freshness).await?;
+        slot.look(aws, space, since).await?;
         let begun = Instant::now();
         loop {
             let load = match slot.next(begun, |row| self.inner.begin(aws, space, &slot, row)) {

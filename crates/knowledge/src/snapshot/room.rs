@@ -85,7 +85,6 @@ mod tests {
             folder: "/tmp".into(),
             disk_bytes: 10,
             memory_bytes: 4,
-            freshness: Duration::ZERO,
             retired_grace: Duration::ZERO,
         });
         let first = room.take(Place::Disk, 6).unwrap();

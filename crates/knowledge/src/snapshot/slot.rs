@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, Shared};
 
 use super::{Snapshot, lock};
 use crate::KnowledgeError;
-use crate::manifest::{self, ManifestRow};
+use crate::manifest::{self, ManifestRow, Seen};
 
 /// A load in flight: done when the slot is settled.
 pub(super) type Load = Shared<BoxFuture<'static, ()>>;
@@ -51,17 +51,16 @@ pub(super) enum Next {
 }
 
 impl Slot {
-    /// Looks at the manifest's row. Queries that meet share a look that began after all of them did: none is shown less
-    /// than what was published before it came, save for `freshness`.
+    /// Looks at the manifest's row, unless a look at it began at `since` or later. Queries that meet share one that began
+    /// after all of them did.
     pub(super) async fn look(
         &self,
         aws: &Aws,
         space: &str,
-        freshness: Duration,
+        since: Instant,
     ) -> Result<(), AwsError> {
-        let came = Instant::now();
         let mut looked = self.looked.lock().await;
-        if looked.is_some_and(|looked| looked + freshness >= came) {
+        if looked.is_some_and(|looked| looked >= since) {
             return Ok(());
         }
         let begins = Instant::now();
@@ -69,6 +68,17 @@ impl Slot {
         *looked = Some(begins);
         lock(&self.state).seen = row;
         Ok(())
+    }
+
+    /// Takes what somebody else's look has found, unless a later one is known or in flight.
+    pub(super) fn see(&self, seen: &Seen) {
+        let Ok(mut looked) = self.looked.try_lock() else {
+            return;
+        };
+        if looked.is_none_or(|looked| looked < seen.since) {
+            *looked = Some(seen.since);
+            lock(&self.state).seen.clone_from(&seen.row);
+        }
     }
 
     pub(super) fn live(&self) -> Option<Arc<Snapshot>> {
@@ -146,5 +156,36 @@ impl Slot {
     /// Lets go of what serves. Answers whether there was something.
     pub(super) fn evict(&self) -> bool {
         lock(&self.state).live.take().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(version: u64, since: Instant) -> Seen {
+        let row = serde_json::json!({"version": version, "body_sha256": version.to_string()});
+        Seen {
+            row: serde_json::from_value(row).unwrap(),
+            since,
+        }
+    }
+
+    /// Two requests read the row at the same time as others enter; what the later look found stays.
+    #[test]
+    fn an_earlier_look_does_not_undo_a_later_one() {
+        let (slot, first) = (Slot::default(), Instant::now());
+        let second = first + Duration::from_millis(1);
+        for (version, since, expected) in [(7, first, 7), (8, second, 8), (7, first, 8)] {
+            slot.see(&seen(version, since));
+            let known = lock(&slot.state).seen.clone();
+            assert_eq!(known.map(|row| row.version), Some(expected));
+        }
+        let empty = Seen {
+            row: None,
+            since: second + Duration::from_millis(1),
+        };
+        slot.see(&empty);
+        assert_eq!(lock(&slot.state).seen, None);
     }
 }
