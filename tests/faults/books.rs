@@ -2,6 +2,7 @@
 //! through replies that are lost.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use aws::clock;
 use aws::dynamo::keys;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::steps::{deliver, payloads, rows, run};
 use crate::index::Space;
-use crate::index::unreliable::{self, Moment};
+use crate::index::unreliable::{self, Halt, Moment};
 use crate::instance::Instance;
 use crate::redrive::balanced;
 
@@ -171,6 +172,37 @@ async fn a_plan_that_is_made_again_takes_nothing_over_that_changed_since() {
     let texts = found["results"].as_array().unwrap().iter();
     let texts: Vec<&str> = texts.map(|one| one["text"].as_str().unwrap()).collect();
     assert_eq!(texts, ["New words."], "{found}");
+}
+
+/// Step Functions made a plan again whose function went on all the same: what that one found was done.
+#[tokio::test]
+async fn an_attempt_at_a_plan_that_comes_late_changes_nothing_of_the_one_that_was_made() {
+    let instance = Instance::start().await;
+    let space = Space::on(&instance, "default");
+    space.put(&[("a.txt", "Old words.")]).await;
+    let run_id = space.new_run().await;
+    let halt = Arc::new(Halt::default());
+    let door = unreliable::open_with_halt(&instance.aws, "changes.jsonl", &halt).await;
+    let slow = Space::of(&door, space.name, &[]);
+    let payload = plan(&run_id);
+    let late = async { deliver(&slow, &payload).await };
+    let meanwhile = async {
+        halt.reached.notified().await;
+        space
+            .put(&[("a.txt", "New words."), ("b.txt", "More words.")])
+            .await;
+        let outcome = deliver(&space, &plan(&run_id)).await.unwrap();
+        let key = outcome["plan_key"].as_str().unwrap().to_owned();
+        let lines = space.aws.bucket.get(&key).await.unwrap();
+        halt.go_on.notify_one();
+        (outcome, key, lines)
+    };
+    let (late, (outcome, key, lines)) = tokio::join!(late, meanwhile);
+    assert_eq!(late.unwrap_err().name(), "WriteConflict");
+    assert_eq!(outcome["to_process"], 2);
+    assert_eq!(space.aws.bucket.get(&key).await.unwrap(), lines);
+    // Made once more, it is the one that was made.
+    assert_eq!(deliver(&space, &plan(&run_id)).await.unwrap(), outcome);
 }
 
 /// Its redrive took the whole source: what nobody had asked for was brought in.

@@ -1,5 +1,6 @@
 //! Plan: list the source, compare with what is published, write the work list.
 
+mod attempt;
 mod compare;
 mod source;
 
@@ -63,7 +64,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         Fetched::Done(outcome) => outcome,
         Fetched::More { wait_seconds } => return still_asking(aws, run, wait_seconds).await,
     };
-    let mut run = begin_attempt(aws, run).await?;
+    let mut run = attempt::begin(aws, run).await?;
     let Looked {
         difference,
         outside,
@@ -92,6 +93,7 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
     if let Some(stop) = stop {
         return stopped(aws, run, &difference, outside, stop).await;
     }
+    attempt::ensure_latest(aws, &run).await?;
     if whole {
         sources::settle(aws, &run.space).await?;
     }
@@ -112,31 +114,6 @@ pub(super) async fn plan(aws: &Aws, run_id: &str) -> Result<Value, StepError> {
         outside,
     };
     begin(aws, run, begun).await
-}
-
-/// Makes this attempt at the plan the one that counts: an earlier one that is still under way cannot end any more, and what one that
-/// broke off has left in the books and in what is to be moved is removed, for the source may be another by now.
-async fn begin_attempt(aws: &Aws, run: RunRow) -> Result<RunRow, AwsError> {
-    let begun = RunRow {
-        plan_attempts: run.plan_attempts + 1,
-        ..run
-    };
-    runs::replace(aws, begun.clone()).await?;
-    if begun.plan_attempts > 1 {
-        let run_id = begun.run_id.as_str();
-        let mut left = Vec::new();
-        let mut pages = runs::batch_pages(aws, run_id);
-        while let Some(batches) = pages.next().await? {
-            let batches = batches.iter();
-            left.extend(batches.map(|batch| keys::batch(run_id, &batch.batch_id)));
-        }
-        aws.table.delete_many(&left).await?;
-        aws.bucket.delete(&objects::moves(run_id)).await?;
-    }
-    Ok(RunRow {
-        version: begun.version + 1,
-        ..begun
-    })
 }
 
 /// What a run finds before it touches anything.
@@ -188,6 +165,7 @@ async fn look(
             comparison.finish()
         }
     };
+    attempt::ensure_latest(aws, run).await?;
     record(aws, run_id, UPLOADS_BATCH, &refused).await?;
     let not_given = &difference.not_given;
     for (number, failed) in not_given.chunks(ROW_DOCUMENTS).enumerate() {
