@@ -413,7 +413,8 @@ async fn a_run_that_goes_on_holds_again_or_is_told_that_there_is_no_room() {
     instance.fault(&throttled).await;
     let stopped = instance.post("/v1/runs", &json!({})).await;
     let run_id = stopped.body["run_id"].as_str().unwrap();
-    while instance.get(&format!("/v1/runs/{run_id}")).await.body["counts"]["extracted"] != 1 {
+    let embedding = "/v1/documents?status=embedding";
+    while instance.get(embedding).await.body["documents"] == json!([]) {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     let before = held().await;
@@ -424,9 +425,18 @@ async fn a_run_that_goes_on_holds_again_or_is_told_that_there_is_no_room() {
         .await;
     assert_eq!((held().await, before > 0.0), (0.0, true));
 
-    // As the state machine goes on.
+    // What was under way when it was stopped comes late, and holds nothing.
     let steps = payloads(&space, run_id).await;
     let embed = steps.iter().find(|one| one["step"] == "embed").unwrap();
+    let late = deliver(&space, embed).await.unwrap_err();
+    assert_eq!((late.name(), held().await), ("BudgetSpent", 0.0));
+
+    // As the state machine goes on, more than a function's life later.
+    let key = keys::run(run_id);
+    let mut row: Value = space.aws.table.get(&key).await.unwrap().unwrap();
+    let suspended_at_ms = row["suspended_at_ms"].as_u64().unwrap();
+    row["suspended_at_ms"] = json!(suspended_at_ms - 15 * 60_000);
+    space.aws.table.put(&key, &row).await.unwrap();
     assert_eq!(set(&instance, json!({"day_usd": 0})).await.status, 200);
     let refused = deliver(&space, embed).await.unwrap_err();
     assert_eq!(refused.name(), "BudgetSpent");

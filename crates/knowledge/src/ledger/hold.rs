@@ -6,7 +6,7 @@ use super::budget::names;
 use super::calendar::Day;
 
 /// How long what a call holds is held at least: a function lives for 15 minutes at the most. Source: AWS Lambda quotas.
-const CALL_MINUTES: u64 = 15;
+pub(super) const CALL_MINUTES: u64 = 15;
 /// Calls that began within so many minutes share the minute until which they hold.
 const SHARED_MINUTES: u64 = 15;
 /// How long a run holds: its machine ends it after three days and six hours (`TimeoutSeconds` of `infra/ingest.asl.json`).

@@ -69,9 +69,8 @@ impl Purse<'_> {
     /// # Errors
     /// The table's.
     pub async fn holds(&self, hold: &Hold) -> Result<bool, AwsError> {
-        let numbers = self.aws.table.numbers(&self.key(hold.day())).await?;
         let is_over = names::is_over(&hold.name, clock::now_ms() / MINUTE_MS);
-        Ok(!is_over && numbers.contains_key(&hold.name))
+        Ok(!is_over && self.left(hold).await?.is_some())
     }
 
     /// Makes a write that takes `amount`, once what is held beyond its time is given back. Answers the numbers after it,
@@ -232,19 +231,29 @@ impl Purse<'_> {
             .map(|_| ())
     }
 
-    /// Gives back what a run that has ended holds still. Answers how much that was; `None` where nothing was held.
+    /// What is held under a name still; `None` where nothing is.
     ///
     /// # Errors
     /// The table's.
-    pub async fn give_back(&self, hold: &Hold) -> Result<Option<u64>, AwsError> {
+    pub async fn left(&self, hold: &Hold) -> Result<Option<u64>, AwsError> {
+        let numbers = self.aws.table.numbers(&self.key(hold.day())).await?;
+        let left = numbers.get(&hold.name);
+        Ok(left.map(|left| u64::try_from(*left).unwrap_or_default()))
+    }
+
+    /// Gives back what a run that has ended holds still.
+    ///
+    /// # Errors
+    /// The table's.
+    pub async fn give_back(&self, hold: &Hold) -> Result<(), AwsError> {
         let day = hold.day();
         for _ in 0..ATTEMPTS {
             let numbers = self.aws.table.numbers(&self.key(day)).await?;
             let Some(left) = numbers.get(&hold.name) else {
-                return Ok(None);
+                return Ok(());
             };
             if self.release(day, day.of_month(), &hold.name, *left).await? {
-                return Ok(Some(u64::try_from(*left).unwrap_or_default()));
+                return Ok(());
             }
         }
         let detail = format!("the budget of {}", self.space);

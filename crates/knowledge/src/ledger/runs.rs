@@ -5,7 +5,7 @@ use aws::{Aws, AwsError, clock};
 
 use super::bound;
 use super::budget::{Budget, in_usd};
-use super::hold::Hold;
+use super::hold::{CALL_MINUTES, Hold, MINUTE_MS};
 use super::purse::Purse;
 use super::rows::Posting;
 use crate::KnowledgeError;
@@ -71,14 +71,25 @@ pub(super) async fn ensure_held(aws: &Aws, space: &str, run_id: &str) -> Result<
     }
     let purse = Purse { aws, space, budget };
     for _ in 0..ATTEMPTS {
+        match held_by(&runs::row(aws, run_id).await?) {
+            Some(hold) if !purse.holds(&hold).await? => {}
+            _ => return Ok(()),
+        }
+        // Its row says that it stands still before what it holds is given back.
         let run = runs::row(aws, run_id).await?;
-        // What held nothing has nothing to hold again, and nobody would give back what is held after the report.
-        let hold = run.budget_hold.clone();
-        let Some(hold) = hold.filter(|_| !run.status.is_final()) else {
+        let Some(hold) = held_by(&run) else {
             return Ok(());
         };
-        if purse.holds(&hold).await? {
-            return Ok(());
+        if let Some(minutes) = stood_still_for(&run, clock::now_ms())
+            && minutes < CALL_MINUTES
+        {
+            return Err(StepError::BudgetSpent {
+                detail: format!(
+                    "the run stood still, and what it held of the budget was given back {minutes} minutes ago, when another run began: \
+                     what was under way of it then ends. Do again what it left undone with `outcrop redrive` (POST \
+                     /v1/runs/{{run_id}}/redrive)"
+                ),
+            });
         }
         let Some(renewed) = hold.renewed(run_id, clock::now_ms()) else {
             return hold_again(&purse, &hold).await;
@@ -95,6 +106,18 @@ pub(super) async fn ensure_held(aws: &Aws, space: &str, run_id: &str) -> Result<
     }
     let detail = format!("run {run_id}");
     Err(AwsError::Conflict { detail }.into())
+}
+
+/// What a run is to hold. What held nothing has nothing to hold again, and nobody would give back what is held after the report.
+fn held_by(run: &RunRow) -> Option<Hold> {
+    let hold = run.budget_hold.clone();
+    hold.filter(|_| !run.status.is_final())
+}
+
+/// Minutes since what the run held was given back because it stood still. A function that was under way then may come as late as it
+/// lives, and nobody would give back what it holds.
+fn stood_still_for(run: &RunRow, now_ms: u64) -> Option<u64> {
+    Some(now_ms.saturating_sub(run.suspended_at_ms?) / MINUTE_MS)
 }
 
 async fn hold_again(purse: &Purse<'_>, hold: &Hold) -> Result<(), StepError> {
@@ -136,37 +159,37 @@ pub(super) async fn draw(
 /// # Errors
 /// The table's.
 pub(crate) async fn give_back(aws: &Aws, run: &RunRow) -> Result<(), AwsError> {
-    given_back(aws, run).await.map(|_| ())
-}
-
-/// Gives back what a run holds that stands still, and notes how much that was: should it go on, it holds so much again.
-///
-/// # Errors
-/// The table's.
-pub(crate) async fn suspend(aws: &Aws, run: RunRow) -> Result<(), AwsError> {
-    let left = given_back(aws, &run).await?;
-    let Some((left, hold)) = left.zip(run.budget_hold.clone()) else {
-        return Ok(());
-    };
-    let noted = RunRow {
-        budget_hold: Some(hold.with_amount(left)),
-        ..run
-    };
-    match runs::replace(aws, noted).await {
-        // Somebody lets it go on already; it holds what it did.
-        Err(AwsError::Conflict { .. }) => Ok(()),
-        noted => noted,
-    }
-}
-
-async fn given_back(aws: &Aws, run: &RunRow) -> Result<Option<u64>, AwsError> {
     let hold = match &run.budget_hold {
         Some(hold) => hold.clone(),
         // A plan that broke off may have held before it wrote so.
         None if run.plan.is_none() => Hold::of_run(&run.run_id, run.started_at_ms),
-        None => return Ok(None),
+        None => return Ok(()),
     };
     let (space, budget) = (run.space.as_str(), &Budget::default());
     let purse = Purse { aws, space, budget };
     purse.give_back(&hold).await
+}
+
+/// Gives back what a run holds that stands still, and notes before how much that is: should it go on, it holds so much again.
+///
+/// # Errors
+/// The table's.
+pub(crate) async fn suspend(aws: &Aws, run: RunRow) -> Result<(), AwsError> {
+    let (space, budget) = (run.space.as_str(), &Budget::default());
+    let purse = Purse { aws, space, budget };
+    if let Some(hold) = run.budget_hold.clone()
+        && let Some(left) = purse.left(&hold).await?
+    {
+        let noted = RunRow {
+            budget_hold: Some(hold.with_amount(left)),
+            suspended_at_ms: Some(clock::now_ms()),
+            ..run.clone()
+        };
+        match runs::replace(aws, noted).await {
+            // Somebody closes its books, or suspends it too.
+            Err(AwsError::Conflict { .. }) => {}
+            noted => noted?,
+        }
+    }
+    give_back(aws, &run).await
 }

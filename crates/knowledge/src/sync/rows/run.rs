@@ -77,6 +77,9 @@ pub struct RunRow {
     /// What the run holds of the space's budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) budget_hold: Option<Hold>,
+    /// When that was given back because the run stood still and another began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_at_ms: Option<u64>,
     /// The model that the run embeds with, once it was planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embed_model: Option<String>,
@@ -122,6 +125,7 @@ impl RunRow {
             plan_attempts: 0,
             estimate: None,
             budget_hold: None,
+            suspended_at_ms: None,
             embed_model: None,
             deletions_verified: false,
             knowledge_base: None,
