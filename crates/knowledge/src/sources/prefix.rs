@@ -2,7 +2,7 @@
 //! below the prefix without slashes before it, so that two may come to one name, as `docs/a` and `docsa` below `docs`: whichever had it
 //! first has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws::s3::{Bucket, Listed};
 use aws::{Aws, AwsError};
@@ -34,6 +34,11 @@ impl Prefix {
     fn name<'a>(&self, key: &'a str) -> &'a str {
         let name = key.strip_prefix(&self.prefix).unwrap_or(key);
         name.trim_start_matches('/')
+    }
+
+    /// The same in the space.
+    fn full_name(&self, mirror: &Mirror<'_>, key: &str) -> String {
+        format!("{}/{}", mirror.source, self.name(key))
     }
 
     fn uri(&self, key: &str) -> String {
@@ -154,7 +159,13 @@ impl Source for Prefix {
             .map(|object| (object.key.as_str(), object.etag.as_str()))
             .collect();
         let last = listed.last().map(|object| object.key.clone());
-        let items = mirror.state.items.iter().filter(|(_, item)| !item.gone);
+        let asked: BTreeSet<String> = listed
+            .iter()
+            .map(|one| self.full_name(mirror, &one.key))
+            .collect();
+        // Of this page only: a source may have more names than are worth copying for each page.
+        let items = mirror.state.items.iter();
+        let items = items.filter(|(_, item)| !item.gone && asked.contains(&item.name));
         let mut holders = BTreeMap::new();
         for (id, item) in items {
             holders
@@ -165,7 +176,7 @@ impl Source for Prefix {
             if names::is_sidecar(&object.key) || object.key.ends_with('/') {
                 continue;
             }
-            let name = format!("{}/{}", mirror.source, self.name(&object.key));
+            let name = self.full_name(mirror, &object.key);
             if let Some(other) = holder(&holders, mirror, &name, &object.key) {
                 let uri = self.uri(&object.key);
                 refuse_name(mirror, &object.key, &uri, other);
