@@ -192,7 +192,7 @@ pub async fn search(
         if cost != Some(0) {
             account.hold(cost, &aws.settings.embed_model).await?;
         }
-        snapshots.expect(aws, &entered);
+        snapshots.prefetch(aws, &entered);
         rank(aws, snapshots, caller, &entered, &wanted, &account).await
     };
     let ranked = ranking.await;

@@ -171,13 +171,12 @@ impl Table {
     ) -> Result<(Option<A>, Option<B>), AwsError> {
         let mut wanted = [key_item(&one), key_item(&other)].map(|key| (key, None));
         for item in self.items(&[one, other]).await? {
-            for (key, found) in &mut wanted {
-                if key
-                    .iter()
+            let named = |key: &Item| {
+                key.iter()
                     .all(|(name, value)| item.get(name) == Some(value))
-                {
-                    *found = Some(item.clone());
-                }
+            };
+            if let Some((_, found)) = wanted.iter_mut().find(|(key, _)| named(key)) {
+                *found = Some(item);
             }
         }
         let [(_, one), (_, other)] = wanted;

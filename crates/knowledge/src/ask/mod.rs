@@ -141,7 +141,7 @@ async fn answer(
         .clamp(1, SOURCES_LIMIT);
     let held = hold_question(call, &guard, &draft.model).await?;
     // The guard's look at the question takes as long as a good part of a first load.
-    call.snapshots.expect(aws, entered);
+    call.snapshots.prefetch(aws, entered);
     let stepped_down = held.step_down(aws, &draft.model, limit);
     let limit = stepped_down.as_ref().map_or(limit, |down| down.passages);
     // What is saved on the model is not spent on the order of what it reads.

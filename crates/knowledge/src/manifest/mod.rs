@@ -178,21 +178,21 @@ pub async fn version(aws: &Aws, space: &str) -> Result<u64, AwsError> {
 /// # Errors
 /// As [`row`] and [`body`].
 pub async fn current(aws: &Aws, space: &str) -> Result<Option<Manifest>, AwsError> {
-    let row = row(aws, space).await?;
-    newest(aws, space, row, async |row| body(aws, &row).await).await
+    seen(aws, space, None).await
 }
 
 /// The manifest that was seen on the way into a space, or a newer one; `None` when nothing was published.
 ///
 /// # Errors
-/// As [`body`].
+/// As [`row`] and [`body`].
 pub async fn seen(
     aws: &Aws,
     space: &str,
     seen: Option<Seen>,
 ) -> Result<Option<Manifest>, AwsError> {
-    let Some(Seen { row, .. }) = seen else {
-        return current(aws, space).await;
+    let row = match seen {
+        Some(seen) => seen.row,
+        None => row(aws, space).await?,
     };
     newest(aws, space, row, async |row| body(aws, &row).await).await
 }

@@ -83,7 +83,7 @@ impl Snapshots {
 
     /// Begins to load what the manifest of a space that a caller has entered names, where that is not there: beside what is
     /// done before passages are looked for.
-    pub(crate) fn expect(&self, aws: &Aws, entered: &Entered) {
+    pub(crate) fn prefetch(&self, aws: &Aws, entered: &Entered) {
         let Some(seen) = &entered.seen else {
             return;
         };
@@ -102,7 +102,8 @@ impl Snapshots {
     /// The live snapshot of a space; `None` when nothing was published. Running queries keep the one they have.
     ///
     /// # Errors
-    /// As [`Snapshots::current_since`].
+    /// [`KnowledgeError::IndexUnreadable`] or [`KnowledgeError::IndexTooLarge`] when a new snapshot cannot be loaded and
+    /// no older one is there to serve; the table's error.
     pub async fn current(
         &self,
         aws: &Aws,
@@ -114,9 +115,8 @@ impl Snapshots {
     /// The same, with what was published before `since`.
     ///
     /// # Errors
-    /// [`KnowledgeError::IndexUnreadable`] or [`KnowledgeError::IndexTooLarge`] when a new snapshot cannot be loaded and
-    /// no older one is there to serve; the table's error.
-    pub async fn current_since(
+    /// As [`Snapshots::current`].
+    pub(crate) async fn current_since(
         &self,
         aws: &Aws,
         space: &str,
